@@ -1,0 +1,1 @@
+"""The Kubernetes side: a port and its implementation over ``kubernetes.aio``."""

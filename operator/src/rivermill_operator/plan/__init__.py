@@ -1,0 +1,1 @@
+"""Decisions as values: ``Observed × Desired × Memory → Plan``. Pure, standard library only."""

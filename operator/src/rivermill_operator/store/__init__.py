@@ -1,0 +1,1 @@
+"""The Postgres side: a port and its implementation over asyncpg."""

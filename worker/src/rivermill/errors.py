@@ -1,0 +1,95 @@
+"""Every exception that Rivermill raises, and the outcomes that a worker may raise.
+
+::
+
+    RivermillError
+    ├── ConfigError            a setting is wrong (also a ValueError)
+    ├── ValidationError        an insert option, queue name, kind or tag is wrong (also a ValueError)
+    │   └── UnknownKindError   no worker is registered for the kind
+    ├── NotFoundError          no such job or queue (also a LookupError)
+    ├── JobRunningError        a running job cannot be deleted
+    ├── UniqueConflictError    the move is refused by another job with the same unique key
+    ├── MigrationError         the schema is not what is needed
+    ├── ArgsDecodeError        the stored args do not fit the worker's type
+    └── NotStartedError        the client has no connection yet
+    JobOutcome                 raised by a worker, an outcome and not a failure
+    ├── JobCancel              finish as ``cancelled``, whatever attempts are left
+    └── JobSnooze              run again later, without using up an attempt
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+
+class RivermillError(Exception):
+    """Base class of all errors."""
+
+
+class ConfigError(RivermillError, ValueError):
+    """A setting is missing or wrong; the message names the setting, its value and the way out."""
+
+
+class ValidationError(RivermillError, ValueError):
+    """A value given by the caller is not one River accepts."""
+
+
+class UnknownKindError(ValidationError):
+    """No worker is registered for the kind."""
+
+
+class NotFoundError(RivermillError, LookupError):
+    """There is no such job or queue."""
+
+
+class JobRunningError(RivermillError):
+    """The job is running and so cannot be deleted."""
+
+
+class UniqueConflictError(RivermillError):
+    """Another live job holds the same unique key."""
+
+
+class MigrationError(RivermillError):
+    """The schema cannot be migrated, or is not at the version needed."""
+
+
+class ArgsDecodeError(RivermillError):
+    """The args of a row do not fit the type its worker declares."""
+
+
+class NotStartedError(RivermillError):
+    """The operation needs a client that has been connected or started."""
+
+
+class JobOutcome(Exception):
+    """Base class of what a worker may raise to say how the attempt ends without having failed."""
+
+
+class JobCancel(JobOutcome):  # noqa: N818 - River's name
+    """Finish the job as ``cancelled``, whatever attempts are left.
+
+    Args:
+        reason: recorded in the job's ``errors`` as ``JobCancelError: <reason>``.
+    """
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class JobSnooze(JobOutcome):  # noqa: N818 - River's name
+    """Run the job again after ``delay``, without using up an attempt.
+
+    Args:
+        delay: how long to wait, zero or more.
+
+    Raises:
+        ValueError: ``delay`` is negative.
+    """
+
+    def __init__(self, delay: timedelta) -> None:
+        if delay < timedelta(0):
+            raise ValueError(f"JobSnooze: delay must be zero or more, got {delay}")
+        super().__init__(f"snoozed for {delay}")
+        self.delay = delay
