@@ -1,0 +1,77 @@
+# Every target is short; `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SRC := operator/src worker/src examples/library/src devcluster demo scripts
+ALL := $(SRC) tests benchmarks
+COV := $(BIN)/coverage run -m pytest
+.DEFAULT_GOAL := help
+.PHONY: help setup lint types unit test-db test-interop test-chart test-image test-cluster test-chaos test-long test bench demo \
+        chart lock coverage clean cluster-up cluster-down format
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+$(VENV)/.ready: requirements/dev.txt operator/pyproject.toml worker/pyproject.toml examples/library/pyproject.toml
+	$(PYTHON) scripts/setup_venv.py $(VENV)
+	@touch $@
+
+setup: $(VENV)/.ready ## virtual environment with the locked dependencies
+
+lint: setup ## ruff, import-linter, yamllint
+	$(BIN)/ruff check $(ALL)
+	$(BIN)/ruff format --check $(ALL)
+	$(BIN)/lint-imports
+	$(BIN)/yamllint -s crds examples/library
+
+types: setup ## mypy strict
+	$(BIN)/mypy $(SRC)
+
+format: setup ## rewrite the sources the way lint wants them
+	$(BIN)/ruff check --fix $(ALL)
+	$(BIN)/ruff format $(ALL)
+
+unit: setup ## pure tests, no services
+	$(COV) tests/unit
+
+test-db: setup ## the worker and the operator's store on a real Postgres
+	$(COV) tests/db
+
+test-interop: setup ## beside River for Go on one database
+	$(COV) tests/interop
+
+test-chart: setup ## charts with helm 3 and helm 4
+	$(COV) tests/chart
+
+test-image: setup ## build the images and look into them
+	$(COV) tests/image
+
+test-cluster: setup ## operator and workers on the dev cluster
+	$(COV) tests/cluster
+
+coverage: setup ## coverage of all tiers run so far, at least 80 %
+	$(BIN)/python scripts/coverage_report.py --fail-under 80
+
+test: setup ## everything this computer can run
+	$(BIN)/python scripts/test_all.py
+
+bench: setup ## benchmarks, into build/
+	$(BIN)/python -m benchmarks
+
+demo: setup ## the main job, end to end, on the dev cluster
+	$(BIN)/python -m demo
+
+cluster-up: setup ## start the dev cluster
+	$(BIN)/python -m devcluster up
+
+cluster-down: setup ## stop the dev cluster
+	$(BIN)/python -m devcluster down
+
+chart: setup ## generated parts of the charts
+	$(BIN)/python scripts/chart_docs.py
+
+lock: setup ## lock the dependencies again
+	$(BIN)/python scripts/lock.py
+
+clean: ## what builds and tests leave behind
+	rm -rf build .mypy_cache .ruff_cache .pytest_cache

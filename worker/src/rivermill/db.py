@@ -1,0 +1,118 @@
+"""Connections to Postgres: how they are opened, and the one that a client shares between its writers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from rivermill.errors import ConfigError, RivermillError
+
+Connection = Any
+"""An ``asyncpg.Connection`` (asyncpg ships no complete types)."""
+
+CONNECT_TIMEOUT = timedelta(seconds=10)
+STATEMENT_TIMEOUT = timedelta(seconds=10)
+
+#: SQLSTATE classes and codes after which the same statement may succeed on a new connection or later.
+_TRANSIENT_CODES = frozenset({"40001", "40P01", "55P03", "57P01", "57P02", "57P03", "25006", "53300"})
+
+
+class DatabaseUnavailableError(RivermillError):
+    """No connection to the database could be made; the message never holds the password."""
+
+
+def describe(dsn: str) -> str:
+    """Say where a DSN points without its password, e.g. ``postgresql://app@db:5432/library``."""
+    parts = urlsplit(dsn)
+    user = f"{parts.username}@" if parts.username else ""
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme or 'postgresql'}://{user}{parts.hostname or ''}{port}{parts.path}"
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same work may succeed later: lost connections, deadlocks, lock timeouts, servers that restart."""
+    if isinstance(error, asyncpg.PostgresError):
+        code = str(getattr(error, "sqlstate", "") or "")
+        return code in _TRANSIENT_CODES or code.startswith("08")
+    return isinstance(error, asyncpg.InterfaceError | OSError | TimeoutError | DatabaseUnavailableError)
+
+
+async def connect(
+    dsn: str, *, application_name: str, statement_timeout: timedelta = STATEMENT_TIMEOUT
+) -> Connection:
+    """Open one connection with Rivermill's session settings.
+
+    Args:
+        dsn: a ``postgresql://`` URL.
+        application_name: what ``pg_stat_activity`` shows.
+        statement_timeout: the server ends a statement that takes longer; the client gives up 5 s after that.
+
+    Raises:
+        ConfigError: the DSN cannot be read.
+        DatabaseUnavailableError: there is no server, no such database, or the login is refused.
+    """
+    settings = {
+        "application_name": application_name,
+        "jit": "off",
+        "statement_timeout": str(int(statement_timeout.total_seconds() * 1000)),
+        "idle_in_transaction_session_timeout": "60000",
+    }
+    try:
+        return await asyncpg.connect(
+            dsn,
+            timeout=CONNECT_TIMEOUT.total_seconds(),
+            command_timeout=statement_timeout.total_seconds() + 5,
+            server_settings=settings,
+        )
+    except (ValueError, asyncpg.InterfaceError) as error:
+        raise ConfigError(f"database URL {describe(dsn)}: {_first_line(error)}; use postgresql://user@host:port/name") from None
+    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+        raise DatabaseUnavailableError(f"cannot connect to {describe(dsn)}: {_first_line(error)}") from None
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+class SharedConnection:
+    """One connection that several tasks use in turn: opened when first needed, opened anew after a loss.
+
+    Args:
+        dsn: a ``postgresql://`` URL.
+        application_name: what ``pg_stat_activity`` shows.
+    """
+
+    def __init__(self, dsn: str, application_name: str) -> None:
+        self._dsn = dsn
+        self._application_name = application_name
+        self._lock = asyncio.Lock()
+        self._connection: Connection | None = None
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[Connection]:
+        """Wait for the turn and yield the connection.
+
+        Raises:
+            ConfigError: the DSN cannot be read.
+            DatabaseUnavailableError: no connection could be made.
+        """
+        async with self._lock:
+            if self._connection is None or self._connection.is_closed():
+                self._connection = await connect(self._dsn, application_name=self._application_name)
+            yield self._connection
+
+    async def close(self) -> None:
+        """Close the connection once the last user has let go of it."""
+        async with self._lock:
+            if self._connection is not None and not self._connection.is_closed():
+                try:
+                    await self._connection.close(timeout=5)
+                except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                    self._connection.terminate()
+            self._connection = None
