@@ -1,3 +1,58 @@
 """Rivermill: a full River worker in Python, on River's own Postgres schema."""
 
+from rivermill.client import Client, JobQueue
+from rivermill.config import PodIdentity, QueueConfig, Settings, load_settings
+from rivermill.errors import (
+    ArgsDecodeError,
+    ConfigError,
+    JobCancel,
+    JobOutcome,
+    JobRunningError,
+    JobSnooze,
+    MigrationError,
+    NotFoundError,
+    NotStartedError,
+    RivermillError,
+    UniqueConflictError,
+    UnknownKindError,
+    ValidationError,
+)
+from rivermill.insert import InsertOpts, InsertParams
+from rivermill.job import AttemptError, Job, JobRow, JobState
+from rivermill.queues import Queue
+from rivermill.worker import NO_TIMEOUT, Worker, Workers
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "NO_TIMEOUT",
+    "ArgsDecodeError",
+    "AttemptError",
+    "Client",
+    "ConfigError",
+    "InsertOpts",
+    "InsertParams",
+    "Job",
+    "JobCancel",
+    "JobOutcome",
+    "JobQueue",
+    "JobRow",
+    "JobRunningError",
+    "JobSnooze",
+    "JobState",
+    "MigrationError",
+    "NotFoundError",
+    "NotStartedError",
+    "PodIdentity",
+    "Queue",
+    "QueueConfig",
+    "RivermillError",
+    "Settings",
+    "UniqueConflictError",
+    "UnknownKindError",
+    "ValidationError",
+    "Worker",
+    "Workers",
+    "__version__",
+    "load_settings",
+]

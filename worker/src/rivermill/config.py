@@ -5,11 +5,26 @@ Names in the environment are River's (``RIVER_*``), in YAML ``jobs.river.*``.
 
 from __future__ import annotations
 
+import os
+import re
+import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
+import yaml
+
+from rivermill.errors import ConfigError, ValidationError
+from rivermill.insert import check_queue
 from rivermill.schema import Schema
+
+_MAX_WORKERS = 10_000
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_FILE_KEYS = ("workers", "max_attempts", "poll_interval", "shutdown_timeout", "queues")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +34,17 @@ class QueueConfig:
     Args:
         max_workers: slots this process gives to the queue, 1 to 10,000 (River's MaxWorkers).
         priority: share of free slots when there are fewer than the queues could use; higher is more urgent.
-        fetch_cooldown: least time between two claims of this queue; None takes the client's.
-        poll_interval: longest time between two claims of this queue; None takes the client's.
+
+    Raises:
+        ConfigError: a number is out of its range.
     """
 
     max_workers: int
     priority: int = 1
-    fetch_cooldown: timedelta | None = None
-    poll_interval: timedelta | None = None
+
+    def __post_init__(self) -> None:
+        _whole("queue max_workers", self.max_workers, 1, _MAX_WORKERS)
+        _whole("queue priority", self.priority, 1, 1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +59,17 @@ class PodIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Every setting of one client, complete and validated."""
+    """Every setting of one client, complete.
+
+    Attributes:
+        slots: jobs this process runs at once over all queues; None is the sum of the queues' ``max_workers``.
+        fetch_cooldown: least time between two claims of one queue, and between two insert notifications for it.
+        poll_interval: longest time between two claims of one queue while there is room.
+        job_timeout: time one attempt may take where its worker says nothing; None is no limit.
+        shutdown_timeout: time running jobs have after ``stop`` before they are given back.
+        rescue_after: age at which a running job of an unknown client counts as lost.
+        http_port: port of ``/livez``, ``/readyz`` and ``/metrics``; None serves nothing.
+    """
 
     dsn: str = field(repr=False)
     client_id: str
@@ -60,3 +88,157 @@ class Settings:
     pod: PodIdentity = PodIdentity()
     http_host: str | None = None
     http_port: int | None = None
+
+    @property
+    def total_slots(self) -> int:
+        """Jobs this process runs at once."""
+        return self.slots if self.slots is not None else sum(q.max_workers for q in self.queues.values())
+
+
+def parse_duration(name: str, value: Any) -> timedelta:
+    """Read ``500ms``, ``1s``, ``2m``, ``1h30m`` or a plain number of seconds.
+
+    Raises:
+        ConfigError: it is none of these, or not above zero.
+    """
+    text = str(value).strip()
+    if _DURATION.fullmatch(text):
+        seconds = sum(float(n) * _UNITS[unit] for n, unit in _DURATION_PART.findall(text))
+    else:
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = 0.0
+    if not 0 < seconds < timedelta.max.total_seconds():
+        raise ConfigError(f"{name} {value!r}: use a duration above zero such as 500ms, 1s, 2m or 1h30m")
+    return timedelta(seconds=seconds)
+
+
+def new_client_id(host: str, started: datetime) -> str:
+    """River's form of a client id: host (dots become ``_``, 60 characters at most) and the start time in UTC."""
+    return f"{host.replace('.', '_')[:60]}_{started.astimezone(UTC).strftime('%Y_%m_%dT%H_%M_%S_%f')}"
+
+
+def load_settings(
+    *, environ: Mapping[str, str] | None = None, file: str | Path | None = None, **arguments: Any
+) -> Settings:
+    """Settings from keyword arguments, the environment and a YAML file, in this order of precedence.
+
+    Args:
+        environ: the environment; None is the process's.
+        file: a YAML file with ``jobs.river.*``; None takes ``RIVER_CONFIG``, if that is set.
+        arguments: any field of ``Settings``; None counts as not given. ``schema`` may be a name, and a value of
+            ``queues`` a number of workers.
+
+    Raises:
+        ConfigError: a setting is missing or wrong.
+    """
+    env = os.environ if environ is None else environ
+    path = file or env.get("RIVER_CONFIG")
+    values = _from_file(Path(path)) if path else {}
+    values |= _from_environment(env)
+    values |= {name: value for name, value in arguments.items() if value is not None}
+    if not values.get("dsn"):
+        raise ConfigError("DATABASE_URL is not set: set it, or pass dsn=, e.g. postgresql://app@localhost/app")
+    schema = values.get("schema", "public")
+    values["schema"] = schema if isinstance(schema, Schema) else Schema(schema)
+    values["queues"] = _queues(values.get("queues") or {}, env)
+    pod = PodIdentity(*(env.get(f"POD_{name}") or None for name in ("NAMESPACE", "NAME", "UID", "IP")))
+    values.setdefault("pod", pod)
+    values.setdefault("client_id", new_client_id(pod.name or socket.gethostname(), datetime.now(UTC)))
+    settings = Settings(**values)
+    _whole("RIVER_MAX_ATTEMPTS", settings.max_attempts, 1, 32767)
+    if settings.slots is not None:
+        _whole("RIVER_WORKERS", settings.slots, 1, _MAX_WORKERS)
+    return settings
+
+
+def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, key in (("DATABASE_URL", "dsn"), ("RIVER_SCHEMA", "schema")):
+        if env.get(name):
+            values[key] = env[name]
+    for name, key in (("RIVER_WORKERS", "slots"), ("RIVER_MAX_ATTEMPTS", "max_attempts"), ("RIVER_HTTP_PORT", "http_port")):
+        if env.get(name):
+            values[key] = _integer(name, env[name])
+    for name, key in (("RIVER_POLL_INTERVAL", "poll_interval"), ("RIVER_SHUTDOWN_TIMEOUT", "shutdown_timeout")):
+        if env.get(name):
+            values[key] = parse_duration(name, env[name])
+    if env.get("RIVER_QUEUES"):
+        values["queues"] = dict(_parse_queue(part) for part in env["RIVER_QUEUES"].split(","))
+    return values
+
+
+def _parse_queue(text: str) -> tuple[str, QueueConfig]:
+    name, *numbers = text.strip().split(":")
+    if not 1 <= len(numbers) <= 2:  # noqa: PLR2004 - max_workers and priority
+        raise ConfigError(f"RIVER_QUEUES part {text!r}: write name:max_workers or name:max_workers:priority")
+    return name, QueueConfig(*(_integer(f"RIVER_QUEUES part {text!r}", number) for number in numbers))
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"configuration file {path}: {error}") from error
+    river = _mapping(_mapping(_mapping(document, f"{path}").get("jobs") or {}, "jobs").get("river") or {}, "jobs.river")
+    for key in river:
+        if key not in _FILE_KEYS:
+            raise ConfigError(f"jobs.river.{key} in {path}: unknown; there are {', '.join(_FILE_KEYS)}")
+    values: dict[str, Any] = {}
+    if "workers" in river:
+        values["slots"] = _integer("jobs.river.workers", river["workers"])
+    if "max_attempts" in river:
+        values["max_attempts"] = _integer("jobs.river.max_attempts", river["max_attempts"])
+    for key in ("poll_interval", "shutdown_timeout"):
+        if key in river:
+            values[key] = parse_duration(f"jobs.river.{key}", river[key])
+    if "queues" in river:
+        values["queues"] = {
+            str(name): _file_queue(str(name), queue) for name, queue in _mapping(river["queues"], "jobs.river.queues").items()
+        }
+    return values
+
+
+def _file_queue(name: str, value: Any) -> QueueConfig:
+    where = f"jobs.river.queues.{name}"
+    queue = _mapping(value, where)
+    unknown = set(queue) - {"max_workers", "priority"}
+    if unknown or "max_workers" not in queue:
+        raise ConfigError(f"{where} {value!r}: give max_workers, and priority if you like, and nothing else")
+    return QueueConfig(**{str(key): _integer(f"{where}.{key}", number) for key, number in queue.items()})
+
+
+def _queues(queues: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, QueueConfig]:
+    result = {}
+    for name, value in queues.items():
+        try:
+            check_queue(name)
+        except ValidationError as error:
+            raise ConfigError(str(error)) from error
+        result[name] = value if isinstance(value, QueueConfig) else QueueConfig(value)
+    for name in ("default", "high_priority"):
+        variable = f"RIVER_QUEUE_{name.removesuffix('_priority').upper()}_PRIORITY"
+        if env.get(variable) and name in result:
+            result[name] = replace(result[name], priority=_integer(variable, env[variable]))
+    return result
+
+
+def _mapping(value: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{where} {value!r}: must be a mapping")
+    return value
+
+
+def _integer(name: str, value: Any) -> int:
+    try:
+        if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+            raise ValueError(value)
+        return int(value)
+    except (TypeError, ValueError):
+        raise ConfigError(f"{name} {value!r}: use a whole number") from None
+
+
+def _whole(name: str, value: Any, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ConfigError(f"{name} {value!r}: use a whole number from {low} to {high}")

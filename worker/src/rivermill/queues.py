@@ -1,0 +1,100 @@
+"""Queues as ``river_queue`` knows them: get, list, pause, resume. Mirrors the queue calls of River's ``client.go``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from rivermill.db import Connection
+from rivermill.errors import NotFoundError
+from rivermill.schema import Schema
+
+ALL_QUEUES = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """One row of ``river_queue``; ``paused_at`` is set while no client may claim from it."""
+
+    name: str
+    created_at: datetime
+    metadata: Mapping[str, Any]
+    paused_at: datetime | None
+    updated_at: datetime
+
+
+class QueueAdmin:
+    """The statements over queues of one schema; each method takes the connection to run on."""
+
+    def __init__(self, schema: Schema) -> None:
+        self._schema = schema
+        self._table = schema.table("river_queue")
+        self._control = schema.channel("river_control")
+        self._columns = "name, created_at, metadata::text AS metadata, paused_at, updated_at"
+
+    async def get(self, connection: Connection, name: str) -> Queue:
+        """One queue.
+
+        Raises:
+            NotFoundError: no client has ever worked a queue of this name, or not for a day.
+        """
+        sql = f"SELECT {self._columns} FROM {self._table} WHERE name = $1"  # noqa: S608
+        record = await connection.fetchrow(sql, name)
+        if record is None:
+            raise self._missing(name)
+        return _queue(record)
+
+    async def list(self, connection: Connection, *, limit: int = 100) -> list[Queue]:
+        """Queues by name."""
+        sql = f"SELECT {self._columns} FROM {self._table} ORDER BY name LIMIT $1"  # noqa: S608
+        return [_queue(record) for record in await connection.fetch(sql, limit)]
+
+    async def pause(self, connection: Connection, name: str) -> None:
+        """Stop every client's claims from a queue, or from all with ``*``; running jobs go on.
+
+        Raises:
+            NotFoundError: there is no such queue.
+        """
+        await self._set_paused(connection, name, "pause", "coalesce(paused_at, now())")
+
+    async def resume(self, connection: Connection, name: str) -> None:
+        """Let clients claim again from a queue, or from all with ``*``.
+
+        Raises:
+            NotFoundError: there is no such queue.
+        """
+        await self._set_paused(connection, name, "resume", "NULL")
+
+    async def _set_paused(self, connection: Connection, name: str, action: str, value: str) -> None:
+        sql = f"""
+            WITH changed AS (
+                UPDATE {self._table} SET
+                    paused_at = {value},
+                    updated_at = CASE WHEN (paused_at IS NULL) = ($3 = 'pause') THEN now() ELSE updated_at END
+                WHERE $1 = '{ALL_QUEUES}' OR name = $1
+                RETURNING name
+            ), told AS (
+                SELECT pg_notify($2, json_build_object('action', $3::text, 'queue', $1::text)::text)
+                WHERE $1 = '{ALL_QUEUES}' OR EXISTS (SELECT 1 FROM changed)
+            )
+            SELECT (SELECT count(*) FROM changed) AS queues, (SELECT count(*) FROM told) AS told
+        """  # noqa: S608
+        record = await connection.fetchrow(sql, name, self._control, action)
+        if not record["told"]:
+            raise self._missing(name)
+
+    def _missing(self, name: str) -> NotFoundError:
+        return NotFoundError(f"queue {name!r}: there is no such queue in schema {self._schema.name}")
+
+
+def _queue(record: Any) -> Queue:
+    return Queue(
+        name=record["name"],
+        created_at=record["created_at"],
+        metadata=json.loads(record["metadata"]),
+        paused_at=record["paused_at"],
+        updated_at=record["updated_at"],
+    )
