@@ -34,7 +34,8 @@ def check_kind(kind: str) -> str:
     """
     if not _KIND.fullmatch(kind) or len(kind) > _MAX_KIND:
         raise ValidationError(
-            f"kind {kind!r}: use 2 to {_MAX_KIND} letters, digits, underscores or any of -[]<>/.·:+, starting with a letter, digit or underscore"
+            f"kind {kind!r}: use 2 to {_MAX_KIND} letters, digits, underscores or any of -[]<>/.·:+, "
+            "starting with a letter, digit or underscore"
         )
     return kind
 

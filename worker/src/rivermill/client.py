@@ -8,11 +8,11 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from rivermill.args import kind_of
 from rivermill.config import QueueConfig, load_settings
 from rivermill.db import Connection, SharedConnection
 from rivermill.errors import ConfigError, NotStartedError, UnknownKindError
 from rivermill.insert import Inserter, InsertOpts, InsertParams, NotifyLimiter, check_queue
-from rivermill.args import kind_of
 from rivermill.job import JobRow, JobState
 from rivermill.jobs import JobAdmin, JobFilter
 from rivermill.queues import ALL_QUEUES, Queue, QueueAdmin

@@ -119,9 +119,7 @@ def new_client_id(host: str, started: datetime) -> str:
     return f"{host.replace('.', '_')[:60]}_{started.astimezone(UTC).strftime('%Y_%m_%dT%H_%M_%S_%f')}"
 
 
-def load_settings(
-    *, environ: Mapping[str, str] | None = None, file: str | Path | None = None, **arguments: Any
-) -> Settings:
+def load_settings(*, environ: Mapping[str, str] | None = None, file: str | Path | None = None, **arguments: Any) -> Settings:
     """Settings from keyword arguments, the environment and a YAML file, in this order of precedence.
 
     Args:
@@ -158,7 +156,11 @@ def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
     for name, key in (("DATABASE_URL", "dsn"), ("RIVER_SCHEMA", "schema")):
         if env.get(name):
             values[key] = env[name]
-    for name, key in (("RIVER_WORKERS", "slots"), ("RIVER_MAX_ATTEMPTS", "max_attempts"), ("RIVER_HTTP_PORT", "http_port")):
+    for name, key in (
+        ("RIVER_WORKERS", "slots"),
+        ("RIVER_MAX_ATTEMPTS", "max_attempts"),
+        ("RIVER_HTTP_PORT", "http_port"),
+    ):
         if env.get(name):
             values[key] = _integer(name, env[name])
     for name, key in (("RIVER_POLL_INTERVAL", "poll_interval"), ("RIVER_SHUTDOWN_TIMEOUT", "shutdown_timeout")):

@@ -27,6 +27,18 @@ class DatabaseUnavailableError(RivermillError):
     """No connection to the database could be made; the message never holds the password."""
 
 
+DATABASE_ERRORS = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+    DatabaseUnavailableError,
+)
+"""What a statement raises when the server refuses it or the connection is lost (asyncpg raises its internal error when
+a connection is cut in the midst of a statement)."""
+
+
 def describe(dsn: str) -> str:
     """Say where a DSN points without its password, e.g. ``postgresql://app@db:5432/library``."""
     parts = urlsplit(dsn)
@@ -40,12 +52,10 @@ def is_transient(error: BaseException) -> bool:
     if isinstance(error, asyncpg.PostgresError):
         code = str(getattr(error, "sqlstate", "") or "")
         return code in _TRANSIENT_CODES or code.startswith("08")
-    return isinstance(error, asyncpg.InterfaceError | OSError | TimeoutError | DatabaseUnavailableError)
+    return isinstance(error, DATABASE_ERRORS)
 
 
-async def connect(
-    dsn: str, *, application_name: str, statement_timeout: timedelta = STATEMENT_TIMEOUT
-) -> Connection:
+async def connect(dsn: str, *, application_name: str, statement_timeout: timedelta = STATEMENT_TIMEOUT) -> Connection:
     """Open one connection with Rivermill's session settings.
 
     Args:
@@ -105,7 +115,11 @@ class SharedConnection:
         async with self._lock:
             if self._connection is None or self._connection.is_closed():
                 self._connection = await connect(self._dsn, application_name=self._application_name)
-            yield self._connection
+            try:
+                yield self._connection
+            except asyncpg.InternalClientError:
+                self._connection.terminate()
+                raise
 
     async def close(self) -> None:
         """Close the connection once the last user has let go of it."""
@@ -113,6 +127,6 @@ class SharedConnection:
             if self._connection is not None and not self._connection.is_closed():
                 try:
                     await self._connection.close(timeout=5)
-                except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                except DATABASE_ERRORS:
                     self._connection.terminate()
             self._connection = None

@@ -62,11 +62,11 @@ class NotStartedError(RivermillError):
     """The operation needs a client that has been connected or started."""
 
 
-class JobOutcome(Exception):
+class JobOutcome(Exception):  # noqa: N818 - an outcome, not an error
     """Base class of what a worker may raise to say how the attempt ends without having failed."""
 
 
-class JobCancel(JobOutcome):  # noqa: N818 - River's name
+class JobCancel(JobOutcome):
     """Finish the job as ``cancelled``, whatever attempts are left.
 
     Args:
@@ -78,7 +78,7 @@ class JobCancel(JobOutcome):  # noqa: N818 - River's name
         self.reason = reason
 
 
-class JobSnooze(JobOutcome):  # noqa: N818 - River's name
+class JobSnooze(JobOutcome):
     """Run the job again after ``delay``, without using up an attempt.
 
     Args:

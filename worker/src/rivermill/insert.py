@@ -121,10 +121,8 @@ def _to_row(params: InsertParams, default_max_attempts: int) -> _Row:
     opts = params.opts.over(own() if callable(own) else InsertOpts())
     if opts.scheduled_at is not None and opts.scheduled_at.tzinfo is None:
         raise ValidationError(f"scheduled_at {opts.scheduled_at}: give it a time zone, e.g. datetime.now(UTC)")
-    if opts.pending:
-        state = JobState.PENDING
-    else:
-        state = JobState.AVAILABLE if opts.scheduled_at is None else JobState.SCHEDULED
+    due = JobState.AVAILABLE if opts.scheduled_at is None else JobState.SCHEDULED
+    state = JobState.PENDING if opts.pending else due
     max_attempts = default_max_attempts if opts.max_attempts is None else opts.max_attempts
     priority = PRIORITY_DEFAULT if opts.priority is None else opts.priority
     return _Row(
@@ -185,7 +183,7 @@ class Inserter:
                 SELECT count(pg_notify($10, payload)) AS sent FROM unnest($11::text[]) AS payload
             )
             SELECT inserted.* FROM inserted, notified ORDER BY id
-        """  # noqa: S608 - quoted identifiers only
+        """
 
     async def insert(self, connection: Connection, jobs: Sequence[InsertParams]) -> list[JobRow]:
         """Insert jobs in the connection's transaction, if it is in one; rows come back in the order given.

@@ -39,7 +39,8 @@ class JobFilter:
             ("queue", "text", list(self.queues)),
             ("priority", "smallint", list(self.priorities)),
         )
-        conditions, values = ["true"], []
+        conditions = ["true"]
+        values: list[Any] = []
         for column, sql_type, wanted in columns:
             if wanted:
                 conditions.append(f"{column} = ANY(${first + len(values)}::{sql_type}[])")
@@ -66,7 +67,7 @@ class JobAdmin:
         Raises:
             NotFoundError: there is none of this id.
         """
-        record = await connection.fetchrow(f"SELECT {job_columns()} FROM {self._table} WHERE id = $1", job_id)  # noqa: S608
+        record = await connection.fetchrow(f"SELECT {job_columns()} FROM {self._table} WHERE id = $1", job_id)
         return self._found(record, job_id)
 
     async def list(self, connection: Connection, filters: JobFilter, *, limit: int, descending: bool) -> list[JobRow]:
@@ -79,7 +80,7 @@ class JobAdmin:
             raise ValidationError(f"limit {limit}: use 1 to {MAX_LIST}")
         where, values = filters.where(2, self._schema)
         order = "DESC" if descending else "ASC"
-        sql = f"SELECT {job_columns()} FROM {self._table} WHERE {where} ORDER BY id {order} LIMIT $1"  # noqa: S608
+        sql = f"SELECT {job_columns()} FROM {self._table} WHERE {where} ORDER BY id {order} LIMIT $1"
         return [job_from_record(record) for record in await connection.fetch(sql, limit, *values)]
 
     async def cancel(self, connection: Connection, job_id: int) -> JobRow:
@@ -109,7 +110,7 @@ class JobAdmin:
             UNION ALL
             SELECT {job_columns("job")} FROM {self._table} AS job
             JOIN locked USING (id) WHERE locked.finalized_at IS NOT NULL
-        """  # noqa: S608
+        """
         now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         return self._found(await connection.fetchrow(sql, job_id, self._control, now), job_id)
 
@@ -137,11 +138,13 @@ class JobAdmin:
             UNION ALL
             SELECT {job_columns()} FROM {self._table}
             WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM candidate)
-        """  # noqa: S608
+        """
         try:
             record = await connection.fetchrow(sql, job_id)
         except asyncpg.UniqueViolationError as error:
-            raise UniqueConflictError(f"job {job_id}: another job with its unique key is alive; cancel that one first") from error
+            raise UniqueConflictError(
+                f"job {job_id}: another job with its unique key is alive; cancel that one first"
+            ) from error
         return self._found(record, job_id)
 
     async def delete(self, connection: Connection, job_id: int) -> JobRow:
@@ -151,7 +154,7 @@ class JobAdmin:
             NotFoundError: there is none of this id.
             JobRunningError: it is running.
         """
-        sql = f"DELETE FROM {self._table} WHERE id = $1 AND state <> 'running' RETURNING {job_columns()}"  # noqa: S608
+        sql = f"DELETE FROM {self._table} WHERE id = $1 AND state <> 'running' RETURNING {job_columns()}"
         record = await connection.fetchrow(sql, job_id)
         if record is None:
             await self.get(connection, job_id)

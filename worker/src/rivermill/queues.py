@@ -41,7 +41,7 @@ class QueueAdmin:
         Raises:
             NotFoundError: no client has ever worked a queue of this name, or not for a day.
         """
-        sql = f"SELECT {self._columns} FROM {self._table} WHERE name = $1"  # noqa: S608
+        sql = f"SELECT {self._columns} FROM {self._table} WHERE name = $1"
         record = await connection.fetchrow(sql, name)
         if record is None:
             raise self._missing(name)
@@ -49,7 +49,7 @@ class QueueAdmin:
 
     async def list(self, connection: Connection, *, limit: int = 100) -> list[Queue]:
         """Queues by name."""
-        sql = f"SELECT {self._columns} FROM {self._table} ORDER BY name LIMIT $1"  # noqa: S608
+        sql = f"SELECT {self._columns} FROM {self._table} ORDER BY name LIMIT $1"
         return [_queue(record) for record in await connection.fetch(sql, limit)]
 
     async def pause(self, connection: Connection, name: str) -> None:
@@ -81,7 +81,7 @@ class QueueAdmin:
                 WHERE $1 = '{ALL_QUEUES}' OR EXISTS (SELECT 1 FROM changed)
             )
             SELECT (SELECT count(*) FROM changed) AS queues, (SELECT count(*) FROM told) AS told
-        """  # noqa: S608
+        """
         record = await connection.fetchrow(sql, name, self._control, action)
         if not record["told"]:
             raise self._missing(name)

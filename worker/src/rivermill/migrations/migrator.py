@@ -70,8 +70,7 @@ def load(line: str) -> tuple[Migration, ...]:
         if match:
             texts.setdefault((int(match[1]), match[2]), {})[match[3]] = file.read_text(encoding="utf-8")
     return tuple(
-        Migration(line, version, name, up=text["up"], down=text["down"])
-        for (version, name), text in sorted(texts.items())
+        Migration(line, version, name, up=text["up"], down=text["down"]) for (version, name), text in sorted(texts.items())
     )
 
 
@@ -97,11 +96,11 @@ class Migrator:
         table = self._schema.table("river_migration")
         if await self._has_lines():
             rows = await self._connection.fetch(
-                f"SELECT version FROM {table} WHERE line = $1 ORDER BY version",  # noqa: S608 - quoted schema
+                f"SELECT version FROM {table} WHERE line = $1 ORDER BY version",
                 self._line,
             )
         elif self._line == "main":
-            rows = await self._connection.fetch(f"SELECT version FROM {table} ORDER BY version")  # noqa: S608
+            rows = await self._connection.fetch(f"SELECT version FROM {table} ORDER BY version")
         else:
             rows = []
         return tuple(row["version"] for row in rows)
@@ -120,14 +119,10 @@ class Migrator:
         self._check_target(target, lowest=1)
         async with _Lock(self._connection):
             existing = await self._known_existing()
-            wanted = [
-                m for m in self._migrations if m.version not in existing and (target is None or m.version <= target)
-            ]
+            wanted = [m for m in self._migrations if m.version not in existing and (target is None or m.version <= target)]
             return await self._run(wanted[:max_steps], Direction.UP, dry_run=dry_run)
 
-    async def down(
-        self, *, target: int | None = None, max_steps: int | None = 1, dry_run: bool = False
-    ) -> list[Applied]:
+    async def down(self, *, target: int | None = None, max_steps: int | None = 1, dry_run: bool = False) -> list[Applied]:
         """Take back the newest ``max_steps`` versions, or with ``target`` all above it (0: everything).
 
         Raises:
@@ -177,9 +172,9 @@ class Migrator:
         values: tuple[object, ...] = (migration.line, migration.version) if with_line else (migration.version,)
         if direction is Direction.UP:
             marks = "$1, $2" if with_line else "$1"
-            await self._connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", *values)  # noqa: S608
+            await self._connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", *values)
         else:
-            await self._connection.execute(f"DELETE FROM {table} WHERE {where}", *values)  # noqa: S608
+            await self._connection.execute(f"DELETE FROM {table} WHERE {where}", *values)
 
     async def _table_exists(self) -> bool:
         name = self._schema.table("river_migration")

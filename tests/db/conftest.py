@@ -1,0 +1,53 @@
+"""A real Postgres for the session, and a freshly migrated schema for each test."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from devcluster import Postgres
+from rivermill.db import Connection
+from rivermill.migrations import LINES, Migrator
+from rivermill.schema import Schema
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    with Postgres(Path(tmp_path_factory.mktemp("postgres"))) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def dsn(postgres: Postgres) -> str:
+    return postgres.url()
+
+
+@pytest.fixture
+async def connection(dsn: str) -> AsyncIterator[Connection]:
+    connection = await asyncpg.connect(dsn)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def empty_schema(connection: Connection) -> AsyncIterator[Schema]:
+    """A schema with no table in it."""
+    schema = Schema(f"t{os.getpid()}_{next(_numbers)}")
+    await connection.execute(f'CREATE SCHEMA "{schema.name}"')
+    yield schema
+    await connection.execute(f'DROP SCHEMA "{schema.name}" CASCADE')
+
+
+@pytest.fixture
+async def schema(connection: Connection, empty_schema: Schema) -> Schema:
+    """A schema with all tables."""
+    for line in LINES:
+        await Migrator(connection, empty_schema, line).up()
+    return empty_schema

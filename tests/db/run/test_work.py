@@ -1,0 +1,424 @@
+"""Jobs are worked: every outcome, on a real database."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
+
+import pytest
+
+from rivermill import Client, InsertOpts, InsertParams, Job, JobCancel, JobRow, JobSnooze, JobState, Worker, Workers
+from rivermill.db import Connection
+from rivermill.leader import ElectionTimings
+from rivermill.maintenance.services import MaintenanceTimings
+from rivermill.notify import ListenerTimings
+from rivermill.runtime import Runtime, Timings
+from rivermill.schema import Schema
+
+FAST = Timings(
+    election=ElectionTimings(interval=0.2, jitter=0.1, ttl=1.5, trust=1.2),
+    maintenance=MaintenanceTimings(schedule=0.2, rescue=0.2, clean_jobs=0.2, clean_queues=0.5, dead_after=1.5),
+    listener=ListenerTimings(heartbeat=0.3, check=0.2, timeout=5.0),
+)
+
+
+@dataclass
+class Note:
+    kind: ClassVar[str] = "note"
+    text: str = ""
+
+
+async def eventually(check: Callable[[], Awaitable[Any]], timeout: float = 20.0) -> Any:
+    deadline = time.monotonic() + timeout
+    while True:
+        value = await check()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"{check} never held"
+        await asyncio.sleep(0.02)
+
+
+@dataclass
+class Bench:
+    """A client, and looks at what it does."""
+
+    client: Client
+    connection: Connection
+    schema: Schema
+
+    async def job(self, job_id: int) -> JobRow:
+        return await self.client.job_get(job_id)
+
+    async def reaches(self, job_id: int, *states: JobState) -> JobRow:
+        async def check() -> JobRow | None:
+            row = await self.job(job_id)
+            return row if row.state in states else None
+
+        row: JobRow = await eventually(check)
+        return row
+
+
+@pytest.fixture
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = Runtime.__init__
+
+    def init(self: Runtime, settings: Any, workers: Any, shared: Any, timings: Timings | None = None) -> None:
+        original(self, settings, workers, shared, timings or FAST)
+
+    monkeypatch.setattr(Runtime, "__init__", init)
+
+
+@asynccontextmanager
+async def working(dsn: str, connection: Connection, schema: Schema, workers: Workers, **settings: Any) -> AsyncIterator[Bench]:
+    settings = {"queues": {"default": 10}, "http_host": "127.0.0.1"} | settings
+    client = Client(dsn, workers=workers, schema=schema, **settings)
+    await client.start()
+    try:
+        yield Bench(client, connection, schema)
+    finally:
+        await client.stop()
+
+
+@pytest.fixture(autouse=True)
+async def no_task_is_left() -> AsyncIterator[None]:
+    yield
+    names = {task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task()}
+    assert not {name for name in names if name.startswith(("rivermill", "job "))}
+
+
+@pytest.fixture
+def workers() -> Workers:
+    return Workers()
+
+
+pytestmark = pytest.mark.usefixtures("fast")
+
+
+async def test_async_and_sync_workers(dsn: str, connection: Connection, schema: Schema, workers: Workers) -> None:
+    seen: list[tuple[str, str]] = []
+
+    @dataclass
+    class Sync:
+        kind: ClassVar[str] = "sync"
+        text: str
+
+    @workers.work
+    async def on_loop(job: Job[Note]) -> None:
+        seen.append((job.args.text, threading.current_thread().name))
+
+    class SyncWorker(Worker[Sync]):
+        def work(self, job: Job[Sync]) -> None:
+            seen.append((job.args.text, threading.current_thread().name))
+
+    workers.add(SyncWorker())
+    async with working(dsn, connection, schema, workers) as bench:
+        first = await bench.client.enqueue(Note("a"))
+        second = await bench.client.enqueue(Sync("b"))
+        row = await bench.reaches(first.id, JobState.COMPLETED)
+        await bench.reaches(second.id, JobState.COMPLETED)
+        assert row.attempt == 1
+        assert row.attempted_by == (bench.client.settings.client_id,)
+        assert row.finalized_at is not None
+    assert ("a", "MainThread") in seen
+    assert next(name for text, name in seen if text == "b").startswith("rivermill-job")
+
+
+async def test_failures_retry_and_discard(dsn: str, connection: Connection, schema: Schema, workers: Workers) -> None:
+    @workers.work
+    async def fail(job: Job[Note]) -> None:
+        raise RuntimeError(f"no {job.args.text}\x00")
+
+    async with working(dsn, connection, schema, workers) as bench:
+        job = await bench.client.insert(Note("luck"), InsertOpts(max_attempts=2))
+        row = await bench.reaches(job.id, JobState.DISCARDED)
+        assert [e.attempt for e in row.errors] == [1, 2]
+        assert row.errors[0].error == "no luck\ufffd"
+        assert "RuntimeError" in row.errors[0].trace
+        late = await bench.client.insert(Note("x"), InsertOpts(max_attempts=25))
+        await connection.execute(
+            f"UPDATE {schema.table('river_job')} SET errors = array_fill($2::jsonb, ARRAY[3]) WHERE id = $1",
+            late.id,
+            json.dumps({"at": "2026-01-01T00:00:00Z", "attempt": 1, "error": "e", "trace": ""}),
+        )
+        row = await bench.reaches(late.id, JobState.RETRYABLE)
+        assert row.scheduled_at > datetime.now(UTC) + timedelta(seconds=5)
+
+
+async def test_timeout_and_unknown_kind_are_failures(
+    dsn: str, connection: Connection, schema: Schema, workers: Workers
+) -> None:
+    class Slow(Worker[Note]):
+        timeout = timedelta(milliseconds=50)
+
+        async def work(self, job: Job[Note]) -> None:
+            await asyncio.sleep(30)
+
+    workers.add(Slow())
+    async with working(dsn, connection, schema, workers) as bench:
+        job = await bench.client.insert(Note(), InsertOpts(max_attempts=1))
+        row = await bench.reaches(job.id, JobState.DISCARDED)
+        assert "timed out" in row.errors[0].error
+        unknown = await connection.fetchval(
+            f"INSERT INTO {schema.table('river_job')} (kind, args, max_attempts) VALUES ('other', '{{}}', 1) RETURNING id"
+        )
+        row = await bench.reaches(unknown, JobState.DISCARDED)
+        assert row.errors[0].error == "job kind is not registered in the client's Workers bundle: other"
+
+
+async def test_snooze_and_cancel_from_inside(dsn: str, connection: Connection, schema: Schema, workers: Workers) -> None:
+    @workers.work
+    async def work(job: Job[Note]) -> None:
+        if job.args.text == "cancel":
+            raise JobCancel("enough")
+        if not (job.row.metadata or {}).get("snoozes"):
+            raise JobSnooze(timedelta(milliseconds=50))
+
+    async with working(dsn, connection, schema, workers) as bench:
+        snoozed = await bench.client.enqueue(Note("snooze"))
+        cancelled = await bench.client.enqueue(Note("cancel"))
+        row = await bench.reaches(snoozed.id, JobState.COMPLETED)
+        assert (row.attempt, row.metadata, row.errors) == (1, {"snoozes": 1}, ())
+        row = await bench.reaches(cancelled.id, JobState.CANCELLED)
+        assert row.errors[0].error == "JobCancelError: enough"
+
+
+async def test_cancel_from_outside(dsn: str, connection: Connection, schema: Schema, workers: Workers) -> None:
+    @workers.work
+    async def work(job: Job[Note]) -> None:
+        await asyncio.sleep(30)
+
+    async with working(dsn, connection, schema, workers) as bench:
+        running = await bench.client.enqueue(Note())
+        await bench.reaches(running.id, JobState.RUNNING)
+        await bench.client.cancel(running.id)
+        row = await bench.reaches(running.id, JobState.CANCELLED)
+        assert row.errors[0].error == "JobCancelError: job cancelled remotely"
+        waiting = await bench.client.enqueue_scheduled(Note(), datetime.now(UTC) + timedelta(hours=1))
+        assert (await bench.client.cancel(waiting.id)).state is JobState.CANCELLED
+
+
+async def test_soft_stop_gives_jobs_back(dsn: str, connection: Connection, schema: Schema, workers: Workers) -> None:
+    @workers.work
+    async def work(job: Job[Note]) -> None:
+        await asyncio.sleep(30)
+
+    async with working(dsn, connection, schema, workers, shutdown_timeout=timedelta(seconds=0.1)) as bench:
+        job = await bench.client.enqueue(Note())
+        await bench.reaches(job.id, JobState.RUNNING)
+        await bench.client.stop()
+    async with Client(dsn, schema=schema) as client:
+        row = await client.job_get(job.id)
+    assert (row.state, row.attempt, row.errors) == (JobState.AVAILABLE, 0, ())
+    assert await connection.fetchval(f"SELECT count(*) FROM {schema.table('rivermill_client')}") == 0
+
+
+async def test_two_clients_run_each_job_once(dsn: str, connection: Connection, schema: Schema) -> None:
+    runs: dict[str, int] = {}
+
+    def make() -> Workers:
+        workers = Workers()
+
+        @workers.work
+        async def work(job: Job[Note]) -> None:
+            runs[job.args.text] = runs.get(job.args.text, 0) + 1
+
+        return workers
+
+    total = 3000
+    async with (
+        working(dsn, connection, schema, make(), client_id="one", queues={"default": 50}) as bench,
+        working(dsn, connection, schema, make(), client_id="two", queues={"default": 50}),
+    ):
+        await bench.client.insert_many([Note(str(i)) for i in range(total)])
+
+        async def done() -> bool:
+            table = schema.table("river_job")
+            return bool(await connection.fetchval(f"SELECT count(*) = {total} FROM {table} WHERE state = 'completed'"))
+
+        await eventually(done, 60)
+    assert set(runs.values()) == {1}
+    assert len(runs) == total
+    workers_seen = await connection.fetch(f"SELECT DISTINCT attempted_by FROM {schema.table('river_job')}")
+    assert len(workers_seen) == 2
+
+
+async def test_pause_resume_and_priority(dsn: str, connection: Connection, schema: Schema, workers: Workers) -> None:
+    order: list[str] = []
+
+    @workers.work
+    async def work(job: Job[Note]) -> None:
+        order.append(job.args.text)
+
+    async with working(dsn, connection, schema, workers, queues={"default": 1}) as bench:
+        await bench.client.queue_pause("default")
+
+        async def paused() -> bool:
+            return (await bench.client.queue_get("default")).paused_at is not None
+
+        await eventually(paused)
+        await asyncio.sleep(0.1)
+        jobs = await bench.client.insert_many([InsertParams(Note(str(p)), InsertOpts(priority=p)) for p in (3, 1, 4, 2)])
+        assert order == []
+        await bench.client.queue_resume("default")
+        for job in jobs:
+            await bench.reaches(job.id, JobState.COMPLETED)
+    assert order == ["1", "2", "3", "4"]
+
+
+async def test_scheduled_jobs_become_due(dsn: str, connection: Connection, schema: Schema, workers: Workers) -> None:
+    @workers.work
+    async def work(job: Job[Note]) -> None:
+        pass
+
+    async with working(dsn, connection, schema, workers) as bench:
+        job = await bench.client.enqueue_scheduled(Note(), datetime.now(UTC) + timedelta(seconds=1))
+        assert job.state is JobState.SCHEDULED
+        row = await bench.reaches(job.id, JobState.COMPLETED)
+        assert row.attempted_at is not None
+        assert row.attempted_at >= row.scheduled_at
+
+
+async def test_a_row_that_cannot_be_decoded_spoils_only_itself(
+    dsn: str, connection: Connection, schema: Schema, workers: Workers
+) -> None:
+    @workers.work
+    async def work(job: Job[Note]) -> None:
+        pass
+
+    table = schema.table("river_job")
+    bad = await connection.fetchval(
+        f"INSERT INTO {table} (kind, args, errors, max_attempts) VALUES ('note', '{{}}', ARRAY['1'::jsonb], 1) RETURNING id"
+    )
+    wrong = await connection.fetchval(
+        f"INSERT INTO {table} (kind, args, max_attempts) VALUES ('note', '{{\"text\": 5}}', 1) RETURNING id"
+    )
+    good = await connection.fetchval(f"INSERT INTO {table} (kind, args) VALUES ('note', '{{}}') RETURNING id")
+    async with working(dsn, connection, schema, workers) as bench:
+        await bench.reaches(good, JobState.COMPLETED)
+        row = await bench.reaches(wrong, JobState.DISCARDED)
+        assert "args do not fit Note" in row.errors[0].error
+
+        async def discarded() -> bool:
+            return await connection.fetchval(f"SELECT state::text FROM {table} WHERE id = $1", bad) == "discarded"
+
+        await eventually(discarded)
+
+
+async def test_connections_killed_under_load(dsn: str, connection: Connection, schema: Schema, workers: Workers) -> None:
+    @workers.work
+    async def work(job: Job[Note]) -> None:
+        await asyncio.sleep(0.01)
+
+    async with working(dsn, connection, schema, workers, queues={"default": 20}) as bench:
+        for burst in range(5):
+            await bench.client.insert_many([Note(f"{burst} {i}") for i in range(200)])
+            await asyncio.sleep(0.05)
+            await connection.fetch(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'rivermill %' "
+                "AND pid <> pg_backend_pid()"
+            )
+
+            async def usable() -> bool:
+                try:
+                    return bool(await bench.client.queue_list())
+                except Exception:  # noqa: BLE001 - the connection was killed on purpose
+                    return False
+
+            await eventually(usable)
+
+        async def done() -> bool:
+            query = f"SELECT count(*) FROM {schema.table('river_job')} WHERE state = 'completed' AND attempt = 1"
+            return bool(await connection.fetchval(query) == 1000)
+
+        await eventually(done, 60)
+
+
+async def test_dead_clients_jobs_are_rescued(dsn: str, connection: Connection, schema: Schema, workers: Workers) -> None:
+    @workers.work
+    async def work(job: Job[Note]) -> None:
+        pass
+
+    table, clients = schema.table("river_job"), schema.table("rivermill_client")
+    for client_id, age in (("dead", "1 minute"), ("alive", "-1 hour")):
+        await connection.execute(
+            f"INSERT INTO {clients} (client_id, host, pid, version, queues, slots, last_seen_at) "
+            f"VALUES ($1, 'h', 1, '0', '{{}}', 1, now() - $2::text::interval)",
+            client_id,
+            age,
+        )
+        await connection.execute(
+            f"INSERT INTO {table} (kind, args, state, attempt, attempted_at, attempted_by) "
+            "VALUES ('note', '{}', 'running', 1, now() - interval '5 hours', ARRAY[$1::text])",
+            client_id,
+        )
+    async with working(dsn, connection, schema, workers):
+
+        async def rescued() -> bool:
+            query = f"SELECT state::text FROM {table} WHERE attempted_by[1] = 'dead'"
+            return await connection.fetchval(query) in ("retryable", "completed")
+
+        await eventually(rescued)
+        row = await connection.fetchrow(f"SELECT state::text, errors FROM {table} WHERE attempted_by[1] = 'alive'")
+        assert row["state"] == "running"
+    errors = await connection.fetchval(f"SELECT errors[1] FROM {table} WHERE attempted_by[1] = 'dead'")
+    assert json.loads(errors)["error"] == "Stuck job rescued by JobRescuer"
+
+
+async def test_leader_takes_over(dsn: str, connection: Connection, schema: Schema, workers: Workers) -> None:
+    @workers.work
+    async def work(job: Job[Note]) -> None:
+        pass
+
+    leader = schema.table("river_leader")
+    await connection.execute(f"INSERT INTO {leader} VALUES (now(), now() + interval '1 second', 'gone')")
+    async with working(dsn, connection, schema, workers) as bench:
+
+        async def taken() -> bool:
+            return await connection.fetchval(f"SELECT leader_id FROM {leader}") == bench.client.settings.client_id
+
+        await eventually(taken)
+    assert await connection.fetchval(f"SELECT count(*) FROM {leader}") == 0
+
+
+async def test_cordon_drain_uncordon(dsn: str, connection: Connection, schema: Schema, workers: Workers) -> None:
+    release = asyncio.Event()
+
+    @workers.work
+    async def work(job: Job[Note]) -> None:
+        await release.wait()
+
+    clients = schema.table("rivermill_client")
+
+    async def want(state: str, action: str) -> None:
+        await connection.execute(f"UPDATE {clients} SET wanted_state = $1", state)
+        payload = {"action": action, "client_ids": [client_id]}
+        await connection.execute("SELECT pg_notify($1, $2)", schema.channel("rivermill_control"), json.dumps(payload))
+
+    async def state() -> str:
+        return str(await connection.fetchval(f"SELECT state FROM {clients}"))
+
+    async with working(dsn, connection, schema, workers, http_port=0) as bench:
+        client_id = bench.client.settings.client_id
+        job = await bench.client.enqueue(Note())
+        await bench.reaches(job.id, JobState.RUNNING)
+        await want("cordoned", "cordon")
+        await eventually(lambda: _equals(state, "cordoned"))
+        waiting = await bench.client.enqueue(Note())
+        release.set()
+        await eventually(lambda: _equals(state, "drained"))
+        assert (await bench.job(job.id)).state is JobState.COMPLETED
+        assert (await bench.job(waiting.id)).state is JobState.AVAILABLE
+        await want("accepting", "uncordon")
+        await bench.reaches(waiting.id, JobState.COMPLETED)
+        await eventually(lambda: _equals(state, "accepting"))
+
+
+async def _equals(value: Callable[[], Awaitable[str]], wanted: str) -> bool:
+    return await value() == wanted

@@ -1,0 +1,93 @@
+"""The schema is River's, version by version."""
+
+from __future__ import annotations
+
+import pytest
+
+from rivermill.db import Connection
+from rivermill.errors import MigrationError
+from rivermill.migrations import Direction, Migrator
+from rivermill.schema import Schema
+
+JOB_COLUMNS = [
+    "id", "state", "attempt", "max_attempts", "attempted_at", "created_at", "finalized_at", "scheduled_at", "priority",
+    "args", "attempted_by", "errors", "kind", "metadata", "queue", "tags", "unique_key", "unique_states",
+]  # fmt: skip
+
+
+async def test_up_makes_rivers_table(connection: Connection, schema: Schema) -> None:
+    rows = await connection.fetch(
+        "SELECT attname FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+        schema.table("river_job"),
+    )
+    assert [row["attname"] for row in rows] == JOB_COLUMNS
+    indexes = await connection.fetch("SELECT indexname FROM pg_indexes WHERE schemaname = $1", schema.name)
+    assert {row["indexname"] for row in indexes} >= {
+        "river_job_pkey", "river_job_kind", "river_job_state_and_finalized_at_index", "river_job_metadata_index",
+        "river_job_prioritized_fetching_index", "river_job_args_index", "river_job_unique_idx",
+    }  # fmt: skip
+    states = await connection.fetchval(f"SELECT enum_range(NULL::{schema.table('river_job_state')})::text[]")
+    assert states == ["available", "cancelled", "completed", "discarded", "pending", "retryable", "running", "scheduled"]
+    persistence = await connection.fetchval(
+        "SELECT relpersistence FROM pg_class WHERE oid = $1::regclass", schema.table("river_leader")
+    )
+    assert persistence == b"u"
+
+
+async def test_versions_are_recorded_the_way_river_reads_them(connection: Connection, schema: Schema) -> None:
+    rows = await connection.fetch(f"SELECT line, version FROM {schema.table('river_migration')} ORDER BY line, version")
+    assert [tuple(row) for row in rows] == [*(("main", v) for v in range(1, 9)), ("rivermill", 1)]
+
+
+async def test_step_by_step_before_and_after_lines(connection: Connection, empty_schema: Schema) -> None:
+    migrator = Migrator(connection, empty_schema)
+    assert await migrator.missing() == tuple(range(1, 9))
+    await migrator.up(target=4)
+    columns = await connection.fetchval(
+        "SELECT array_agg(column_name::text ORDER BY ordinal_position) FROM information_schema.columns "
+        "WHERE table_schema = $1 AND table_name = 'river_migration'",
+        empty_schema.name,
+    )
+    assert columns == ["id", "created_at", "version"]
+    assert await migrator.existing() == (1, 2, 3, 4)
+    done = await migrator.up(max_steps=1)
+    assert [(a.migration.version, a.direction) for a in done] == [(5, Direction.UP)]
+    assert await migrator.existing() == (1, 2, 3, 4, 5)
+    await migrator.up()
+    assert await migrator.missing() == ()
+
+
+async def test_down_to_nothing_and_up_again(connection: Connection, schema: Schema) -> None:
+    with pytest.raises(Exception, match="other lines"):
+        await Migrator(connection, schema).down(target=0)
+    await Migrator(connection, schema, "rivermill").down(target=0)
+    await Migrator(connection, schema).down(target=0)
+    left = await connection.fetchval(
+        "SELECT count(*) FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = $1", schema.name
+    )
+    assert left == 0
+    assert len(await Migrator(connection, schema).up()) == 8
+
+
+async def test_dry_run_changes_nothing(connection: Connection, empty_schema: Schema) -> None:
+    assert len(await Migrator(connection, empty_schema).up(dry_run=True)) == 8
+    assert await Migrator(connection, empty_schema).existing() == ()
+
+
+async def test_unknown_version_is_refused(connection: Connection, schema: Schema) -> None:
+    await connection.execute(f"INSERT INTO {schema.table('river_migration')} (line, version) VALUES ('main', 99)")
+    with pytest.raises(MigrationError, match="version 99.*newer rivermill"):
+        await Migrator(connection, schema).up()
+    with pytest.raises(MigrationError, match="target version 9"):
+        await Migrator(connection, schema).up(target=9)
+
+
+async def test_mixed_case_schema(connection: Connection) -> None:
+    schema = Schema("MixedCase")
+    await connection.execute('CREATE SCHEMA "MixedCase"')
+    try:
+        for line in ("main", "rivermill"):
+            await Migrator(connection, schema, line).up()
+            assert await Migrator(connection, schema, line).missing() == ()
+    finally:
+        await connection.execute('DROP SCHEMA "MixedCase" CASCADE')

@@ -1,0 +1,48 @@
+"""The ``rivermill`` command: its arguments, and how errors become one line and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+
+from rivermill import __version__
+from rivermill.cli_admin import add_admin_commands
+from rivermill.cli_migrate import add_migrate_command
+from rivermill.cli_work import add_work_command
+from rivermill.errors import RivermillError
+
+Command = Callable[[argparse.Namespace], Awaitable[int]]
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = argparse.ArgumentParser(prog="rivermill", description="Work and manage River jobs in Postgres.")
+    parser.add_argument("--version", action="version", version=f"rivermill {__version__}")
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--database-url", dest="dsn", help="postgresql:// URL (default: DATABASE_URL)")
+    shared.add_argument("--schema", help="schema of River's tables (default: RIVER_SCHEMA or public)")
+    shared.add_argument("--config", metavar="FILE", help="YAML file with jobs.river.* (default: RIVER_CONFIG)")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    add_work_command(commands, shared)
+    add_migrate_command(commands, shared)
+    add_admin_commands(commands, shared)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        0 on success, 1 when the command could not do what was asked, 2 when it was asked wrongly.
+    """
+    options = build_parser().parse_args(arguments)
+    command: Command = options.run
+    try:
+        return asyncio.run(command(options))  # type: ignore[arg-type]
+    except RivermillError as error:
+        sys.stderr.write(f"rivermill: {error}\n")
+        return 2 if isinstance(error, ValueError) else 1
+    except KeyboardInterrupt:
+        return 130

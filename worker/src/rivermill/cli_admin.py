@@ -1,0 +1,178 @@
+"""``rivermill enqueue``, ``rivermill job …`` and ``rivermill queue …``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from datetime import datetime
+from typing import Any
+
+from rivermill.client import Client
+from rivermill.errors import ValidationError
+from rivermill.insert import InsertOpts
+from rivermill.job import JobRow, JobState
+
+_JOB_COLUMNS = ("id", "state", "kind", "queue", "priority", "attempt", "max_attempts", "scheduled_at")
+_QUEUE_COLUMNS = ("name", "paused_at", "updated_at")
+
+
+class _RawArgs(dict[str, Any]):
+    """Args given as JSON on the command line."""
+
+    kind: str
+
+
+def add_admin_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
+    """Add ``enqueue``, ``job`` and ``queue``."""
+    output = argparse.ArgumentParser(add_help=False, parents=[shared])
+    output.add_argument("--json", action="store_true", help="print JSON")
+    _add_enqueue(commands, output)
+    jobs = commands.add_parser("job", help="look at and change jobs").add_subparsers(
+        dest="action", required=True, metavar="ACTION"
+    )
+    for action in ("get", "cancel", "retry", "delete"):
+        parser = jobs.add_parser(action, parents=[output], help=f"{action} one job")
+        parser.add_argument("id", type=int)
+        parser.set_defaults(run=_job)
+    listing = jobs.add_parser("list", parents=[output], help="list jobs by id")
+    listing.add_argument("--state", action="append", default=[], choices=[s.value for s in JobState])
+    listing.add_argument("--kind", action="append", default=[])
+    listing.add_argument("--queue", action="append", default=[])
+    listing.add_argument("--limit", type=int, default=100)
+    listing.add_argument("--newest", action="store_true", help="newest first")
+    listing.set_defaults(run=_job_list)
+    queues = commands.add_parser("queue", help="list, pause and resume queues").add_subparsers(
+        dest="action", required=True, metavar="ACTION"
+    )
+    queues.add_parser("list", parents=[output], help="list queues").set_defaults(run=_queue_list)
+    for action in ("pause", "resume"):
+        parser = queues.add_parser(action, parents=[output], help=f"{action} a queue, or all with *")
+        parser.add_argument("name")
+        parser.set_defaults(run=_queue_switch)
+
+
+def _add_enqueue(commands: Any, output: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser("enqueue", parents=[output], help="insert a job")
+    parser.add_argument("kind")
+    parser.add_argument("args", nargs="?", default="{}", help="a JSON object (default: {})")
+    parser.add_argument("--queue")
+    parser.add_argument("--priority", type=int)
+    parser.add_argument("--max-attempts", type=int)
+    parser.add_argument("--scheduled-at", type=datetime.fromisoformat, help="ISO 8601 with zone")
+    parser.add_argument("--tag", action="append", default=[])
+    parser.set_defaults(run=_enqueue)
+
+
+def _client(options: argparse.Namespace) -> Client:
+    return Client(options.dsn, schema=options.schema, file=options.config)
+
+
+async def _enqueue(options: argparse.Namespace) -> int:
+    try:
+        value = json.loads(options.args)
+    except ValueError as error:
+        raise ValidationError(f"args {options.args!r}: not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ValidationError(f"args {options.args!r}: must be a JSON object")
+    args = _RawArgs(value)
+    args.kind = options.kind
+    opts = InsertOpts(
+        queue=options.queue,
+        priority=options.priority,
+        max_attempts=options.max_attempts,
+        scheduled_at=options.scheduled_at,
+        tags=options.tag,
+    )
+    client = _client(options)
+    try:
+        _show([await client.insert(args, opts)], _JOB_COLUMNS, options)
+    finally:
+        await client.stop()
+    return 0
+
+
+async def _job(options: argparse.Namespace) -> int:
+    client = _client(options)
+    methods = {
+        "get": client.job_get,
+        "cancel": client.cancel,
+        "retry": client.job_retry,
+        "delete": client.job_delete,
+    }
+    try:
+        row: JobRow = await methods[options.action](options.id)
+    finally:
+        await client.stop()
+    _show([row], _JOB_COLUMNS, options)
+    if options.action == "get" and not options.json:
+        for error in row.errors:
+            print(f"attempt {error.attempt} at {error.at}: {error.error}")
+    return 0
+
+
+async def _job_list(options: argparse.Namespace) -> int:
+    client = _client(options)
+    try:
+        rows = await client.job_list(
+            kinds=options.kind,
+            queues=options.queue,
+            states=[JobState(state) for state in options.state],
+            limit=options.limit,
+            descending=options.newest,
+        )
+    finally:
+        await client.stop()
+    _show(rows, _JOB_COLUMNS, options)
+    return 0
+
+
+async def _queue_list(options: argparse.Namespace) -> int:
+    client = _client(options)
+    try:
+        _show(await client.queue_list(limit=10_000), _QUEUE_COLUMNS, options)
+    finally:
+        await client.stop()
+    return 0
+
+
+async def _queue_switch(options: argparse.Namespace) -> int:
+    client = _client(options)
+    try:
+        await (client.queue_pause if options.action == "pause" else client.queue_resume)(options.name)
+    finally:
+        await client.stop()
+    print(f"queue {options.name} {'paused' if options.action == 'pause' else 'resumed'}")
+    return 0
+
+
+def _show(rows: Sequence[Any], columns: Sequence[str], options: argparse.Namespace) -> None:
+    if options.json:
+        values = [asdict(row) for row in rows]
+        print(json.dumps(values, default=_plain, indent=2))
+        return
+    table = [columns, *([_cell(getattr(row, name)) for name in columns] for row in rows)]
+    widths = [max(len(line[i]) for line in table) for i in range(len(columns))]
+    for line in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return value.isoformat(timespec="seconds") if isinstance(value, datetime) else str(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return value.hex()
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Iterable):
+        return list(value)
+    return str(value)

@@ -1,0 +1,88 @@
+"""``rivermill work APP``: run an application's workers until told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib
+import inspect
+import logging
+import os
+import signal
+import sys
+from typing import Any
+
+from rivermill.client import Client
+from rivermill.config import load_settings
+from rivermill.errors import ConfigError
+from rivermill.logs import configure_logging
+from rivermill.worker import Workers
+
+logger = logging.getLogger("rivermill")
+
+
+def add_work_command(commands: Any, shared: argparse.ArgumentParser) -> None:
+    """Add ``work``."""
+    parser = commands.add_parser("work", parents=[shared], help="work jobs until SIGTERM")
+    parser.add_argument("app", metavar="APP", help="module:attribute of a Workers, or of a function that returns one")
+    parser.set_defaults(run=work)
+
+
+async def work(options: argparse.Namespace) -> int:
+    """Work until SIGTERM or SIGINT; the second signal gives running jobs back at once.
+
+    Raises:
+        RivermillError: a setting or the application is wrong, or a part of the client died.
+    """
+    configure_logging(os.environ.get("RIVER_LOG_LEVEL", "info"), os.environ.get("RIVER_LOG_FORMAT", "plain"))
+    settings = load_settings(dsn=options.dsn, schema=options.schema, file=options.config)
+    workers = await load_app(options.app)
+    client = Client(
+        workers=workers,
+        dsn=settings.dsn,
+        queues=settings.queues,
+        schema=settings.schema,
+        file=options.config,
+        client_id=settings.client_id,
+    )
+    stops: set[asyncio.Task[None]] = set()
+
+    def on_signal() -> None:
+        stops.add(asyncio.create_task(client.stop(cancel=bool(stops)), name="stop"))
+
+    loop = asyncio.get_running_loop()
+    await client.start()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    try:
+        await client.stopped()
+    finally:
+        await client.stop()
+        await asyncio.gather(*stops)
+    return 0
+
+
+async def load_app(name: str) -> Workers:
+    """Import the workers that ``module:attribute`` names.
+
+    Raises:
+        ConfigError: there is no such module or attribute, or it is something else.
+    """
+    module_name, colon, attribute = name.partition(":")
+    if not colon or not module_name or not attribute:
+        raise ConfigError(f"APP {name!r}: write module:attribute, e.g. library.jobs:workers")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        app = getattr(importlib.import_module(module_name), attribute)
+    except ImportError as error:
+        raise ConfigError(f"APP {name!r}: cannot import {module_name}: {error}") from error
+    except AttributeError as error:
+        raise ConfigError(f"APP {name!r}: module {module_name} has no {attribute}") from error
+    if callable(app) and not isinstance(app, Workers):
+        app = app()
+        if inspect.isawaitable(app):
+            app = await app
+    if not isinstance(app, Workers) or not app:
+        raise ConfigError(f"APP {name!r}: must be a rivermill.Workers with at least one worker, or a function returning one")
+    return app

@@ -1,0 +1,199 @@
+"""Writes how attempts ended, in batches that clock themselves: the next goes out when the last has returned.
+
+Both statements touch only rows that are still ``running`` for this very client. ``(state = 'running') IS TRUE`` keeps the
+planner away from the index on state, where every dead ``running`` entry would be walked.
+Mirrors River's ``internal/jobcompleter`` in effect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+
+import asyncpg
+
+from rivermill.db import DATABASE_ERRORS, Connection, SharedConnection, is_transient
+from rivermill.metrics import Metrics
+from rivermill.outcome import Completion
+from rivermill.schema import Schema
+
+MAX_BATCH = 5_000
+MAX_BACKLOG = 10_000
+_MAX_BACKOFF = 10.0
+
+logger = logging.getLogger("rivermill.completer")
+
+
+def plain_sql(schema: Schema) -> str:
+    """Successes with nothing else to write: ``$1`` ids in order, ``$2`` client id."""
+    return f"""
+        UPDATE {schema.table("river_job")} SET state = 'completed', finalized_at = now()
+        WHERE id = ANY($1::bigint[]) AND (state = 'running') IS TRUE
+            AND attempted_by[array_upper(attempted_by, 1)] = $2
+    """
+
+
+def general_sql(schema: Schema) -> str:
+    """Every other outcome: ``$1`` ids in order, then one array a column, ``$7`` client id."""
+    table, enum = schema.table("river_job"), schema.table("river_job_state")
+    return f"""
+        WITH input AS (
+            SELECT * FROM unnest($1::bigint[], $2::text[], $3::smallint[], $4::text[], $5::timestamptz[], $6::text[])
+                AS t (id, state, attempt, error, scheduled_at, metadata)
+        ), locked AS (
+            SELECT id, (metadata ? 'cancel_attempted_at') AS cancelled FROM {table}
+            WHERE id = ANY($1::bigint[]) AND (state = 'running') IS TRUE
+                AND attempted_by[array_upper(attempted_by, 1)] = $7
+            ORDER BY id FOR UPDATE
+        ), wanted AS (
+            SELECT input.*, locked.cancelled AND input.state IN ('retryable', 'scheduled') AS cancel
+            FROM input JOIN locked USING (id)
+        )
+        UPDATE {table} AS job SET
+            state = CASE WHEN wanted.cancel THEN 'cancelled' ELSE wanted.state END::{enum},
+            finalized_at = CASE WHEN wanted.cancel OR wanted.state IN ('cancelled', 'completed', 'discarded')
+                                THEN now() END,
+            attempt = CASE WHEN wanted.cancel THEN job.attempt ELSE coalesce(wanted.attempt, job.attempt) END,
+            scheduled_at = CASE WHEN wanted.cancel THEN job.scheduled_at
+                                ELSE coalesce(wanted.scheduled_at, job.scheduled_at) END,
+            errors = CASE WHEN wanted.error IS NULL THEN job.errors
+                          ELSE array_append(job.errors, wanted.error::jsonb) END,
+            metadata = CASE WHEN wanted.metadata IS NULL THEN job.metadata
+                            ELSE job.metadata || wanted.metadata::jsonb END
+        FROM wanted WHERE job.id = wanted.id
+    """
+
+
+class Completer:
+    """Batches completions of one client.
+
+    Args:
+        shared: the connection to write on.
+        schema: where River's tables are.
+        client_id: the fence.
+        metrics: where batches are counted.
+        on_flushed: called after each batch that was written.
+    """
+
+    def __init__(
+        self,
+        shared: SharedConnection,
+        schema: Schema,
+        client_id: str,
+        metrics: Metrics,
+        on_flushed: Callable[[], None],
+    ) -> None:
+        self._shared = shared
+        self._client_id = client_id
+        self._metrics = metrics
+        self._on_flushed = on_flushed
+        self._plain_sql = plain_sql(schema)
+        self._general_sql = general_sql(schema)
+        self._pending: list[Completion] = []
+        self._writing: list[Completion] = []
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._closing = False
+
+    @property
+    def backlog(self) -> int:
+        """Completions that the database has not acknowledged."""
+        return len(self._pending) + len(self._writing)
+
+    def job_ids(self) -> list[int]:
+        """The jobs whose completions the database has not acknowledged."""
+        return [completion.job_id for completion in (*self._pending, *self._writing)]
+
+    async def add(self, completion: Completion) -> None:
+        """Take a completion; waits, holding the job's slot, while the backlog is full."""
+        while not self._room.is_set():
+            await self._room.wait()
+        self.add_nowait(completion)
+
+    def add_nowait(self, completion: Completion) -> None:
+        """Take a completion whatever the backlog."""
+        self._pending.append(completion)
+        self._wake.set()
+        if self.backlog >= MAX_BACKLOG:
+            self._room.clear()
+
+    def close(self) -> None:
+        """Let ``run`` return once everything taken so far is written."""
+        self._closing = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Write batches until closed. What could not be written stays in the backlog and is tried again."""
+        failures = 0
+        while not (self._closing and not self._pending):
+            await self._wake.wait()
+            self._wake.clear()
+            while self._pending:
+                if await self._flush():
+                    failures = 0
+                else:
+                    failures += 1
+                    delay = min(_MAX_BACKOFF, 0.1 * 2 ** min(failures, 10))
+                    await asyncio.sleep(delay * random.uniform(0.5, 1.0))
+
+    async def _flush(self) -> bool:
+        batch, self._pending = self._pending[:MAX_BATCH], self._pending[MAX_BATCH:]
+        self._writing = batch
+        written = False
+        try:
+            await self._write_apart(batch)
+            written = True
+        except DATABASE_ERRORS as error:
+            logger.warning("completions wait for the database", extra={"jobs": len(batch), "error": str(error)})
+        finally:
+            self._writing = []
+            if not written:
+                self._pending = batch + self._pending
+        if self.backlog < MAX_BACKLOG // 2:
+            self._room.set()
+        if written:
+            self._on_flushed()
+        return written
+
+    async def _write_apart(self, batch: Sequence[Completion]) -> None:
+        """Write a batch; when the database refuses its contents, write each alone so that one spoils no other."""
+        try:
+            await self._write(batch)
+        except asyncpg.PostgresError as error:
+            if is_transient(error):
+                raise
+            if len(batch) == 1:
+                # Nothing more can be done here: the row stays running and the rescuer finds it.
+                logger.exception("the database refuses this completion", extra={"job_id": batch[0].job_id})
+                self._metrics.completions_refused.inc()
+                return
+            for completion in batch:
+                await self._write_apart([completion])
+
+    async def _write(self, batch: Sequence[Completion]) -> None:
+        started = time.monotonic()
+        plain = sorted(c.job_id for c in batch if c.plain)
+        general = sorted((c for c in batch if not c.plain), key=lambda c: c.job_id)
+        async with self._shared.acquire() as connection:
+            if plain:
+                await connection.execute(self._plain_sql, plain, self._client_id)
+            if general:
+                await self._write_general(connection, general)
+        self._metrics.completion_batch.observe(len(batch))
+        self._metrics.completion_seconds.observe(time.monotonic() - started)
+
+    async def _write_general(self, connection: Connection, batch: Sequence[Completion]) -> None:
+        await connection.execute(
+            self._general_sql,
+            [c.job_id for c in batch],
+            [c.state.value for c in batch],
+            [c.attempt for c in batch],
+            [c.error for c in batch],
+            [c.scheduled_at for c in batch],
+            [c.metadata for c in batch],
+            self._client_id,
+        )

@@ -1,0 +1,45 @@
+"""Deletes finished jobs and forgotten queues after their retention.
+
+Mirrors River's ``job_cleaner.go`` and ``queue_cleaner.go``.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from rivermill.db import Connection
+from rivermill.schema import Schema
+
+QUEUE_RETENTION = timedelta(hours=24)
+
+
+async def clean_jobs(
+    connection: Connection,
+    schema: Schema,
+    *,
+    completed: timedelta | None,
+    cancelled: timedelta | None,
+    discarded: timedelta | None,
+    limit: int = 1_000,
+) -> int:
+    """Delete up to ``limit`` finished jobs of each state past its retention (None keeps them); returns how many."""
+    table = schema.table("river_job")
+    deleted = 0
+    for state, retention in (("completed", completed), ("cancelled", cancelled), ("discarded", discarded)):
+        if retention is None:
+            continue
+        sql = f"""
+            DELETE FROM {table} WHERE id = ANY(ARRAY(
+                SELECT id FROM {table}
+                WHERE state = '{state}' AND finalized_at IS NOT NULL AND finalized_at < now() - $1::interval
+                ORDER BY finalized_at LIMIT $2 FOR UPDATE SKIP LOCKED
+            ))
+        """
+        deleted += int((await connection.execute(sql, retention, limit)).rpartition(" ")[2])
+    return deleted
+
+
+async def clean_queues(connection: Connection, schema: Schema) -> int:
+    """Delete rows of queues that no client has worked for a day; returns how many."""
+    sql = f"DELETE FROM {schema.table('river_queue')} WHERE updated_at < now() - $1::interval"
+    return int((await connection.execute(sql, QUEUE_RETENTION)).rpartition(" ")[2])

@@ -1,0 +1,108 @@
+"""Runs the leader's services: each on its own interval, each surviving its own failures."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from rivermill.config import Settings
+from rivermill.db import DATABASE_ERRORS, Connection, SharedConnection
+from rivermill.maintenance.cleaner import clean_jobs, clean_queues
+from rivermill.maintenance.rescuer import rescue_jobs
+from rivermill.maintenance.scheduler import schedule_jobs
+from rivermill.metrics import Metrics
+from rivermill.retry import retry_delay
+
+BATCH = 1_000
+
+logger = logging.getLogger("rivermill.maintenance")
+
+
+@dataclass(frozen=True, slots=True)
+class MaintenanceTimings:
+    """Seconds between two runs of a service; ``dead_after`` is a client's longest silence."""
+
+    schedule: float = 5.0
+    rescue: float = 5.0
+    clean_jobs: float = 30.0
+    clean_queues: float = 3600.0
+    dead_after: float = 30.0
+
+
+class Maintenance:
+    """The services of one leader.
+
+    Args:
+        settings: retentions and the schema.
+        shared: the connection for the statements.
+        metrics: where rescues and failures are counted.
+        timings: intervals.
+    """
+
+    def __init__(self, settings: Settings, shared: SharedConnection, metrics: Metrics, timings: MaintenanceTimings) -> None:
+        self._settings = settings
+        self._shared = shared
+        self._metrics = metrics
+        self._timings = timings
+
+    async def run(self) -> None:
+        """Run every service until cancelled."""
+        timings = self._timings
+        async with asyncio.TaskGroup() as group:
+            for name, interval, service in (
+                ("scheduler", timings.schedule, self._schedule),
+                ("rescuer", timings.rescue, self._rescue),
+                ("job cleaner", timings.clean_jobs, self._clean_jobs),
+                ("queue cleaner", timings.clean_queues, self._clean_queues),
+            ):
+                group.create_task(self._repeat(name, interval, service), name=name)
+
+    async def _repeat(self, name: str, interval: float, service: Callable[[Connection], Awaitable[int]]) -> None:
+        await asyncio.sleep(random.uniform(0, min(1.0, interval)))
+        while True:
+            pause = interval
+            try:
+                async with self._shared.acquire() as connection:
+                    if await service(connection) >= BATCH:
+                        pause = random.uniform(0.05, 0.5)
+            except DATABASE_ERRORS as error:
+                self._metrics.service_errors.labels(name).inc()
+                logger.warning("%s failed, and tries again", name, extra={"error": str(error)})
+            await asyncio.sleep(pause)
+
+    async def _schedule(self, connection: Connection) -> int:
+        return await schedule_jobs(connection, self._settings.schema, limit=BATCH)
+
+    async def _rescue(self, connection: Connection) -> int:
+        rescued = await rescue_jobs(
+            connection,
+            self._settings.schema,
+            dead_after=timedelta(seconds=self._timings.dead_after),
+            rescue_after=self._settings.rescue_after,
+            retry_delay=retry_delay,
+            limit=BATCH,
+        )
+        self._metrics.rescued.labels("dead_client").inc(rescued.dead_client)
+        self._metrics.rescued.labels("age").inc(rescued.age)
+        total = rescued.dead_client + rescued.age
+        if total:
+            logger.warning("jobs rescued", extra={"dead_client": rescued.dead_client, "age": rescued.age})
+        return total
+
+    async def _clean_jobs(self, connection: Connection) -> int:
+        settings = self._settings
+        return await clean_jobs(
+            connection,
+            settings.schema,
+            completed=settings.completed_retention,
+            cancelled=settings.cancelled_retention,
+            discarded=settings.discarded_retention,
+            limit=BATCH,
+        )
+
+    async def _clean_queues(self, connection: Connection) -> int:
+        return await clean_queues(connection, self._settings.schema)

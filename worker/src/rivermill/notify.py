@@ -1,0 +1,250 @@
+"""LISTEN, heartbeat and connection check, on a thread with an event loop of its own.
+
+A blocked main loop can so neither fake this client's death nor miss that the connection is gone. The check is a repeated
+plain LISTEN, which changes nothing and leaves ``pg_stat_activity`` saying what the connection is for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from rivermill.db import DATABASE_ERRORS, Connection, DatabaseUnavailableError, connect
+from rivermill.heartbeat import ClientState, Heartbeat, Vitals
+from rivermill.metrics import Metrics
+from rivermill.schema import Schema
+
+_MAX_BACKOFF = 10.0
+_BLOCKED_AFTER = 1.0
+logger = logging.getLogger("rivermill.notify")
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerTimings:
+    """Seconds between heartbeats, between connection checks, and the longest time a check may take."""
+
+    heartbeat: float = 10.0
+    check: float = 5.0
+    timeout: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Callbacks:
+    """What the listener calls, always on the main loop.
+
+    Attributes:
+        topics: topic (without the schema) → what to call with a payload.
+        connected: called after each connect: notifications may have been missed.
+        wanted: called with what this client shall do, after each heartbeat.
+        vitals: called on the listener's thread, so it may only read plain values.
+    """
+
+    topics: Mapping[str, Callable[[str], None]]
+    connected: Callable[[], None]
+    wanted: Callable[[ClientState], None]
+    vitals: Callable[[], Vitals]
+
+
+class Listener:
+    """The listener thread of one client.
+
+    Args:
+        dsn: where to connect; must be a real session, so not through a transaction pooler.
+        application_name: what ``pg_stat_activity`` shows.
+        schema: prefix of the channels.
+        heartbeat: the row to keep alive.
+        callbacks: what to call.
+        metrics: reconnects and loop lag.
+        timings: intervals.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        application_name: str,
+        schema: Schema,
+        heartbeat: Heartbeat,
+        callbacks: Callbacks,
+        metrics: Metrics,
+        timings: ListenerTimings,
+    ) -> None:
+        self._dsn = dsn
+        self._application_name = application_name
+        self._schema = schema
+        self._heartbeat = heartbeat
+        self._callbacks = callbacks
+        self._metrics = metrics
+        self._timings = timings
+        self._main: asyncio.AbstractEventLoop | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._beat_now: asyncio.Event | None = None
+        self._stop: asyncio.Event | None = None
+        self._thread: threading.Thread | None = None
+        self._lost: asyncio.Event | None = None
+        self.healthy = False
+
+    async def start(self) -> None:
+        """Start the thread; returns once it listens and the client's row is written.
+
+        Raises:
+            DatabaseUnavailableError: the first connection failed.
+        """
+        self._main = asyncio.get_running_loop()
+        ready: asyncio.Future[None] = self._main.create_future()
+        self._thread = threading.Thread(target=self._run_thread, args=(ready,), name="rivermill-listener", daemon=True)
+        self._thread.start()
+        await ready
+
+    async def stop(self) -> None:
+        """Delete the client's row, close the connection and end the thread."""
+        loop, stop, thread = self._loop, self._stop, self._thread
+        if loop is None or stop is None or thread is None:
+            return
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(stop.set)
+        await asyncio.to_thread(thread.join, self._timings.timeout + 5)
+
+    def beat(self) -> None:
+        """Write a heartbeat now: something it reports has changed."""
+        if self._loop is not None and self._beat_now is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._beat_now.set)
+
+    # --- below: on the listener's thread ---
+
+    def _run_thread(self, ready: asyncio.Future[None]) -> None:
+        with asyncio.Runner() as runner:
+            runner.run(self._run(ready))
+
+    def _call_main(self, function: Callable[..., None], *args: object) -> None:
+        if self._main is not None and not self._main.is_closed():
+            self._main.call_soon_threadsafe(function, *args)
+
+    async def _run(self, ready: asyncio.Future[None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._beat_now, self._stop = asyncio.Event(), asyncio.Event()
+        lag = asyncio.create_task(self._watch_main_loop(), name="loop watch")
+        failures, first = 0, True
+        try:
+            while not self._stop.is_set():
+                try:
+                    await self._session(ready if first else None)
+                    return
+                except DATABASE_ERRORS as error:
+                    self.healthy = False
+                    if first and not ready.done():
+                        self._call_main(_fail, ready, error)
+                        return
+                    failures = 0 if self._was_up else failures + 1
+                    self._metrics.reconnects.inc()
+                    logger.warning("listener lost its connection", extra={"error": str(error)})
+                first = False
+                delay = min(_MAX_BACKOFF, 0.1 * 2 ** min(failures, 10)) * random.uniform(0.5, 1.0)
+                await _wait(self._stop, delay)
+        finally:
+            lag.cancel()
+
+    _was_up = False
+
+    async def _session(self, ready: asyncio.Future[None] | None) -> None:
+        """One connection's life; returns when the listener is to stop, raises when the connection is lost."""
+        assert self._stop is not None
+        self._was_up = False
+        connection = await connect(self._dsn, application_name=self._application_name)
+        try:
+            self._lost = asyncio.Event()
+            connection.add_termination_listener(self._on_terminated)
+            for topic in self._callbacks.topics:
+                await connection.add_listener(self._schema.channel(topic), self._on_notification)
+            await self._beat(connection)
+            self._was_up = self.healthy = True
+            self._call_main(self._callbacks.connected)
+            if ready is not None:
+                self._call_main(_succeed, ready)
+            await self._keep(connection)
+            await self._heartbeat.leave(connection)
+        finally:
+            self.healthy = False
+            connection.remove_termination_listener(self._on_terminated)
+            try:
+                await connection.close(timeout=2)
+            except DATABASE_ERRORS:
+                connection.terminate()
+
+    async def _keep(self, connection: Connection) -> None:
+        assert self._stop is not None
+        assert self._beat_now is not None
+        assert self._lost is not None
+        next_beat = time.monotonic() + self._timings.heartbeat
+        statement = f'LISTEN "{self._schema.channel("river_insert")}"'
+        while not self._stop.is_set():
+            await _first(self._stop, self._beat_now, self._lost, timeout=min(self._timings.check, next_beat - time.monotonic()))
+            if self._lost.is_set():
+                raise DatabaseUnavailableError("the server closed the listener's connection")
+            if self._beat_now.is_set() or time.monotonic() >= next_beat:
+                self._beat_now.clear()
+                await self._beat(connection)
+                next_beat = time.monotonic() + self._timings.heartbeat
+            elif not self._stop.is_set():
+                await connection.execute(statement, timeout=self._timings.timeout)
+
+    async def _beat(self, connection: Connection) -> None:
+        async with asyncio.timeout(self._timings.timeout):
+            wanted = await self._heartbeat.beat(connection, self._callbacks.vitals())
+        self._call_main(self._callbacks.wanted, wanted)
+
+    def _on_terminated(self, _: Connection) -> None:
+        if self._lost is not None:
+            self._lost.set()
+
+    def _on_notification(self, _: Connection, __: int, channel: str, payload: object) -> None:
+        topic = channel.removeprefix(self._schema.channel(""))
+        callback = self._callbacks.topics.get(topic)
+        if callback is not None:
+            self._call_main(callback, str(payload))
+
+    async def _watch_main_loop(self) -> None:
+        """Measure how long the main loop takes to answer, and say so when it is blocked."""
+        while True:
+            answered = threading.Event()
+            asked = time.monotonic()
+            self._call_main(answered.set)
+            warned = False
+            while not answered.is_set():
+                await asyncio.sleep(0.05)
+                if not warned and time.monotonic() - asked > _BLOCKED_AFTER:
+                    warned = True
+                    logger.warning("the event loop is blocked: a worker does blocking work in an async function")
+            self._metrics.loop_lag.set(time.monotonic() - asked)
+            await asyncio.sleep(1.0)
+
+
+def _succeed(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _fail(future: asyncio.Future[None], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)
+
+
+async def _wait(event: asyncio.Event, timeout: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), timeout)
+
+
+async def _first(*events: asyncio.Event, timeout: float) -> None:
+    """Wait until one of the events is set, or for ``timeout`` seconds."""
+    tasks = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(tasks, timeout=max(0.0, timeout), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,362 @@
+"""Works jobs: owns the producer, the executor, the completer, the listener thread and the leader's services."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+from rivermill.completer import Completer
+from rivermill.config import Settings
+from rivermill.db import SharedConnection
+from rivermill.errors import MigrationError, RivermillError
+from rivermill.executor import Executor
+from rivermill.health import Health, HealthServer
+from rivermill.heartbeat import ClientState, Heartbeat, Vitals
+from rivermill.leader import ElectionTimings, Elector
+from rivermill.maintenance.services import Maintenance, MaintenanceTimings
+from rivermill.metrics import Metrics
+from rivermill.notify import Callbacks, Listener, ListenerTimings
+from rivermill.producer import Producer
+from rivermill.worker import Workers
+
+_QUEUE_REPORT_SECONDS = 600.0
+#: Time an interrupted job has to end before its row is given back over its head.
+_SOFT_STOP_SECONDS = 3.0
+
+logger = logging.getLogger("rivermill.runtime")
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Intervals that only tests change."""
+
+    election: ElectionTimings = ElectionTimings()
+    maintenance: MaintenanceTimings = MaintenanceTimings()
+    listener: ListenerTimings = ListenerTimings()
+
+
+class Runtime:
+    """One client at work.
+
+    Args:
+        settings: every setting.
+        workers: the kinds to execute.
+        shared: the client's connection, for completions and maintenance.
+        timings: intervals.
+    """
+
+    def __init__(self, settings: Settings, workers: Workers, shared: SharedConnection, timings: Timings | None = None) -> None:
+        timings = timings or Timings()
+        name = f"rivermill {settings.client_id}"[:63]
+        self._settings = settings
+        self._shared = shared
+        self._claim = SharedConnection(settings.dsn, name)
+        self.metrics = Metrics()
+        self._health = Health()
+        self._completer = Completer(shared, settings.schema, settings.client_id, self.metrics, self._on_flushed)
+        self._executor = Executor(
+            workers,
+            self._completer,
+            self.metrics,
+            slots=settings.total_slots,
+            job_timeout=settings.job_timeout,
+            on_free=self._on_free,
+        )
+        self._producer = Producer(settings, self._claim, self._executor, self.metrics, self._completer.job_ids)
+        self._elector = Elector(shared, settings.schema, settings.client_id, self._on_leadership, timings.election)
+        self._maintenance = Maintenance(settings, shared, self.metrics, timings.maintenance)
+        self._listener = Listener(
+            settings.dsn, name, settings.schema, self._heartbeat(), self._callbacks(), self.metrics, timings.listener
+        )
+        self._http: HealthServer | None = None
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._leading: asyncio.Task[None] | None = None
+        self._state = ClientState.ACCEPTING
+        self._wanted = ClientState.ACCEPTING
+        self._cordon_wake = asyncio.Event()
+        self._stopping = False
+        self._stopped: asyncio.Future[None] | None = None
+
+    @property
+    def http_port(self) -> int | None:
+        """The port that health and metrics are served on."""
+        return self._http.port if self._http else None
+
+    @property
+    def leading(self) -> bool:
+        """Whether this client is the leader."""
+        return self._elector.leading
+
+    async def start(self) -> None:
+        """Connect, report the queues and begin to claim.
+
+        Raises:
+            ConfigError: the health port cannot be served.
+            DatabaseUnavailableError: there is no connection.
+            MigrationError: the schema has no River tables.
+        """
+        self._stopped = asyncio.get_running_loop().create_future()
+        try:
+            self._start_http()
+            await self._report_queues()
+            await self._listener.start()
+        except BaseException:
+            await self._close()
+            raise
+        self._spawn("completer", self._completer.run())
+        self._spawn("producer", self._producer.run())
+        self._spawn("elector", self._elector.run())
+        self._spawn("cordon", self._follow_cordon())
+        self._spawn("queue report", self._keep_reporting())
+        self._spawn("pulse", self._pulse())
+        self._set_ready()
+        logger.info("client started", extra={"client_id": self._settings.client_id})
+
+    async def stop(self, *, cancel: bool = False) -> None:
+        """Stop claiming, let jobs finish, give the rest back, flush, and leave. Later calls wait for the first.
+
+        Args:
+            cancel: give running jobs back at once.
+        """
+        if self._stopped is None:
+            return
+        if self._stopping:
+            if cancel:
+                self._executor.soft_stop()
+            await self.stopped()
+            return
+        self._stopping = True
+        self._health.ready("stopping")
+        logger.info("client stops", extra={"running": self._executor.busy})
+        try:
+            await self._producer.cordon()
+            await self._drain(cancel=cancel)
+            await self._flush()
+        finally:
+            await self._close()
+            if not self._stopped.done():
+                self._stopped.set_result(None)
+            self._stopped.exception()  # seen by whoever waits for stopped(); stopping itself has succeeded
+        logger.info("client stopped")
+
+    async def stopped(self) -> None:
+        """Wait for the end of ``stop``, or of a part without which the client is useless.
+
+        Raises:
+            RivermillError: a part died.
+        """
+        if self._stopped is not None:
+            await asyncio.shield(self._stopped)
+
+    # --- stopping ---
+
+    async def _drain(self, *, cancel: bool) -> None:
+        if not cancel:
+            try:
+                await asyncio.wait_for(self._executor.idle(), self._settings.shutdown_timeout.total_seconds())
+            except TimeoutError:
+                logger.warning("running jobs are given back", extra={"running": self._executor.busy})
+        if self._executor.busy:
+            self._executor.soft_stop()
+            try:
+                await asyncio.wait_for(self._executor.idle(), _SOFT_STOP_SECONDS)
+            except TimeoutError:
+                logger.warning("jobs ignore their cancellation", extra={"running": self._executor.busy})
+
+    async def _flush(self) -> None:
+        self._completer.close()
+        task = self._tasks.get("completer")
+        if task is not None:
+            _, late = await asyncio.wait([task], timeout=10)
+            if late:
+                logger.error("completions could not be written", extra={"jobs": self._completer.backlog})
+
+    async def _close(self) -> None:
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._tasks.clear()
+        await self._stop_leading()
+        await self._listener.stop()
+        await self._claim.close()
+        self._executor.close()
+        if self._http is not None:
+            await asyncio.to_thread(self._http.close)
+
+    # --- parts ---
+
+    def _start_http(self) -> None:
+        port = self._settings.http_port
+        if port is not None:
+            host = self._settings.http_host or self._settings.pod.ip or ""
+            self._http = HealthServer(host, port, self._health, self.metrics.registry, self._refresh_metrics)
+
+    def _heartbeat(self) -> Heartbeat:
+        return Heartbeat(self._settings, metadata.version("rivermill"))
+
+    def _callbacks(self) -> Callbacks:
+        return Callbacks(
+            topics={
+                "river_insert": self._on_insert,
+                "river_control": self._on_control,
+                "river_leadership": self._elector.notified,
+                "rivermill_control": self._on_rivermill_control,
+            },
+            connected=self._on_connected,
+            wanted=self._on_wanted,
+            vitals=lambda: Vitals(self._executor.busy, self._state),
+        )
+
+    def _spawn(self, name: str, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(coroutine, name=f"rivermill {name}")
+        task.add_done_callback(lambda done: self._on_task_done(name, done))
+        self._tasks[name] = task
+
+    def _on_task_done(self, name: str, task: asyncio.Task[None]) -> None:
+        if task.cancelled() or self._stopping:
+            return
+        error = task.exception()
+        self._health.dead(f"{name} died: {error!r}")
+        logger.error("%s died", name, exc_info=error)
+        if self._stopped is not None and not self._stopped.done():
+            self._stopped.set_exception(RivermillError(f"{name} died: {error!r}"))
+
+    def _refresh_metrics(self) -> None:
+        self.metrics.slots.set(self._settings.total_slots)
+        self.metrics.busy.set(self._executor.busy)
+        self.metrics.backlog.set(self._completer.backlog)
+        self.metrics.leader.set(1 if self._elector.leading else 0)
+
+    async def _pulse(self) -> None:
+        while True:
+            self._health.alive()
+            self._set_ready()
+            await asyncio.sleep(1.0)
+
+    def _set_ready(self) -> None:
+        if self._stopping:
+            reason: str | None = "stopping"
+        elif self._state is not ClientState.ACCEPTING:
+            reason = self._state.value
+        elif not self._listener.healthy:
+            reason = "not connected to the database"
+        else:
+            reason = None
+        self._health.ready(reason)
+
+    # --- queues ---
+
+    async def _keep_reporting(self) -> None:
+        while True:
+            await asyncio.sleep(_QUEUE_REPORT_SECONDS)
+            try:
+                await self._report_queues()
+            except RivermillError as error:
+                logger.warning("queues could not be reported", extra={"error": str(error)})
+
+    async def _report_queues(self) -> None:
+        """Upsert the queues' rows, so that they can be seen and paused, and learn which are paused."""
+        table = self._settings.schema.table("river_queue")
+        async with self._shared.acquire() as connection:
+            if not await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", table):
+                raise MigrationError(
+                    f"schema {self._settings.schema.name} has no River tables: run `rivermill migrate up` on it first"
+                )
+            rows = await connection.fetch(
+                f"INSERT INTO {table} (name, updated_at) SELECT name, now() FROM unnest($1::text[]) AS name ORDER BY name "
+                "ON CONFLICT (name) DO UPDATE SET updated_at = now() RETURNING name, paused_at",
+                sorted(self._settings.queues),
+            )
+        for row in rows:
+            self._producer.set_paused(row["name"], paused=row["paused_at"] is not None)
+
+    # --- events ---
+
+    def _on_connected(self) -> None:
+        self._set_ready()
+        self._producer.fetch_soon()
+
+    def _on_insert(self, payload: str) -> None:
+        queue = _decode(payload).get("queue")
+        if isinstance(queue, str):
+            self._producer.fetch_soon(queue)
+
+    def _on_control(self, payload: str) -> None:
+        message = _decode(payload)
+        action, queue, job_id = message.get("action"), message.get("queue"), message.get("job_id")
+        if action in ("pause", "resume") and isinstance(queue, str):
+            self._producer.set_paused(queue, paused=action == "pause")
+        elif action == "cancel" and isinstance(job_id, int):
+            self._executor.cancel(job_id)
+
+    def _on_rivermill_control(self, payload: str) -> None:
+        message = _decode(payload)
+        clients = message.get("client_ids")
+        if message.get("action") in ("cordon", "uncordon") and isinstance(clients, list):
+            if self._settings.client_id in clients:
+                self._listener.beat()
+
+    def _on_free(self, queue: str) -> None:
+        self._producer.slot_freed(queue)
+        self._cordon_wake.set()
+
+    def _on_flushed(self) -> None:
+        self._cordon_wake.set()
+
+    # --- cordon ---
+
+    def _on_wanted(self, wanted: ClientState) -> None:
+        if wanted is not self._wanted:
+            self._wanted = wanted
+            self._cordon_wake.set()
+
+    async def _follow_cordon(self) -> None:
+        while True:
+            await self._cordon_wake.wait()
+            self._cordon_wake.clear()
+            if self._wanted is ClientState.ACCEPTING and self._state is not ClientState.ACCEPTING:
+                self._producer.uncordon()
+                self._report_state(ClientState.ACCEPTING)
+            elif self._wanted is ClientState.CORDONED and self._state is ClientState.ACCEPTING:
+                await self._producer.cordon()
+                self._report_state(ClientState.CORDONED)
+            if self._state is ClientState.CORDONED and not self._executor.busy and not self._completer.backlog:
+                self._report_state(ClientState.DRAINED)
+
+    def _report_state(self, state: ClientState) -> None:
+        self._state = state
+        self._set_ready()
+        self._listener.beat()
+        logger.info("client is %s", state.value)
+
+    # --- leadership ---
+
+    def _on_leadership(self, leading: bool) -> None:
+        if leading and not self._stopping:
+            self._leading = asyncio.create_task(self._maintenance.run(), name="rivermill maintenance")
+            self._leading.add_done_callback(lambda done: self._on_task_done("maintenance", done))
+        elif self._leading is not None:
+            self._leading.cancel()
+
+    async def _stop_leading(self) -> None:
+        if self._leading is not None:
+            self._leading.cancel()
+            await asyncio.gather(self._leading, return_exceptions=True)
+            self._leading = None
+
+
+def _decode(payload: str) -> dict[str, Any]:
+    try:
+        value = json.loads(payload)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        logger.warning("undecodable notification is ignored")
+        return {}
+    return value
