@@ -90,6 +90,7 @@ class ScalingSpec:
     idle_slots: int = 0
     scale_in: ScaleInSpec = ScaleInSpec()
     fallback: FallbackSpec = FallbackSpec()
+    manual_replicas: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

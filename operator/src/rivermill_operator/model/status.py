@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+_MAX_MESSAGE = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +36,31 @@ class Decision:
     bounds: tuple[str, ...] = ()
     pending: str | None = None
     sentence: str = ""
+
+
+def merge_conditions(
+    old: Sequence[Mapping[str, Any]], new: Sequence[Condition], generation: int, now: str
+) -> list[dict[str, Any]]:
+    """Conditions for ``status``; ``lastTransitionTime`` stays where the status did not change.
+
+    Args:
+        old: the conditions in the object's status.
+        new: the conditions to report.
+        generation: of the spec that was looked at.
+        now: RFC 3339 time.
+    """
+    times = {c.get("type"): (c.get("status"), c.get("lastTransitionTime")) for c in old}
+    merged = []
+    for condition in new:
+        status, since = times.get(condition.type, (None, None))
+        merged.append(
+            {
+                "type": condition.type,
+                "status": condition.status,
+                "reason": condition.reason,
+                "message": condition.message[:_MAX_MESSAGE],
+                "observedGeneration": generation,
+                "lastTransitionTime": since if since and status == condition.status else now,
+            }
+        )
+    return merged

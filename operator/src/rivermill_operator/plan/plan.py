@@ -17,11 +17,15 @@ class Memory:
         recommendations: ``(now, replicas)`` of the scale-in window, oldest first.
         costed: pod uid → ``now`` at which its deletion cost was first seen in place.
         empty_since: template hash → ``now`` since which an old version has had no pod.
+        desired: the replicas last decided, for events on change.
+        conditions: ``(type, status, reason)`` of the last plan, for events on change.
     """
 
     recommendations: tuple[tuple[float, int], ...] = ()
     costed: tuple[tuple[str, float], ...] = ()
     empty_since: tuple[tuple[str, float], ...] = ()
+    desired: int | None = None
+    conditions: tuple[tuple[str, str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,50 @@
+"""Names, labels and annotations of everything the operator makes."""
+
+from __future__ import annotations
+
+import hashlib
+
+GROUP = "rivermill.dev"
+VERSION = "v1alpha1"
+PLURAL = "jobqueues"
+KIND = "JobQueue"
+FINALIZER = f"{GROUP}/operator"
+FIELD_MANAGER = "rivermill-operator"
+MANAGED_BY = "rivermill"
+JOB_QUEUE_LABEL = f"{GROUP}/jobqueue"
+HASH_LABEL = f"{GROUP}/template-hash"
+MANIFEST_ANNOTATION = f"{GROUP}/manifest-hash"
+DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+MANAGED_SELECTOR = f"app.kubernetes.io/managed-by={MANAGED_BY}"
+
+_MAX_LABEL = 63
+_DIGEST = 8
+
+
+def shorten(name: str, limit: int) -> str:
+    """The name itself if it fits, else its beginning and a digest, so that different names stay different."""
+    if len(name) <= limit:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:_DIGEST]
+    return f"{name[: limit - _DIGEST - 1].rstrip('-.')}-{digest}"
+
+
+def deployment_name(job_queue: str, template_hash: str) -> str:
+    """The Deployment of one version of a fleet; short enough that its pods' names fit into a label."""
+    return f"{shorten(job_queue.replace('.', '-'), 40)}-{template_hash}"
+
+
+def labels(job_queue: str, template_hash: str) -> dict[str, str]:
+    """Labels of one version's Deployment and pods, and its selector."""
+    return {
+        "app.kubernetes.io/name": "rivermill-worker",
+        "app.kubernetes.io/managed-by": MANAGED_BY,
+        "app.kubernetes.io/instance": shorten(job_queue, _MAX_LABEL),
+        JOB_QUEUE_LABEL: shorten(job_queue, _MAX_LABEL),
+        HASH_LABEL: template_hash,
+    }
+
+
+def fleet_selector(job_queue: str) -> str:
+    """The label selector of all pods of one ``JobQueue``."""
+    return f"{JOB_QUEUE_LABEL}={shorten(job_queue, _MAX_LABEL)}"

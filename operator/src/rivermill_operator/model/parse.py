@@ -1,0 +1,174 @@
+"""A ``JobQueue`` object as the API server gives it → ``JobQueue``, with every default filled in.
+
+The API server has checked it against the CRD; this still says what is wrong, for objects of an older CRD.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rivermill_operator.model.spec import (
+    DatabaseSpec,
+    DeletionPolicy,
+    FallbackSpec,
+    JobQueue,
+    JobQueueSpec,
+    Migrate,
+    Mode,
+    QueueSpec,
+    RolloutSpec,
+    ScaleInSpec,
+    ScalingSpec,
+    WorkerSpec,
+)
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_SCHEMA = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,45}")
+
+
+class SpecError(ValueError):
+    """The spec is wrong; the message begins with the path of the field."""
+
+
+def parse_job_queue(body: Mapping[str, Any]) -> JobQueue:
+    """Parse one object.
+
+    Raises:
+        SpecError: a field is missing or wrong.
+    """
+    meta = body["metadata"]
+    return JobQueue(
+        namespace=meta["namespace"],
+        name=meta["name"],
+        uid=meta["uid"],
+        generation=int(meta.get("generation", 1)),
+        spec=parse_spec(_Node("spec", body.get("spec"))),
+        deleting=meta.get("deletionTimestamp") is not None,
+    )
+
+
+class _Node:
+    """One mapping of the spec and where it stands."""
+
+    def __init__(self, path: str, value: Any) -> None:
+        if not isinstance(value, Mapping):
+            raise SpecError(f"{path}: must be an object")
+        self.path = path
+        self.value = value
+
+    def child(self, key: str) -> _Node:
+        return _Node(f"{self.path}.{key}", self.value.get(key, {}))
+
+    def text(self, key: str, default: str | None = None) -> str:
+        value = self.value.get(key, default)
+        if not isinstance(value, str) or not value:
+            raise SpecError(f"{self.path}.{key}: must be a text that is not empty")
+        return value
+
+    def number(self, key: str, default: float | None, low: float, high: float = float("inf")) -> float:
+        value = self.value.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise SpecError(
+                f"{self.path}.{key}: must be a number from {low:g}{'' if high == float('inf') else f' to {high:g}'}"
+            )
+        return value
+
+    def integer(self, key: str, default: int | None, low: int, high: int = 2**31 - 1) -> int:
+        return int(self.number(key, default, low, high))
+
+    def duration(self, key: str, default: str) -> float:
+        text = self.text(key, default)
+        if not _DURATION.fullmatch(text):
+            raise SpecError(f"{self.path}.{key}: {text!r} is not a duration such as 500ms, 1s, 2m or 1h30m")
+        return sum(float(number) * _UNITS[unit] for number, unit in _DURATION_PART.findall(text))
+
+
+def parse_spec(spec: _Node) -> JobQueueSpec:
+    """Parse ``spec``; raises SpecError."""
+    queues = _queues(spec.value.get("queues"))
+    return JobQueueSpec(
+        database=_database(spec.child("database")),
+        queues=queues,
+        worker=_worker(spec.child("worker"), queues),
+        scaling=_scaling(spec.child("scaling")),
+        mode=Mode(spec.text("mode", "Scale")),
+        rollout=RolloutSpec(
+            spec.child("rollout").text("strategy", "Rainbow"),
+            spec.child("rollout").number("keepSeconds", 86400, 0),
+        ),
+        deletion_policy=DeletionPolicy(spec.text("deletionPolicy", "Drain")),
+    )
+
+
+def _queues(value: Any) -> tuple[QueueSpec, ...]:
+    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
+        raise SpecError("spec.queues: name at least one queue")
+    queues = []
+    for index, item in enumerate(value):
+        node = _Node(f"spec.queues[{index}]", item)
+        queues.append(
+            QueueSpec(
+                name=node.text("name"),
+                max_workers=node.integer("maxWorkers", None, 1, 10_000),
+                priority=node.integer("priority", 1, 1, 1000),
+                target_wait_seconds=node.number("targetWaitSeconds", 30, 0.1),
+            )
+        )
+    names = [queue.name for queue in queues]
+    if len(set(names)) != len(names):
+        raise SpecError(f"spec.queues: {max(names, key=names.count)!r} stands twice; name each queue once")
+    return tuple(queues)
+
+
+def _database(node: _Node) -> DatabaseSpec:
+    reference = node.child("urlSecretRef")
+    schema = node.text("schema", "public")
+    if not _SCHEMA.fullmatch(schema):
+        raise SpecError("spec.database.schema: use letters, digits and underscores, at most 46, not starting with a digit")
+    has_budget = node.value.get("maxConnections") is not None
+    return DatabaseSpec(
+        secret_name=reference.text("name"),
+        secret_key=reference.text("key", "url"),
+        schema=schema,
+        migrate=Migrate(node.text("migrate", "Verify")),
+        max_connections=node.integer("maxConnections", None, 3) if has_budget else None,
+    )
+
+
+def _worker(node: _Node, queues: Sequence[QueueSpec]) -> WorkerSpec:
+    template = node.value.get("template", {})
+    return WorkerSpec(
+        image=node.text("image"),
+        app=node.text("app"),
+        slots=node.integer("slots", sum(queue.max_workers for queue in queues), 1, 10_000),
+        max_attempts=node.integer("maxAttempts", 25, 1, 32767),
+        poll_interval=node.duration("pollInterval", "1s"),
+        shutdown_timeout=node.duration("shutdownTimeout", "30s"),
+        template=_Node("spec.worker.template", template).value,
+    )
+
+
+def _scaling(node: _Node) -> ScalingSpec:
+    low = node.integer("minReplicas", 0, 0)
+    high = node.integer("maxReplicas", None, 1)
+    if low > high:
+        raise SpecError(f"spec.scaling.minReplicas: {low} is above maxReplicas {high}")
+    scale_in = node.child("scaleIn")
+    window = scale_in.value.get("windowSeconds", "auto")
+    manual = node.value.get("manualReplicas")
+    fallback = node.child("fallback")
+    return ScalingSpec(
+        max_replicas=high,
+        min_replicas=low,
+        idle_slots=node.integer("idleSlots", 0, 0),
+        scale_in=ScaleInSpec(
+            None if window == "auto" else scale_in.number("windowSeconds", None, 0, 3600),
+            scale_in.text("maxStep", "100%"),
+        ),
+        fallback=FallbackSpec(fallback.number("afterSeconds", 0, 0), fallback.integer("replicas", 0, 0)),
+        manual_replicas=None if manual is None else node.integer("manualReplicas", None, 0),
+    )

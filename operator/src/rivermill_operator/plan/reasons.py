@@ -1,0 +1,96 @@
+"""Every condition type and reason, and how conditions follow from what was observed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rivermill_operator.model.spec import JobQueue, Mode
+from rivermill_operator.model.status import Condition, Decision
+from rivermill_operator.plan.observed import Observed, PodView, Unknown
+
+READY = "Ready"
+QUEUE_OBSERVED = "QueueObserved"
+SCHEMA_READY = "SchemaReady"
+SCALING_ACTIVE = "ScalingActive"
+SCALING_LIMITED = "ScalingLimited"
+WORKERS_AVAILABLE = "WorkersAvailable"
+TARGET_CONFLICT = "TargetConflict"
+
+SCHEMA_REASONS = frozenset({"SchemaMissing", "SchemaOutdated"})
+SECRET_REASONS = frozenset({"SecretNotFound", "SecretKeyMissing"})
+
+
+def _is(kind: str, *, true: bool, reason: str, message: str) -> Condition:
+    return Condition(kind, "True" if true else "False", reason, message)
+
+
+def conditions(job_queue: JobQueue, observed: Observed, decision: Decision) -> tuple[Condition, ...]:
+    """Every condition, in a fixed order. What could not be looked at is Unknown, not False."""
+    parts = (
+        _queue_observed(observed),
+        _schema_ready(observed),
+        _scaling_active(job_queue, observed),
+        _scaling_limited(decision),
+        _workers_available(observed.pods),
+        _target_conflict(observed),
+    )
+    return (_ready(parts), *parts)
+
+
+def _ready(parts: Sequence[Condition]) -> Condition:
+    wanted = {QUEUE_OBSERVED: "True", SCHEMA_READY: "True", WORKERS_AVAILABLE: "True", TARGET_CONFLICT: "False"}
+    wrong = [part for part in parts if part.type in wanted and part.status != wanted[part.type]]
+    if not wrong:
+        return _is(READY, true=True, reason="AsDesired", message="The database is observed and the fleet follows it.")
+    return _is(READY, true=False, reason=wrong[0].reason, message=wrong[0].message)
+
+
+def _queue_observed(observed: Observed) -> Condition:
+    if isinstance(observed.store, Unknown):
+        store = observed.store
+        return _is(QUEUE_OBSERVED, true=False, reason=store.reason, message=store.message)
+    return _is(QUEUE_OBSERVED, true=True, reason="Observed", message="The queues were read.")
+
+
+def _schema_ready(observed: Observed) -> Condition:
+    if not isinstance(observed.store, Unknown):
+        return _is(SCHEMA_READY, true=True, reason="VersionsPresent", message="River's and Rivermill's tables are there.")
+    if observed.store.reason in SCHEMA_REASONS:
+        return _is(SCHEMA_READY, true=False, reason=observed.store.reason, message=observed.store.message)
+    return Condition(SCHEMA_READY, "Unknown", observed.store.reason, "The database could not be read.")
+
+
+def _scaling_active(job_queue: JobQueue, observed: Observed) -> Condition:
+    mode = job_queue.spec.mode
+    if mode is not Mode.SCALE:
+        return _is(SCALING_ACTIVE, true=False, reason=f"Mode{mode.value}", message=f"spec.mode is {mode.value}.")
+    if observed.conflict:
+        return _is(SCALING_ACTIVE, true=False, reason="Conflict", message=observed.conflict)
+    if isinstance(observed.store, Unknown):
+        return _is(SCALING_ACTIVE, true=False, reason="Holding", message="Replicas are held: the queues cannot be read.")
+    return _is(SCALING_ACTIVE, true=True, reason="Scaling", message="Replicas follow the queues.")
+
+
+def _scaling_limited(decision: Decision) -> Condition:
+    if decision.bounds:
+        return _is(SCALING_LIMITED, true=True, reason="Bounded", message=f"Limited by {', '.join(decision.bounds)}.")
+    return _is(SCALING_LIMITED, true=False, reason="WithinBounds", message="No bound changed the outcome.")
+
+
+def _workers_available(pods: Sequence[PodView]) -> Condition:
+    alive = [pod for pod in pods if not pod.deleting]
+    troubled = [pod for pod in alive if pod.trouble and not pod.ready]
+    if troubled:
+        pod = troubled[0]
+        return _is(WORKERS_AVAILABLE, true=False, reason=str(pod.trouble), message=f"Pod {pod.name}: {pod.trouble}.")
+    stuck = [pod for pod in alive if not pod.scheduled]
+    if stuck:
+        message = f"Pod {stuck[0].name} has no node: the cluster has no room for it."
+        return _is(WORKERS_AVAILABLE, true=False, reason="Unschedulable", message=message)
+    return _is(WORKERS_AVAILABLE, true=True, reason="Healthy", message="No worker pod is in trouble.")
+
+
+def _target_conflict(observed: Observed) -> Condition:
+    if observed.conflict:
+        return _is(TARGET_CONFLICT, true=True, reason="AnotherWriter", message=observed.conflict)
+    return _is(TARGET_CONFLICT, true=False, reason="OnlyWriter", message="Nothing else scales this fleet.")
