@@ -1,0 +1,3 @@
+module devcluster.invalid/pause
+
+go 1.24
