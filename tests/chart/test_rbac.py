@@ -103,7 +103,9 @@ def test_users_roles_aggregate(helm: Helm) -> None:
     manifests = helm.render({})
     view, edit = (one(manifests, "ClusterRole", f"mill:river-rivermill:{name}") for name in ("view", "edit"))
     prefix = "rbac.authorization.k8s.io/aggregate-to-"
-    marks = [{key.removeprefix(prefix) for key in role["metadata"]["labels"] if key.startswith(prefix)} for role in (view, edit)]
+    marks = [
+        {key.removeprefix(prefix) for key in role["metadata"]["labels"] if key.startswith(prefix)} for role in (view, edit)
+    ]
     assert marks == [{"view", "edit", "admin"}, {"edit", "admin"}]
     assert {verb for _, _, verb, _ in rights(view)} == {"get", "list", "watch"}
     changing = {"create", "update", "patch", "delete", "deletecollection"}
