@@ -52,6 +52,6 @@ def image(expected: Expected, tmp_path_factory: pytest.TempPathFactory) -> Image
     missing = [program for program in ("buildah", "runc") if shutil.which(program) is None]
     if missing:
         pytest.skip(f"not installed: {', '.join(missing)}")
-    tag = f"localhost/rivermill/{expected.name}-test:1"
+    tag = f"localhost/rivermill/{expected.name}-test:test"
     images.build(tag, expected.dockerfile, ROOT)
     return unpack(expected.name, images.archive(tag), tmp_path_factory.mktemp(expected.name))

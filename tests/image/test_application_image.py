@@ -13,7 +13,7 @@ from devcluster import images
 from tests.image.conftest import ROOT, WORKER, Expected
 from tests.image.image import Image, unpack
 
-WORKER_TAG = "localhost/rivermill/worker-test:1"
+WORKER_TAG = "localhost/rivermill/worker-test:test"
 PROJECT = """\
 [build-system]
 requires = ["setuptools"]

@@ -16,9 +16,9 @@ from devcluster import Cluster
 
 ROOT = Path(__file__).resolve().parents[3]
 CHARTS = ROOT / "charts"
-IMAGE = "localhost/rivermill/operator-test:1"
+IMAGE = "localhost/rivermill/operator-test:test"
 CRD = "jobqueues.rivermill.dev"
-VALUES = ["image.registry=localhost", "image.repository=rivermill/operator-test", "image.tag=1", "image.pullPolicy=Never"]
+VALUES = ["image.registry=localhost", "image.repository=rivermill/operator-test", "image.tag=test", "image.pullPolicy=Never"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,8 @@ def condition(here: Installation, kind: str) -> dict[str, Any]:
 
 def test_crd_is_established(installed: Installation) -> None:
     crd = installed.get("crd", CRD)
-    assert {c["type"]: c["status"] for c in crd["status"]["conditions"]} >= {"Established": "True", "NamesAccepted": "True"}
+    conditions = {c["type"]: c["status"] for c in crd["status"]["conditions"]}
+    assert (conditions["Established"], conditions["NamesAccepted"]) == ("True", "True")
     assert crd["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
     assert crd["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "Helm"
 

@@ -10,10 +10,10 @@ from dataclasses import replace
 from typing import Any
 
 from rivermill_operator.model.names import MANIFEST_ANNOTATION
+from rivermill_operator.model.observed import DeploymentView, Observed, StoreView, Unknown
 from rivermill_operator.model.spec import DeletionPolicy, JobQueue, Migrate, Mode
 from rivermill_operator.model.status import Condition, Decision
 from rivermill_operator.plan import drain, manifests, scaling
-from rivermill_operator.plan.observed import DeploymentView, Observed, StoreView, Unknown
 from rivermill_operator.plan.plan import ApplyDeployment, DeleteDeployment, Event, Memory, Plan, SetReplicas
 from rivermill_operator.plan.reasons import SECRET_REASONS, conditions
 

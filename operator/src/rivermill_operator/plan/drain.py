@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from rivermill_operator.plan.observed import ClientView, DeploymentView, Observed, PodView, StoreView
+from rivermill_operator.model.observed import ClientView, DeploymentView, Observed, PodView, StoreView
 from rivermill_operator.plan.plan import SetDeletionCost, SetReplicas
 
 LOWEST_COST = -(2**31) + 1

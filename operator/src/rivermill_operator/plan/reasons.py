@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rivermill_operator.model.observed import Observed, PodView, Unknown
 from rivermill_operator.model.spec import JobQueue, Mode
 from rivermill_operator.model.status import Condition, Decision
-from rivermill_operator.plan.observed import Observed, PodView, Unknown
 
 READY = "Ready"
 QUEUE_OBSERVED = "QueueObserved"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from rivermill_operator.model.observed import QueueDepth, StoreView, Unknown
 from rivermill_operator.model.spec import JobQueueSpec
 from rivermill_operator.model.status import Decision
-from rivermill_operator.plan.observed import QueueDepth, StoreView, Unknown
 from rivermill_operator.plan.plan import Memory
 
 CONNECTIONS_PER_POD = 3

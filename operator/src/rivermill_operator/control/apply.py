@@ -1,0 +1,64 @@
+"""Carries a plan out: the only place that writes to Kubernetes and to the control rows."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+
+from rivermill_operator.kube.port import Kube, KubeError
+from rivermill_operator.model.spec import JobQueue
+from rivermill_operator.plan.plan import Plan
+from rivermill_operator.store.port import Store, StoreError
+
+Write = Callable[[], Awaitable[None]]
+
+logger = logging.getLogger("rivermill.control.apply")
+
+
+async def apply(plan: Plan, job_queue: JobQueue, kube: Kube, store: Store | None) -> list[str]:
+    """Write everything, in the plan's order; what fails stops nothing that does not depend on it.
+
+    Returns:
+        What went wrong, without what had merely changed since it was seen.
+    """
+    namespace, problems = job_queue.namespace, []
+
+    async def attempt(what: str, write: Awaitable[None]) -> bool:
+        try:
+            await write
+        except KubeError as error:
+            if not error.stale:
+                problems.append(f"{what}: {error}")
+            logger.info("write refused", extra={"what": what, "error": str(error)})
+            return False
+        except StoreError as error:
+            problems.append(f"{what}: {error.message}")
+            return False
+        return True
+
+    for what, write in _writes(plan, job_queue, kube, store):
+        await attempt(what, write())
+    return problems
+
+
+def _writes(plan: Plan, job_queue: JobQueue, kube: Kube, store: Store | None) -> Iterator[tuple[str, Write]]:
+    """What to write, in order."""
+    namespace = job_queue.namespace
+    for item in plan.apply:
+        yield f"apply {item.name}", partial(kube.apply_deployment, namespace, item.manifest)
+    for state, clients in (("accepting", plan.uncordon), ("cordoned", plan.cordon)):
+        if store is not None and clients:
+            yield f"want {state}", partial(store.want, state, clients)
+    for cost in plan.deletion_costs:
+        write = partial(kube.set_deletion_cost, namespace, cost.pod, cost.cost, cost.resource_version)
+        yield f"deletion cost of {cost.pod}", write
+    for scale in plan.scales:
+        write = partial(kube.set_replicas, namespace, scale.deployment, scale.replicas, scale.resource_version)
+        yield f"scale {scale.deployment} to {scale.replicas}", write
+    for gone in plan.deletions:
+        yield f"delete {gone.name}", partial(kube.delete_deployment, namespace, gone.name, gone.resource_version)
+    for name in plan.release_ownership:
+        yield f"release {name}", partial(kube.release_ownership, namespace, name)
+    for event in plan.events:
+        yield f"event {event.reason}", partial(kube.emit_event, job_queue, event.type, event.reason, event.message)

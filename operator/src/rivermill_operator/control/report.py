@@ -1,0 +1,53 @@
+"""The status of a ``JobQueue`` from one observation and its plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rivermill_operator.model import names
+from rivermill_operator.model.observed import Observed, StoreView
+from rivermill_operator.model.spec import JobQueue
+from rivermill_operator.model.status import merge_conditions
+from rivermill_operator.plan.plan import Plan
+
+
+def build_status(
+    job_queue: JobQueue, observed: Observed, plan: Plan, old_conditions: Sequence[Mapping[str, Any]], now: str
+) -> dict[str, Any]:
+    """The status to write; numbers that could not be read are left as they were."""
+    alive = [pod for pod in observed.pods if not pod.deleting]
+    status: dict[str, Any] = {
+        "observedGeneration": job_queue.generation,
+        "queues": ",".join(queue.name for queue in job_queue.spec.queues),
+        "replicas": sum(deployment.replicas for deployment in observed.deployments),
+        "readyReplicas": sum(1 for pod in alive if pod.ready),
+        "selector": names.fleet_selector(job_queue.name),
+        "decision": {
+            "time": now,
+            "terms": dict(plan.decision.terms),
+            "bounds": list(plan.decision.bounds),
+            "pending": plan.decision.pending,
+            "sentence": plan.decision.sentence,
+        },
+        "conditions": merge_conditions(old_conditions, plan.conditions, job_queue.generation, now),
+    }
+    if plan.decision.desired_replicas is not None:
+        status["desiredReplicas"] = plan.decision.desired_replicas
+    if isinstance(observed.store, StoreView):
+        status |= _numbers(observed.store)
+    return status
+
+
+def _numbers(store: StoreView) -> dict[str, Any]:
+    oldest = [q.oldest_seconds for q in store.queues if q.oldest_seconds is not None]
+    return {
+        "busySlots": sum(queue.running for queue in store.queues),
+        "drainingReplicas": sum(1 for client in store.clients if client.wanted_state == "cordoned"),
+        "backlog": {
+            "waiting": sum(queue.waiting for queue in store.queues),
+            "bounded": any(queue.bounded for queue in store.queues),
+            "oldestSeconds": round(max(oldest), 1) if oldest else 0.0,
+            "dueSoon": sum(queue.due_soon for queue in store.queues),
+        },
+    }

@@ -1,0 +1,69 @@
+"""The API server's JSON → the values that a decision looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from rivermill_operator.model import names
+from rivermill_operator.model.observed import DeploymentView, PodView
+
+_TROUBLE = frozenset(
+    {"CrashLoopBackOff", "ImagePullBackOff", "ErrImagePull", "ErrImageNeverPull", "InvalidImageName",
+     "CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
+)  # fmt: skip
+
+
+def deployment_view(obj: Mapping[str, Any], now: datetime) -> DeploymentView:
+    """One Deployment."""
+    meta, status = obj["metadata"], obj.get("status") or {}
+    return DeploymentView(
+        name=meta["name"],
+        template_hash=meta.get("labels", {}).get(names.HASH_LABEL, ""),
+        resource_version=meta["resourceVersion"],
+        replicas=int(obj["spec"].get("replicas", 1)),
+        ready_replicas=int(status.get("readyReplicas", 0)),
+        age_seconds=_age(meta, now),
+        applied_hash=(meta.get("annotations") or {}).get(names.MANIFEST_ANNOTATION),
+    )
+
+
+def pod_view(obj: Mapping[str, Any], now: datetime) -> PodView:
+    """One pod."""
+    meta, status = obj["metadata"], obj.get("status") or {}
+    conditions = {c["type"]: c["status"] for c in status.get("conditions") or []}
+    containers = status.get("containerStatuses") or []
+    annotations = meta.get("annotations") or {}
+    return PodView(
+        name=meta["name"],
+        uid=meta["uid"],
+        template_hash=meta.get("labels", {}).get(names.HASH_LABEL, ""),
+        resource_version=meta["resourceVersion"],
+        age_seconds=_age(meta, now),
+        started=any("running" in (c.get("state") or {}) for c in containers),
+        ready=conditions.get("Ready") == "True",
+        deleting=meta.get("deletionTimestamp") is not None or status.get("phase") in ("Succeeded", "Failed"),
+        deletion_cost=_integer(annotations.get(names.DELETION_COST)),
+        scheduled=bool(obj["spec"].get("nodeName")) or conditions.get("PodScheduled") == "True",
+        trouble=_trouble([*containers, *(status.get("initContainerStatuses") or [])]),
+    )
+
+
+def _trouble(statuses: list[Mapping[str, Any]]) -> str | None:
+    for status in statuses:
+        reason = ((status.get("state") or {}).get("waiting") or {}).get("reason")
+        if reason in _TROUBLE:
+            return str(reason)
+    return None
+
+
+def _integer(text: Any) -> int:
+    try:
+        return int(text)
+    except (TypeError, ValueError):
+        return 0
+
+
+def _age(meta: Mapping[str, Any], now: datetime) -> float:
+    return max(0.0, (now - datetime.fromisoformat(meta["creationTimestamp"])).total_seconds())

@@ -1,0 +1,44 @@
+"""What kopf calls: one daemon for each ``JobQueue``, and wake-ups."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import kopf
+
+from rivermill_operator.control.loop import Loop, Ports
+from rivermill_operator.model import names
+
+#: A drain takes as long as its jobs; on operator exit the loop ends by itself at once.
+_PATIENCE_SECONDS = 365 * 24 * 3600.0
+
+
+def register(registry: kopf.OperatorRegistry, ports: Ports) -> None:
+    """Register the handlers."""
+    resource = (names.GROUP, names.VERSION, names.PLURAL)
+
+    @kopf.daemon(*resource, registry=registry, cancellation_backoff=_PATIENCE_SECONDS)
+    async def job_queue(namespace: str | None, name: str, body: kopf.Body, **_: Any) -> None:
+        # kopf's own stop flag is not asked: a deletion is drained however long it takes, an exit is told by the wakes.
+        await Loop((namespace or "", name), lambda: body, ports).run()
+
+    @kopf.on.event(*resource, registry=registry)
+    async def changed(namespace: str | None, name: str, **_: Any) -> None:
+        ports.wakes.wake((namespace or "", name))
+
+
+def configure(settings: kopf.OperatorSettings) -> None:
+    """Set what production needs beside kopf's defaults."""
+    settings.watching.server_timeout = 300
+    settings.watching.client_timeout = 330
+    settings.watching.connect_timeout = 10
+    settings.networking.connect_timeout = 10
+    settings.networking.request_timeout = 30
+    settings.networking.error_backoffs = (0.5, 1, 2, 4, 8)
+    settings.posting.enabled = False
+    settings.execution.max_workers = 4
+    settings.persistence.finalizer = names.FINALIZER
+    settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=names.GROUP)
+    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=names.GROUP)
+    settings.background.instant_exit_timeout = 0.1
+    settings.process.ultimate_exiting_timeout = 25

@@ -1,0 +1,99 @@
+"""One list-and-watch cache a kind, replaced whole on each relist: what vanished during a gap is gone here too."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rivermill_operator.kube.port import KubeError
+from rivermill_operator.kube.rest import Rest
+from rivermill_operator.model.names import JOB_QUEUE_LABEL, MANAGED_SELECTOR
+
+_GONE = 410
+_MAX_BACKOFF = 30.0
+
+logger = logging.getLogger("rivermill.kube.cache")
+
+Key = tuple[str, str]
+
+
+class Cache:
+    """The objects of one kind that this operator manages.
+
+    Args:
+        rest: where from.
+        path: collection, such as ``/apis/apps/v1/deployments``.
+        wake: called with (namespace, JobQueue name) when an object of it changed.
+    """
+
+    def __init__(self, rest: Rest, path: str, wake: Callable[[Key], None]) -> None:
+        self._rest = rest
+        self._path = path
+        self._wake = wake
+        self._objects: dict[Key, dict[str, dict[str, Any]]] = {}
+        self.synced = asyncio.Event()
+        self.fresh_at = time.monotonic()
+
+    def get(self, key: Key) -> list[dict[str, Any]]:
+        """The objects of one JobQueue, by name."""
+        return [obj for _, obj in sorted(self._objects.get(key, {}).items())]
+
+    async def run(self) -> None:
+        """List and watch until cancelled."""
+        failures = 0
+        while True:
+            try:
+                version = await self._list()
+                failures = 0
+                while True:
+                    version = await self._watch(version)
+            except KubeError as error:
+                if error.status != _GONE:
+                    failures += 1
+                    logger.warning("watch broken, listing again", extra={"path": self._path, "error": str(error)})
+                delay = min(_MAX_BACKOFF, 0.2 * 2 ** min(failures, 10))
+                await asyncio.sleep(delay * random.uniform(0.5, 1.0))
+
+    async def _list(self) -> str:
+        answer = await self._rest.request("GET", self._path, query={"labelSelector": MANAGED_SELECTOR, "resourceVersion": "0"})
+        before = self._objects
+        self._objects = {}
+        for obj in answer.get("items") or []:
+            self._objects.setdefault(_key(obj), {})[obj["metadata"]["name"]] = obj
+        self._seen()
+        self.synced.set()
+        for key in {*before, *self._objects}:
+            self._wake(key)
+        return str(answer["metadata"]["resourceVersion"])
+
+    async def _watch(self, version: str) -> str:
+        query = {"labelSelector": MANAGED_SELECTOR, "resourceVersion": version}
+        async for event in self._rest.watch(self._path, query):
+            obj = event["object"]
+            if event["type"] == "ERROR":
+                raise KubeError(int(obj.get("code", 0)), str(obj.get("message")))
+            version = obj["metadata"]["resourceVersion"]
+            self._seen()
+            if event["type"] != "BOOKMARK":
+                self._change(event["type"], obj)
+        return version
+
+    def _change(self, kind: str, obj: dict[str, Any]) -> None:
+        key, name = _key(obj), obj["metadata"]["name"]
+        if kind == "DELETED":
+            self._objects.get(key, {}).pop(name, None)
+        else:
+            self._objects.setdefault(key, {})[name] = obj
+        self._wake(key)
+
+    def _seen(self) -> None:
+        self.fresh_at = time.monotonic()
+
+
+def _key(obj: Mapping[str, Any]) -> Key:
+    meta = obj["metadata"]
+    return meta["namespace"], meta.get("labels", {}).get(JOB_QUEUE_LABEL, "")

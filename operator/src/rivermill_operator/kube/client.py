@@ -1,0 +1,140 @@
+"""``Kube`` over the API server."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rivermill_operator.kube.cache import Cache, Key
+from rivermill_operator.kube.port import FleetObjects, KubeError
+from rivermill_operator.kube.rest import APPLY_PATCH, MERGE_PATCH, Rest
+from rivermill_operator.model import names
+from rivermill_operator.model.spec import JobQueue
+
+_NOT_FOUND = 404
+_APPS = "/apis/apps/v1"
+
+
+class KubeClient:
+    """Caches of Deployments and Pods, and every write the operator makes.
+
+    Args:
+        rest: the API server.
+        wake: called with (namespace, JobQueue name) when an object of it changed.
+        instance: this operator's name, for Events.
+    """
+
+    def __init__(self, rest: Rest, wake: Callable[[Key], None], instance: str) -> None:
+        self._rest = rest
+        self._instance = instance
+        self.deployments = Cache(rest, f"{_APPS}/deployments", wake)
+        self.pods = Cache(rest, "/api/v1/pods", wake)
+
+    def fleet(self, namespace: str, name: str) -> FleetObjects:
+        """The objects of one ``JobQueue``, from the cache."""
+        key = (namespace, names.shorten(name, 63))
+        return FleetObjects(self.deployments.get(key), self.pods.get(key))
+
+    async def secret(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
+        """A Secret's data, or None if there is no such Secret."""
+        try:
+            secret = await self._rest.request("GET", f"/api/v1/namespaces/{namespace}/secrets/{name}")
+        except KubeError as error:
+            if error.status == _NOT_FOUND:
+                return None
+            raise
+        return {key: base64.b64decode(value) for key, value in (secret.get("data") or {}).items()}
+
+    async def conflict(self, namespace: str, deployments: Sequence[str]) -> str | None:
+        """A sentence about an autoscaler that targets one of these Deployments, or None."""
+        path = f"/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers"
+        for scaler in (await self._rest.request("GET", path, query={"resourceVersion": "0"})).get("items") or []:
+            target = scaler["spec"]["scaleTargetRef"]
+            if target.get("kind") == "Deployment" and target.get("name") in deployments:
+                name = scaler["metadata"]["name"]
+                return f"HorizontalPodAutoscaler {name} scales Deployment {target['name']} too: delete one of the two writers."
+        return None
+
+    async def apply_deployment(self, namespace: str, manifest: Mapping[str, Any]) -> None:
+        """Server-side apply; a Deployment that does not exist is made with no replicas.
+
+        Applied without ``spec.replicas``, a new Deployment would default to one replica, so it is created under another
+        field manager first; the apply then owns everything but the replicas.
+        """
+        name, path = manifest["metadata"]["name"], f"{_APPS}/namespaces/{namespace}/deployments"
+        if not any(d["metadata"]["name"] == name for d in self.deployments.get(self._key(namespace, manifest))):
+            first = {**manifest, "spec": {**manifest["spec"], "replicas": 0}}
+            try:
+                await self._rest.request("POST", path, query={"fieldManager": f"{names.FIELD_MANAGER}-create"}, body=first)
+            except KubeError as error:
+                if not error.stale:
+                    raise
+        query = {"fieldManager": names.FIELD_MANAGER, "force": "true"}
+        await self._rest.request("PATCH", f"{path}/{name}", query=query, body=dict(manifest), content_type=APPLY_PATCH)
+
+    @staticmethod
+    def _key(namespace: str, manifest: Mapping[str, Any]) -> Key:
+        return namespace, manifest["metadata"]["labels"][names.JOB_QUEUE_LABEL]
+
+    async def set_replicas(self, namespace: str, name: str, replicas: int, resource_version: str) -> None:
+        """Write ``/scale``, if the Deployment is still at this version."""
+        body = {"metadata": {"resourceVersion": resource_version}, "spec": {"replicas": replicas}}
+        await self._patch(f"{_APPS}/namespaces/{namespace}/deployments/{name}/scale", body)
+
+    async def set_deletion_cost(self, namespace: str, pod: str, cost: int | None, resource_version: str) -> None:
+        """Annotate a pod, if it is still at this version."""
+        annotations = {names.DELETION_COST: None if cost is None else str(cost)}
+        body = {"metadata": {"resourceVersion": resource_version, "annotations": annotations}}
+        await self._patch(f"/api/v1/namespaces/{namespace}/pods/{pod}", body)
+
+    async def delete_deployment(self, namespace: str, name: str, resource_version: str) -> None:
+        """Delete a Deployment, if it is still at this version."""
+        body = {"preconditions": {"resourceVersion": resource_version}, "propagationPolicy": "Background"}
+        await self._rest.request("DELETE", f"{_APPS}/namespaces/{namespace}/deployments/{name}", body=body)
+
+    async def release_ownership(self, namespace: str, name: str) -> None:
+        """Remove the owner reference of a Deployment, so that it outlives its ``JobQueue``."""
+        body = {"metadata": {"ownerReferences": None}}
+        await self._patch(f"{_APPS}/namespaces/{namespace}/deployments/{name}", body)
+
+    async def remove_finalizer(self, namespace: str, name: str) -> None:
+        """Let a ``JobQueue`` go: remove our finalizer, and only ours."""
+        path = f"/apis/{names.GROUP}/{names.VERSION}/namespaces/{namespace}/{names.PLURAL}/{name}"
+        meta = (await self._rest.request("GET", path))["metadata"]
+        left = [f for f in meta.get("finalizers") or [] if f != names.FINALIZER]
+        await self._patch(path, {"metadata": {"resourceVersion": meta["resourceVersion"], "finalizers": left}})
+
+    async def write_status(self, namespace: str, name: str, status: Mapping[str, Any]) -> None:
+        """Replace the status of a ``JobQueue``."""
+        path = f"/apis/{names.GROUP}/{names.VERSION}/namespaces/{namespace}/{names.PLURAL}/{name}/status"
+        await self._patch(path, {"status": dict(status)})
+
+    async def emit_event(self, job_queue: JobQueue, kind: str, reason: str, message: str) -> None:
+        """Make an Event on a ``JobQueue``; ``kind`` is Normal or Warning."""
+        now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        body = {
+            "apiVersion": "events.k8s.io/v1",
+            "kind": "Event",
+            "metadata": {"generateName": f"{names.shorten(job_queue.name, 50)}.", "namespace": job_queue.namespace},
+            "eventTime": now,
+            "type": kind,
+            "reason": reason,
+            "note": message[:1024],
+            "action": "Scale",
+            "reportingController": f"{names.GROUP}/operator",
+            "reportingInstance": self._instance,
+            "regarding": {
+                "apiVersion": f"{names.GROUP}/{names.VERSION}",
+                "kind": names.KIND,
+                "name": job_queue.name,
+                "namespace": job_queue.namespace,
+                "uid": job_queue.uid,
+            },
+        }
+        await self._rest.request("POST", f"/apis/events.k8s.io/v1/namespaces/{job_queue.namespace}/events", body=body)
+
+    async def _patch(self, path: str, body: Mapping[str, Any]) -> None:
+        query = {"fieldManager": names.FIELD_MANAGER}
+        await self._rest.request("PATCH", path, query=query, body=dict(body), content_type=MERGE_PATCH)

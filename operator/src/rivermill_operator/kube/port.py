@@ -1,0 +1,78 @@
+"""What the control loop needs of Kubernetes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from rivermill_operator.model.spec import JobQueue
+
+
+class KubeError(Exception):
+    """The API server refused a request or did not answer; ``status`` is 0 without an answer."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"{status} {message}" if status else message)
+        self.status = status
+
+    @property
+    def stale(self) -> bool:
+        """Whether the object has changed or gone since it was seen: look again."""
+        return self.status in (404, 409)
+
+
+@dataclass(frozen=True, slots=True)
+class FleetObjects:
+    """The Deployments and Pods of one ``JobQueue``, as the API server's JSON."""
+
+    deployments: Sequence[Mapping[str, Any]]
+    pods: Sequence[Mapping[str, Any]]
+
+
+class Kube(Protocol):
+    """Reads from a cache and writes through the API server. Every method may raise ``KubeError``."""
+
+    def fleet(self, namespace: str, name: str) -> FleetObjects:
+        """The objects of one ``JobQueue``, from the cache."""
+        ...
+
+    async def secret(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
+        """A Secret's data, or None if there is no such Secret."""
+        ...
+
+    async def conflict(self, namespace: str, deployments: Sequence[str]) -> str | None:
+        """A sentence about an autoscaler that targets one of these Deployments, or None."""
+        ...
+
+    async def apply_deployment(self, namespace: str, manifest: Mapping[str, Any]) -> None:
+        """Server-side apply; a Deployment that does not exist is made with no replicas."""
+        ...
+
+    async def set_replicas(self, namespace: str, name: str, replicas: int, resource_version: str) -> None:
+        """Write ``/scale``, if the Deployment is still at this version."""
+        ...
+
+    async def set_deletion_cost(self, namespace: str, pod: str, cost: int | None, resource_version: str) -> None:
+        """Annotate a pod, if it is still at this version."""
+        ...
+
+    async def delete_deployment(self, namespace: str, name: str, resource_version: str) -> None:
+        """Delete a Deployment, if it is still at this version."""
+        ...
+
+    async def release_ownership(self, namespace: str, name: str) -> None:
+        """Remove the owner reference of a Deployment, so that it outlives its ``JobQueue``."""
+        ...
+
+    async def remove_finalizer(self, namespace: str, name: str) -> None:
+        """Let a ``JobQueue`` go."""
+        ...
+
+    async def write_status(self, namespace: str, name: str, status: Mapping[str, Any]) -> None:
+        """Replace the status of a ``JobQueue``."""
+        ...
+
+    async def emit_event(self, job_queue: JobQueue, kind: str, reason: str, message: str) -> None:
+        """Make an Event on a ``JobQueue``; ``kind`` is Normal or Warning."""
+        ...

@@ -1,0 +1,103 @@
+"""JSON requests over the official client: its configuration, authentication and connections, without its models."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import aiohttp
+from kubernetes.aio import client, config
+from kubernetes.aio.client.exceptions import ApiException
+
+from rivermill_operator.kube.port import KubeError
+
+REQUEST_SECONDS = 15.0
+WATCH_SECONDS = 300
+MERGE_PATCH = "application/merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+
+
+class Rest:
+    """One connection pool to the API server."""
+
+    def __init__(self, api: client.ApiClient) -> None:
+        self._api = api
+
+    @classmethod
+    async def connect(cls) -> Rest:
+        """Configure from the pod's service account, else from KUBECONFIG.
+
+        Raises:
+            KubeError: there is neither.
+        """
+        configuration = client.Configuration()
+        try:
+            try:
+                config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+            except config.ConfigException:
+                await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        except config.ConfigException as error:
+            raise KubeError(0, f"no service account and no usable KUBECONFIG: {error}") from error
+        return cls(client.ApiClient(configuration))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._api.close()  # type: ignore[no-untyped-call]
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        body: Any = None,
+        content_type: str = "application/json",
+    ) -> dict[str, Any]:
+        """Make a request and decode its answer.
+
+        Raises:
+            KubeError: the API server refused it or did not answer in time.
+        """
+        response = await self._send(method, path, query, body, content_type, REQUEST_SECONDS)
+        try:
+            data = await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise KubeError(0, f"{method} {path}: {error!r}") from error
+        value: dict[str, Any] = json.loads(data) if data else {}
+        if response.status >= 400:  # noqa: PLR2004 - HTTP
+            raise KubeError(response.status, f"{method} {path}: {value.get('message', response.reason)}")
+        return value
+
+    async def watch(self, path: str, query: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        """Yield watch events until the server ends the stream.
+
+        Raises:
+            KubeError: the API server refused the watch, or the connection was lost.
+        """
+        wanted = {**query, "watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": WATCH_SECONDS}
+        response = await self._send("GET", path, wanted, None, "application/json", WATCH_SECONDS + 30)
+        try:
+            if response.status >= 400:  # noqa: PLR2004 - HTTP
+                raise KubeError(response.status, f"watch of {path} refused")
+            async for line in response.response.content:
+                yield json.loads(line)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise KubeError(0, f"watch of {path}: {error!r}") from error
+        finally:
+            response.response.close()
+
+    async def _send(
+        self, method: str, path: str, query: Mapping[str, Any] | None, body: Any, content_type: str, seconds: float
+    ) -> Any:
+        headers = {"Accept": "application/json", "Content-Type": content_type}
+        try:
+            method, url, headers, body, _ = await self._api.param_serialize(
+                method, path, query_params=list((query or {}).items()), header_params=headers, body=body,
+                auth_settings=["BearerToken"],
+            )  # fmt: skip
+            return await self._api.call_api(method, url, headers, body, _request_timeout=seconds)
+        except ApiException as error:
+            raise KubeError(error.status or 0, f"{method} {path}: {error.reason}") from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise KubeError(0, f"{method} {path}: {error!r}") from error

@@ -1,0 +1,185 @@
+"""The operator's process: ``rivermill-operator run|explain|version``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+import kopf
+
+from rivermill_operator import __version__, handlers
+from rivermill_operator.control.lease import Elector
+from rivermill_operator.control.loop import Ports
+from rivermill_operator.control.wake import Wakes
+from rivermill_operator.health import Health, HealthServer
+from rivermill_operator.kube.client import KubeClient
+from rivermill_operator.kube.port import KubeError
+from rivermill_operator.kube.rest import Rest
+from rivermill_operator.logs import configure_logging
+from rivermill_operator.metrics import Metrics
+from rivermill_operator.model import names
+from rivermill_operator.settings import Settings, SettingsError
+from rivermill_operator.store.registry import Stores
+
+_LAST_SECONDS = 5.0
+_CONCURRENT_WRITES = 16
+_SYNC_SECONDS = 60.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0 is success, 1 a failure that was explained, 2 a wrong command line or setting."""
+    parser = argparse.ArgumentParser(prog="rivermill-operator", description="Scales worker fleets for JobQueues.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("run", help="run the operator")
+    explain = commands.add_parser("explain", help="say why a fleet has the size it has")
+    explain.add_argument("jobqueue", metavar="NAMESPACE/NAME")
+    commands.add_parser("version", help="print the version")
+    options = parser.parse_args(arguments)
+    try:
+        if options.command == "version":
+            sys.stdout.write(f"rivermill-operator {__version__}\n")
+            return 0
+        if options.command == "explain":
+            return asyncio.run(_explain(options.jobqueue))
+        return asyncio.run(_run(Settings.load()))
+    except (SettingsError, KubeError) as error:
+        sys.stderr.write(f"rivermill-operator: {error}\n")
+        return 2 if isinstance(error, SettingsError) else 1
+
+
+async def _run(settings: Settings) -> int:
+    configure_logging(settings.log_level, settings.log_format)
+    rest = await Rest.connect()
+    metrics, health = Metrics(), Health()
+    server = HealthServer("", settings.http_port, health, metrics.registry, lambda: None)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    pulse = asyncio.create_task(_pulse(health), name="pulse")
+    try:
+        await _check_crd(rest)
+        health.ready()
+        return await _lead(settings, rest, metrics, stop)
+    finally:
+        pulse.cancel()
+        server.close()
+        await rest.close()
+
+
+async def _lead(settings: Settings, rest: Rest, metrics: Metrics, stop: asyncio.Event) -> int:
+    """Wait for the lease, then operate until it is lost or the process is told to stop."""
+    elector = Elector(rest, settings.namespace, settings.lease_name, settings.instance)
+    election = asyncio.create_task(elector.run(), name="election")
+    try:
+        await _first(stop, elector.acquired)
+        if not stop.is_set():
+            metrics.leader.set(1)
+            await _operate(settings, rest, metrics, elector, stop)
+    finally:
+        election.cancel()
+        await asyncio.gather(election, return_exceptions=True)
+    if elector.lost.is_set():
+        # Whatever still runs must not write any more: another replica acts now.
+        os._exit(1)
+    await elector.release()
+    return 0
+
+
+async def _operate(settings: Settings, rest: Rest, metrics: Metrics, elector: Elector, stop: asyncio.Event) -> None:
+    wakes = Wakes()
+    kube = KubeClient(rest, wakes.wake, settings.instance)
+    stores = Stores(wakes.wake)
+    caches = [asyncio.create_task(cache.run(), name="cache") for cache in (kube.deployments, kube.pods)]
+    async with asyncio.timeout(_SYNC_SECONDS):
+        await asyncio.gather(kube.deployments.synced.wait(), kube.pods.synced.wait())
+    ports = Ports(kube, stores, wakes, metrics, asyncio.Semaphore(_CONCURRENT_WRITES))
+    registry = kopf.OperatorRegistry()
+    handlers.register(registry, ports)
+    kopf_settings = kopf.OperatorSettings()
+    handlers.configure(kopf_settings)
+    if settings.namespaces:
+        kopf_settings.scanning.disabled = True
+    ended = asyncio.Event()
+    operator = asyncio.create_task(
+        kopf.operator(
+            registry=registry,
+            settings=kopf_settings,
+            standalone=True,
+            clusterwide=not settings.namespaces,
+            namespaces=settings.namespaces,
+            stop_flag=ended,
+        ),
+        name="kopf",
+    )
+    watch = asyncio.create_task(_first(stop, elector.lost), name="stop watch")
+    try:
+        await asyncio.wait({operator, watch}, return_when=asyncio.FIRST_COMPLETED)
+        wakes.close()
+        ended.set()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(operator), _LAST_SECONDS)
+        if operator.done():
+            operator.result()
+    finally:
+        for task in (watch, operator, *caches):
+            task.cancel()
+        await asyncio.gather(watch, operator, *caches, return_exceptions=True)
+        await stores.close()
+
+
+async def _check_crd(rest: Rest) -> None:
+    path = f"/apis/{names.GROUP}/{names.VERSION}"
+    try:
+        served = await rest.request("GET", path)
+    except KubeError as error:
+        if error.status != 404:  # noqa: PLR2004 - HTTP
+            raise
+        served = {}
+    if not any(resource["name"] == names.PLURAL for resource in served.get("resources", [])):
+        raise KubeError(0, f"{names.PLURAL}.{names.GROUP} is not installed: install the chart rivermill-crds first")
+
+
+async def _explain(target: str) -> int:
+    namespace, slash, name = target.partition("/")
+    if not slash:
+        raise SettingsError(f"{target!r}: write NAMESPACE/NAME")
+    rest = await Rest.connect()
+    try:
+        path = f"/apis/{names.GROUP}/{names.VERSION}/namespaces/{namespace}/{names.PLURAL}/{name}"
+        status = (await rest.request("GET", path)).get("status") or {}
+    finally:
+        await rest.close()
+    decision = status.get("decision") or {}
+    lines = [decision.get("sentence", "No decision has been made yet.")]
+    lines += [f"  {term}: {replicas} replicas" for term, replicas in (decision.get("terms") or {}).items()]
+    lines += [f"  limited by {bound}" for bound in decision.get("bounds") or []]
+    lines += [f"  pending: {decision['pending']}"] if decision.get("pending") else []
+    lines += [f"{c['type']}={c['status']} {c['reason']}: {c['message']}" for c in status.get("conditions") or []]
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 0
+
+
+async def _pulse(health: Health) -> None:
+    while True:
+        health.alive()
+        await asyncio.sleep(1.0)
+
+
+async def _first(*events: asyncio.Event) -> None:
+    tasks = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""What the control loop needs of a database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from rivermill_operator.model.observed import StoreView
+
+
+class StoreError(Exception):
+    """The database could not be observed.
+
+    Args:
+        reason: a CamelCase condition reason.
+        message: a sentence without secrets.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+class Store(Protocol):
+    """One schema of one database. Every method may raise ``StoreError``."""
+
+    async def observe(self, queues: Sequence[str], pod_uids: Sequence[str]) -> StoreView:
+        """Depths of the queues, and the clients that run in these pods."""
+        ...
+
+    async def want(self, state: str, client_ids: Sequence[str]) -> None:
+        """Tell clients what to do: ``cordoned`` or ``accepting``."""
+        ...
+
+
+class StoreProvider(Protocol):
+    """Hands out stores, and knows who uses which."""
+
+    def use(self, key: tuple[str, str], dsn: str, schema: str, queues: frozenset[str]) -> Store:
+        """The store of a JobQueue, which from now on is woken by notifications for its queues."""
+        ...
+
+    def other_user(
+        self, key: tuple[str, str], dsn: str, schema: str, queues: frozenset[str]
+    ) -> tuple[tuple[str, str], str] | None:
+        """Another JobQueue that works one of these queues of this database, and which queue."""
+        ...
+
+    def release(self, key: tuple[str, str]) -> None:
+        """A JobQueue is gone."""
+        ...

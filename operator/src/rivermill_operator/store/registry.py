@@ -1,0 +1,88 @@
+"""Connections by database: one to query and one to listen, shared by all JobQueues of it and closed with the last."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from rivermill_operator.store.listen import Listener
+from rivermill_operator.store.stats import Database, PostgresStore
+
+Key = tuple[str, str]
+
+
+@dataclass(slots=True)
+class _Shared:
+    database: Database
+    listener: Listener
+    task: asyncio.Task[None]
+    users: dict[Key, tuple[str, frozenset[str]]] = field(default_factory=dict)
+
+
+class Stores:
+    """The databases in use.
+
+    Args:
+        wake: called with the key of a JobQueue that shall look.
+    """
+
+    def __init__(self, wake: Callable[[Key], None]) -> None:
+        self._wake = wake
+        self._shared: dict[str, _Shared] = {}
+
+    def use(self, key: Key, dsn: str, schema: str, queues: frozenset[str]) -> PostgresStore:
+        """The store of a JobQueue, which from now on is woken by notifications for its queues."""
+        shared = self._shared.get(dsn)
+        if shared is None or shared.users.get(key) != (schema, queues):
+            self._forget(key, keep=dsn)
+        if shared is None:
+            listener = Listener(dsn, lambda s, q: self._notified(dsn, s, q))
+            task = asyncio.create_task(listener.run(), name="listen")
+            shared = self._shared[dsn] = _Shared(Database(dsn), listener, task)
+        shared.users[key] = (schema, queues)
+        shared.listener.add(schema)
+        return PostgresStore(shared.database, schema)
+
+    def other_user(self, key: Key, dsn: str, schema: str, queues: frozenset[str]) -> tuple[Key, str] | None:
+        """Another JobQueue that works one of these queues of this database, and which."""
+        shared = self._shared.get(dsn)
+        for other, (other_schema, other_queues) in (shared.users if shared else {}).items():
+            both = queues & other_queues
+            if other != key and other_schema == schema and both:
+                return other, min(both)
+        return None
+
+    def release(self, key: Key) -> None:
+        """A JobQueue is gone."""
+        self._forget(key, keep=None)
+
+    async def close(self) -> None:
+        """Close everything."""
+        for dsn in list(self._shared):
+            await self._close(self._shared.pop(dsn))
+
+    def _forget(self, key: Key, keep: str | None) -> None:
+        for dsn, shared in list(self._shared.items()):
+            shared.users.pop(key, None)
+            if not shared.users and dsn != keep:
+                self._shared.pop(dsn)
+                shared.task.cancel()
+                task = asyncio.create_task(self._close(shared), name="close database")
+                _closing.add(task)
+                task.add_done_callback(_closing.discard)
+
+    @staticmethod
+    async def _close(shared: _Shared) -> None:
+        shared.task.cancel()
+        await asyncio.gather(shared.task, return_exceptions=True)
+        await shared.database.close()
+
+    def _notified(self, dsn: str, schema: str, queue: str | None) -> None:
+        shared = self._shared.get(dsn)
+        for key, (used_schema, queues) in (shared.users if shared else {}).items():
+            if used_schema == schema and (queue is None or queue in queues):
+                self._wake(key)
+
+
+_closing: set[asyncio.Task[None]] = set()
