@@ -22,7 +22,7 @@ async def apply(plan: Plan, job_queue: JobQueue, kube: Kube, store: Store | None
     Returns:
         What went wrong, without what had merely changed since it was seen.
     """
-    namespace, problems = job_queue.namespace, []
+    problems: list[str] = []
 
     async def attempt(what: str, write: Awaitable[None]) -> bool:
         try:

@@ -1,0 +1,1 @@
+"""Scans media libraries: one job walks one directory and records its files."""
