@@ -22,9 +22,22 @@ def register(registry: kopf.OperatorRegistry, ports: Ports) -> None:
         # kopf's own stop flag is not asked: a deletion is drained however long it takes, an exit is told by the wakes.
         await Loop((namespace or "", name), lambda: body, ports).run()
 
+    @kopf.on.login(registry=registry)
+    def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+        # The same order as in kube.rest: the pod's service account, else KUBECONFIG.
+        return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+
+    seen: dict[str, tuple[Any, Any]] = {}
+
     @kopf.on.event(*resource, registry=registry)
-    async def changed(namespace: str | None, name: str, **_: Any) -> None:
-        ports.wakes.wake((namespace or "", name))
+    async def changed(namespace: str | None, name: str, uid: str, meta: kopf.Meta, type: str | None, **_: Any) -> None:  # noqa: A002
+        # The loop's own status writes are no news to it.
+        wanted = (meta.get("generation"), meta.get("deletionTimestamp"))
+        if seen.get(uid) != wanted:
+            ports.wakes.wake((namespace or "", name))
+        seen[uid] = wanted
+        if type == "DELETED":
+            seen.pop(uid, None)
 
 
 def configure(settings: kopf.OperatorSettings) -> None:

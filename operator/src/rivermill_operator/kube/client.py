@@ -117,7 +117,7 @@ class KubeClient:
         body = {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
-            "metadata": {"generateName": f"{names.shorten(job_queue.name, 50)}.", "namespace": job_queue.namespace},
+            "metadata": {"generateName": f"{names.shorten(job_queue.name, 50)}-", "namespace": job_queue.namespace},
             "eventTime": now,
             "type": kind,
             "reason": reason,

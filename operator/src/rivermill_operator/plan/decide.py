@@ -125,7 +125,7 @@ def _delete(observed: Observed, job_queue: JobQueue, memory: Memory) -> Plan:
     if isinstance(observed.store, Unknown):
         blind = observed.store.reason in SECRET_REASONS or observed.store.since_seconds > BLIND_DRAIN_SECONDS
         if not blind:
-            return base
+            return replace(base, deletions=_empty(observed))
         scales = tuple(SetReplicas(d.name, 0, d.resource_version) for d in deployments if d.replicas)
         return replace(base, scales=scales, deletions=_empty(observed))
     costed = dict(memory.costed)
