@@ -137,6 +137,10 @@ def _pause() -> None:
 def _digest(dockerfile: Path, context: Path, arguments: list[str]) -> str:
     """Changes with everything that a build can see."""
     digest = hashlib.sha256(json.dumps(arguments).encode() + dockerfile.read_bytes())
+    for line in dockerfile.read_text(encoding="utf-8").splitlines():
+        if line.startswith("ARG WORKER_IMAGE="):  # an image on one of ours is as new as that one
+            note = archive(line.partition("=")[2]).with_suffix(".digest")
+            digest.update(note.read_bytes() if note.exists() else b"")
     listing = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=context, check=False, capture_output=True, timeout=30,

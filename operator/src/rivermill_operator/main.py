@@ -111,6 +111,8 @@ async def _operate(settings: Settings, rest: Rest, metrics: Metrics, elector: El
             registry=registry,
             settings=kopf_settings,
             standalone=True,
+            # Without it kopf asks for a user name, which a numeric uid does not have.
+            identity=settings.instance,  # type: ignore[arg-type]
             clusterwide=not settings.namespaces,
             namespaces=settings.namespaces,
             stop_flag=ended,
