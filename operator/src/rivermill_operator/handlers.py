@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from typing import Any
 
 import kopf
@@ -25,7 +27,12 @@ def register(registry: kopf.OperatorRegistry, ports: Ports) -> None:
     @kopf.on.login(registry=registry)
     def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
         # The same order as in kube.rest: the pod's service account, else KUBECONFIG.
-        return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+        account = kopf.login_with_service_account(**kwargs)
+        if account is None:
+            return kopf.login_with_kubeconfig(**kwargs)
+        # By address, as every other client does: kopf's own choice is a name, which needs the cluster's DNS.
+        host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
+        return dataclasses.replace(account, server=f"https://{f'[{host}]' if ':' in host else host}:{port}")
 
     seen: dict[str, tuple[Any, Any]] = {}
 

@@ -193,7 +193,12 @@ class Loop:
     async def _report(self, job_queue: JobQueue, observed: Observed, decided: Plan) -> None:
         now = time.monotonic()
         replicas = sum(deployment.replicas for deployment in observed.deployments)
-        summary = (replace(decided.decision, sentence="", pending=None, terms={}), decided.conditions, job_queue.generation, replicas)
+        summary = (
+            replace(decided.decision, sentence="", pending=None, terms={}),
+            decided.conditions,
+            job_queue.generation,
+            replicas,
+        )
         if summary == self._reported and now - self._reported_at < REFRESH_SECONDS:
             return
         old = self._conditions or (self._body().get("status") or {}).get("conditions") or []

@@ -1,0 +1,100 @@
+"""Everything that must stand before the first job: Postgres, cluster, images, charts, JobQueue."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from devcluster import Cluster, DevclusterError, Postgres, prepare
+from devcluster.paths import cache
+from devcluster.progress import say
+
+ROOT = Path(__file__).resolve().parent.parent
+NAMESPACE = "default"
+IMAGES = (
+    ("localhost/rivermill/worker:0.1.0", "Dockerfile.worker", "."),
+    ("localhost/rivermill/operator:0.1.0", "Dockerfile.operator", "."),
+    ("localhost/rivermill/library:0.1.0", "examples/library/Dockerfile", "examples/library"),
+)
+_READY_SECONDS = 90
+
+
+def start(cluster: Cluster) -> Postgres:
+    """Bring everything up and return the database."""
+    prepare()
+    cluster.make_network()
+    directory = cache() / "demo"
+    shutil.rmtree(directory, ignore_errors=True)
+    postgres = Postgres(directory, listen=("127.0.0.1", cluster.host_address))
+    postgres.start()
+    try:
+        say("migrating the database")
+        command = [str(Path(sys.executable).with_name("rivermill")), "migrate", "up"]
+        done = subprocess.run(
+            command, env=os.environ | {"DATABASE_URL": postgres.url()}, check=False, capture_output=True, text=True
+        )
+        if done.returncode != 0:
+            raise DevclusterError(f"the database cannot be migrated: {done.stderr.strip()}")
+        with ThreadPoolExecutor(2) as pool:
+            cluster_up = pool.submit(cluster.up)
+            pool.submit(_build, cluster).result()
+            cluster_up.result()
+        _install(cluster)
+        _apply(cluster, postgres.url(cluster.host_address))
+    except BaseException:
+        postgres.stop()
+        raise
+    return postgres
+
+
+def _build(cluster: Cluster) -> None:
+    for tag, dockerfile, context in IMAGES:
+        cluster.build(tag, ROOT / dockerfile, ROOT / context)
+
+
+def _install(cluster: Cluster) -> None:
+    say("loading the images into the node")
+    cluster.load(IMAGES[1][0], IMAGES[2][0])
+    say("installing the charts")
+    cluster.helm("upgrade", "--install", "rivermill-crds", str(ROOT / "charts" / "rivermill-crds"))
+    cluster.helm(
+        "upgrade", "--install", "rivermill", str(ROOT / "charts" / "rivermill"), "--namespace", "rivermill-system",
+        "--create-namespace", "--set", "image.registry=localhost", "--set", "image.repository=rivermill/operator",
+        "--set", "image.tag=0.1.0", "--wait", "--timeout", f"{_READY_SECONDS}s",
+    )  # fmt: skip
+
+
+def _apply(cluster: Cluster, url: str) -> None:
+    cluster.kubectl("delete", "jobqueue", "library", "--ignore-not-found", "--timeout=60s")
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "library-db"},
+        "data": {"url": base64.b64encode(url.encode()).decode()},
+    }
+    cluster.kubectl("apply", "-f", "-", text=json.dumps(secret))
+    cluster.kubectl("apply", "-f", str(ROOT / "examples" / "library" / "jobqueue.yaml"))
+    say("waiting for the operator to see the JobQueue")
+    deadline = time.monotonic() + _READY_SECONDS
+    path = "jsonpath={.status.conditions[?(@.type=='Ready')].status}"
+    while cluster.kubectl("get", "jobqueue", "library", "-o", path, check=False).stdout != "True":
+        if time.monotonic() > deadline:
+            raise DevclusterError("the JobQueue does not become Ready:\n" + describe(cluster))
+        time.sleep(0.3)
+
+
+def describe(cluster: Cluster) -> str:
+    """What to look at when something went wrong."""
+    parts = (
+        cluster.kubectl("get", "jobqueues,deployments,pods", "-A", check=False),
+        cluster.kubectl("get", "jobqueue", "library", "-o", "jsonpath={.status}", check=False),
+        cluster.kubectl("logs", "-n", "rivermill-system", "-l", "app.kubernetes.io/name=rivermill", "--tail=15", check=False),
+    )
+    return "\n".join(part.stdout.strip() for part in parts)

@@ -1,0 +1,96 @@
+"""Looks at the fleet from outside, independently of the operator."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from devcluster import Cluster, tools
+
+SELECTOR = "rivermill.dev/jobqueue=library"
+
+
+class Watch:
+    """Follows one kind of object and calls back with each line of a JSONPath template."""
+
+    def __init__(self, cluster: Cluster, kind: str, template: str, on_line: Callable[[list[str]], None]) -> None:
+        command = [str(tools.kubectl()), "--kubeconfig", str(cluster.kubeconfig), "get", kind, "-l", SELECTOR, "--watch",
+                   "-o", f"jsonpath={template}{{'\\n'}}"]  # fmt: skip
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self._on_line = on_line
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._on_line(line.rstrip("\n").split("|"))
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._process.terminate()
+        self._process.wait(5)
+        self._thread.join(5)
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+
+class Fleet:
+    """What is known of replicas and pods, with times."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.replicas = 0
+        self.replicas_written_at: float | None = None
+        self.first_ready_at: float | None = None
+        self.peak = 0
+        self.ready: dict[str, bool] = {}
+        self.deleted: dict[str, str] = {}
+        self._judged: set[str] = set()
+        self._watches = [
+            Watch(cluster, "deployments", "{.metadata.name}|{.spec.replicas}", self._deployment),
+            Watch(
+                cluster,
+                "pods",
+                "{.metadata.uid}|{.metadata.name}|{.metadata.deletionTimestamp}|{.status.conditions[?(@.type=='Ready')].status}",
+                self._pod,
+            ),
+        ]
+
+    def _deployment(self, fields: list[str]) -> None:
+        self.replicas = int(fields[1] or 0)
+        if self.replicas and self.replicas_written_at is None:
+            self.replicas_written_at = time.time()
+
+    def _pod(self, fields: list[str]) -> None:
+        uid, name, deletion, ready = fields
+        if deletion:
+            self.ready.pop(uid, None)
+            self.deleted[uid] = name
+            return
+        self.ready[uid] = ready == "True"
+        if ready == "True" and self.first_ready_at is None:
+            self.first_ready_at = time.time()
+        self.peak = max(self.peak, len(self.ready))
+
+    async def busy_deletions(self, connection: Any) -> int:
+        """How many pods, told to end since the last call, have jobs running at this moment."""
+        busy = 0
+        for uid, name in list(self.deleted.items()):
+            if uid not in self._judged:
+                self._judged.add(uid)
+                prefix = name.replace(".", "_") + "_"
+                running = await connection.fetchval(
+                    "SELECT count(*) FROM river_job WHERE state = 'running' "
+                    "AND starts_with(attempted_by[array_upper(attempted_by, 1)], $1)",
+                    prefix,
+                )
+                busy += running > 0
+        return busy
+
+    def close(self) -> None:
+        """Stop watching."""
+        for watch in self._watches:
+            watch.close()
