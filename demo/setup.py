@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from devcluster import Cluster, DevclusterError, Postgres, prepare
+from devcluster.images import image_digest
 from devcluster.paths import cache
 from devcluster.progress import say
 
@@ -67,7 +68,9 @@ def _install(cluster: Cluster) -> None:
     cluster.helm(
         "upgrade", "--install", "rivermill", str(ROOT / "charts" / "rivermill"), "--namespace", "rivermill-system",
         "--create-namespace", "--set", "image.registry=localhost", "--set", "image.repository=rivermill/operator",
-        "--set", "image.tag=0.1.0", "--wait", "--timeout", f"{_READY_SECONDS}s",
+        "--set", "image.tag=0.1.0",
+        # A rebuilt image has the same tag; the annotation makes new pods of it.
+        "--set", f"podAnnotations.image={image_digest(IMAGES[1][0])[:16]}", "--wait", "--timeout", f"{_READY_SECONDS}s",
     )  # fmt: skip
 
 

@@ -35,6 +35,11 @@ def archive(tag: str) -> Path:
     return paths.cache() / "images" / (tag.replace("/", "_").replace(":", "_") + ".tar")
 
 
+def image_digest(tag: str) -> str:
+    """Digest of everything a built image was made from."""
+    return archive(tag).with_suffix(".digest").read_text(encoding="ascii")
+
+
 def prepare() -> None:
     """Make the base image and the pause image, if they are not there."""
     _pause()

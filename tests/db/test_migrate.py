@@ -76,7 +76,7 @@ async def test_dry_run_changes_nothing(connection: Connection, empty_schema: Sch
 
 async def test_unknown_version_is_refused(connection: Connection, schema: Schema) -> None:
     await connection.execute(f"INSERT INTO {schema.table('river_migration')} (line, version) VALUES ('main', 99)")
-    with pytest.raises(MigrationError, match="version 99.*newer rivermill"):
+    with pytest.raises(MigrationError, match=r"version 99.*newer rivermill"):
         await Migrator(connection, schema).up()
     with pytest.raises(MigrationError, match="target version 9"):
         await Migrator(connection, schema).up(target=9)

@@ -12,6 +12,7 @@ from typing import Any
 
 from rivermill.completer import Completer
 from rivermill.config import Settings
+from rivermill.cordon import Cordon
 from rivermill.db import SharedConnection
 from rivermill.errors import MigrationError, RivermillError
 from rivermill.executor import Executor
@@ -68,6 +69,7 @@ class Runtime:
             on_free=self._on_free,
         )
         self._producer = Producer(settings, self._claim, self._executor, self.metrics, self._completer.job_ids)
+        self._cordon = Cordon(self._producer, self._executor, self._completer, self._on_cordon)
         self._elector = Elector(shared, settings.schema, settings.client_id, self._on_leadership, timings.election)
         self._maintenance = Maintenance(settings, shared, self.metrics, timings.maintenance)
         self._listener = Listener(
@@ -76,9 +78,6 @@ class Runtime:
         self._http: HealthServer | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._leading: asyncio.Task[None] | None = None
-        self._state = ClientState.ACCEPTING
-        self._wanted = ClientState.ACCEPTING
-        self._cordon_wake = asyncio.Event()
         self._stopping = False
         self._stopped: asyncio.Future[None] | None = None
 
@@ -111,7 +110,7 @@ class Runtime:
         self._spawn("completer", self._completer.run())
         self._spawn("producer", self._producer.run())
         self._spawn("elector", self._elector.run())
-        self._spawn("cordon", self._follow_cordon())
+        self._spawn("cordon", self._cordon.run())
         self._spawn("queue report", self._keep_reporting())
         self._spawn("pulse", self._pulse())
         self._set_ready()
@@ -209,8 +208,8 @@ class Runtime:
                 "rivermill_control": self._on_rivermill_control,
             },
             connected=self._on_connected,
-            wanted=self._on_wanted,
-            vitals=lambda: Vitals(self._executor.busy, self._state),
+            wanted=self._cordon.want,
+            vitals=lambda: Vitals(self._executor.busy, self._cordon.state),
         )
 
     def _spawn(self, name: str, coroutine: Coroutine[Any, Any, None]) -> None:
@@ -242,8 +241,8 @@ class Runtime:
     def _set_ready(self) -> None:
         if self._stopping:
             reason: str | None = "stopping"
-        elif self._state is not ClientState.ACCEPTING:
-            reason = self._state.value
+        elif self._cordon.state is not ClientState.ACCEPTING:
+            reason = self._cordon.state.value
         elif not self._listener.healthy:
             reason = "not connected to the database"
         else:
@@ -304,36 +303,14 @@ class Runtime:
 
     def _on_free(self, queue: str) -> None:
         self._producer.slot_freed(queue)
-        self._cordon_wake.set()
+        self._cordon.check()
 
     def _on_flushed(self) -> None:
-        self._cordon_wake.set()
+        self._cordon.check()
 
-    # --- cordon ---
-
-    def _on_wanted(self, wanted: ClientState) -> None:
-        if wanted is not self._wanted:
-            self._wanted = wanted
-            self._cordon_wake.set()
-
-    async def _follow_cordon(self) -> None:
-        while True:
-            await self._cordon_wake.wait()
-            self._cordon_wake.clear()
-            if self._wanted is ClientState.ACCEPTING and self._state is not ClientState.ACCEPTING:
-                self._producer.uncordon()
-                self._report_state(ClientState.ACCEPTING)
-            elif self._wanted is ClientState.CORDONED and self._state is ClientState.ACCEPTING:
-                await self._producer.cordon()
-                self._report_state(ClientState.CORDONED)
-            if self._state is ClientState.CORDONED and not self._executor.busy and not self._completer.backlog:
-                self._report_state(ClientState.DRAINED)
-
-    def _report_state(self, state: ClientState) -> None:
-        self._state = state
+    def _on_cordon(self) -> None:
         self._set_ready()
         self._listener.beat()
-        logger.info("client is %s", state.value)
 
     # --- leadership ---
 

@@ -1,0 +1,64 @@
+"""Parsing the resource, its status, and names."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+
+from rivermill_operator.model import names
+from rivermill_operator.model.parse import SpecError, parse_job_queue
+from rivermill_operator.model.status import Condition, merge_conditions
+from tests.unit.plan.build import body
+
+
+def test_defaults() -> None:
+    spec = parse_job_queue(body()).spec
+    assert (spec.database.schema, spec.database.secret_key, spec.worker.max_attempts) == ("public", "url", 25)
+    assert spec.worker.shutdown_timeout == 30.0
+
+
+def test_slots_default_to_the_sum() -> None:
+    value = body()
+    del value["spec"]["worker"]["slots"]
+    assert parse_job_queue(value).spec.worker.slots == 30
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("scaling", "maxReplicas"), None, "spec.scaling.maxReplicas"),
+        (("scaling", "minReplicas"), 21, "spec.scaling.minReplicas: 21 is above maxReplicas 20"),
+        (("database", "schema"), 'a"b', "spec.database.schema"),
+        (("database", "urlSecretRef"), {}, "spec.database.urlSecretRef.name"),
+        (("queues",), [], "spec.queues: name at least one"),
+        (("queues",), [{"name": "a", "maxWorkers": 1}] * 2, "spec.queues: 'a' stands twice"),
+        (("queues",), [{"name": "a"}], "spec.queues[0].maxWorkers"),
+        (("worker", "pollInterval"), "soon", "spec.worker.pollInterval"),
+        (("worker",), 5, "spec.worker: must be an object"),
+    ],
+)
+def test_mistakes_name_their_field(path: tuple[str, ...], value: Any, message: str) -> None:
+    wrong = deepcopy(body())
+    target = wrong["spec"]
+    for key in path[:-1]:
+        target = target[key]
+    target[path[-1]] = value
+    with pytest.raises(SpecError) as caught:
+        parse_job_queue(wrong)
+    assert message in str(caught.value)
+
+
+def test_names_fit_and_differ() -> None:
+    long = "x" * 100
+    assert len(names.deployment_name(long, "12345678")) <= 49
+    assert names.shorten(long, 63) != names.shorten(long + "y", 63)
+    assert all(len(v) <= 63 for v in names.labels(long, "12345678").values())
+
+
+def test_transition_times_change_with_the_status_only() -> None:
+    first = merge_conditions([], [Condition("Ready", "True", "A", "a")], 1, "t1")
+    second = merge_conditions(first, [Condition("Ready", "True", "B", "b")], 2, "t2")
+    third = merge_conditions(second, [Condition("Ready", "False", "C", "c")], 2, "t3")
+    assert [c[0]["lastTransitionTime"] for c in (first, second, third)] == ["t1", "t1", "t3"]

@@ -1,0 +1,259 @@
+"""Decisions as tables, and scale-in episodes against the ReplicaSet's own ranking."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rivermill_operator.model.observed import ClientView, Observed, PodView, StoreView, Unknown
+from rivermill_operator.plan import Memory, plan
+from rivermill_operator.plan.drain import LOWEST_COST
+from rivermill_operator.plan.manifests import deployment as manifest
+from rivermill_operator.plan.manifests import merge, template_hash
+from rivermill_operator.plan.scaling import recommend
+from tests.unit.plan.build import VERSION, client, deployment, depth, job_queue, pod
+
+IDLE = StoreView((depth(), depth("high")))
+
+
+@pytest.mark.parametrize(
+    ("depths", "scaling", "wanted", "bounds"),
+    [
+        ((), {}, 0, 0),
+        ((depth(waiting=1),), {}, 1, 0),
+        ((depth(waiting=11),), {}, 2, 0),
+        ((depth(waiting=5, running=5),), {}, 1, 0),
+        ((depth(waiting=10), depth("high", waiting=20)), {}, 2, 0),
+        ((depth(waiting=1000),), {}, 20, 1),
+        ((depth(waiting=1000, paused=True),), {}, 0, 0),
+        ((depth(waiting=9, running=1, paused=True),), {}, 1, 0),
+        ((), {"minReplicas": 2}, 2, 1),
+        ((depth(waiting=1000),), {"manualReplicas": 3}, 3, 1),
+        ((), {"idleSlots": 21}, 2, 0),
+    ],
+)
+def test_recommendations(depths: Any, scaling: dict[str, Any], wanted: int, bounds: int) -> None:
+    found = recommend(job_queue(**scaling).spec, StoreView(tuple(depths)))
+    assert (found.replicas, len(found.bounds)) == (wanted, bounds)
+    assert found.sentence.endswith(".")
+
+
+@given(st.integers(0, 500), st.integers(0, 500), st.integers(0, 100))
+def test_more_work_never_needs_fewer_pods(waiting: int, more: int, running: int) -> None:
+    spec = job_queue().spec
+    few = recommend(spec, StoreView((depth(waiting=waiting, running=running),))).replicas
+    many = recommend(spec, StoreView((depth(waiting=waiting + more, running=running),))).replicas
+    assert 0 <= few <= many <= 20
+
+
+def test_a_missing_deployment_is_made_empty_first() -> None:
+    done = plan(Observed(0, IDLE), job_queue(), Memory())
+    assert [item.name for item in done.apply] == [f"q-{VERSION}"]
+    assert "replicas" not in done.apply[0].manifest["spec"]
+    assert not done.scales
+
+
+def test_scale_out_is_one_write() -> None:
+    store = StoreView((depth(waiting=45), depth("high")))
+    done = plan(Observed(0, store, (deployment(0),)), job_queue(), Memory())
+    assert [(s.replicas, s.resource_version) for s in done.scales] == [(5, "7")]
+
+
+@pytest.mark.parametrize("since", [0.0, 1e6])
+def test_unknown_is_not_zero(since: float) -> None:
+    unknown = Unknown("DatabaseUnreachable", "gone.", since)
+    done = plan(Observed(0, unknown, (deployment(3),), (pod(1), pod(2), pod(3))), job_queue(), Memory())
+    assert (done.decision.desired_replicas, done.scales, done.cordon) == (3, (), ())
+    states = {c.type: (c.status, c.reason) for c in done.conditions}
+    assert states["QueueObserved"] == ("False", "DatabaseUnreachable")
+    assert states["Ready"][0] == "False"
+
+
+def test_fallback_raises_and_never_lowers() -> None:
+    queue = job_queue(fallback={"afterSeconds": 5, "replicas": 2})
+    for current, wanted in ((0, 2), (4, 4)):
+        observed = Observed(0, Unknown("X", "x.", 6), (deployment(current),))
+        assert plan(observed, queue, Memory()).decision.desired_replicas == wanted
+
+
+def test_restart_does_not_scale_in_before_the_window_has_refilled() -> None:
+    observed = Observed(100.0, IDLE, (deployment(3),), (pod(1), pod(2), pod(3)))
+    first = plan(observed, job_queue(), Memory())
+    assert first.decision.desired_replicas == 3
+    later = plan(replace(observed, now=105.0), job_queue(), first.memory)
+    assert later.decision.desired_replicas == 3
+    last = plan(replace(observed, now=111.0), job_queue(), later.memory)
+    assert last.decision.desired_replicas == 0
+
+
+def test_conflict_writes_nothing() -> None:
+    store = StoreView((depth(waiting=45),))
+    done = plan(Observed(0, store, (deployment(1),), (pod(1),), conflict="HPA x"), job_queue(), Memory())
+    assert not done.scales
+    assert ("TargetConflict", "True") in {(c.type, c.status) for c in done.conditions}
+
+
+def test_warm_pods_come_back_before_new_ones() -> None:
+    clients = (client(1, wanted_state="cordoned", state="cordoned", running=2), client(2))
+    store = StoreView((depth(waiting=25),), clients)
+    done = plan(Observed(0, store, (deployment(2),), (pod(1, ready=False), pod(2))), job_queue(), Memory())
+    assert done.uncordon == ("c1",)
+    assert [s.replicas for s in done.scales] == [3]
+
+
+@pytest.mark.parametrize(
+    ("changes", "removable"),
+    [
+        ({}, True),
+        ({"state": "cordoned"}, False),
+        ({"running": 1}, False),
+        ({"wanted_state": "cordoned", "state": "accepting"}, False),
+    ],
+)
+def test_only_a_drained_pod_is_marked(changes: dict[str, Any], removable: bool) -> None:
+    drained = client(1, **{"wanted_state": "cordoned", "state": "drained", **changes})
+    observed = Observed(0, StoreView((depth(),), (drained,)), (deployment(1),), (pod(1, ready=False),))
+    done = plan(observed, job_queue(scaleIn={"windowSeconds": 0}), Memory())
+    assert bool(done.deletion_costs) is removable
+    assert not done.scales
+
+
+def test_a_ready_pod_is_never_marked() -> None:
+    drained = client(1, wanted_state="cordoned", state="drained")
+    observed = Observed(0, StoreView((depth(),), (drained,)), (deployment(1),), (pod(1, ready=True),))
+    assert not plan(observed, job_queue(scaleIn={"windowSeconds": 0}), Memory()).deletion_costs
+
+
+def ranking(candidate: PodView) -> tuple[bool, bool, bool, int, float]:
+    """How a ReplicaSet chooses whom to delete, the first first."""
+    return (candidate.scheduled, candidate.started, candidate.ready, candidate.deletion_cost, candidate.age_seconds)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 12), st.integers(0, 2**32))
+def test_scale_in_never_hits_a_busy_pod(count: int, seed: int) -> None:
+    rng = random.Random(seed)
+    queue, memory = job_queue(scaleIn={"windowSeconds": 0}), Memory()
+    pods = {n: pod(n) for n in range(count)}
+    clients = {n: client(n, running=rng.randint(0, 3)) for n in range(count)}
+    replicas, now = count, 0.0
+    for _ in range(400):
+        if not pods:
+            break
+        running = sum(c.running for c in clients.values())
+        store = StoreView((depth(running=running),), tuple(clients.values()))
+        observed = Observed(now, store, (deployment(replicas),), tuple(pods.values()))
+        if rng.random() < 0.05:
+            memory = Memory()  # a restart at any moment
+        done = plan(observed, queue, memory)
+        memory = done.memory
+        for number, wanted in [(int(c[1:]), "cordoned") for c in done.cordon] + [
+            (int(c[1:]), "accepting") for c in done.uncordon
+        ]:
+            clients[number] = replace(clients[number], wanted_state=wanted)
+        for cost in done.deletion_costs:
+            pods[int(cost.pod[1:])] = replace(pods[int(cost.pod[1:])], deletion_cost=cost.cost or 0)
+        for scale in done.scales:
+            for victim in sorted(pods.values(), key=ranking)[: replicas - scale.replicas]:
+                number = int(victim.name[1:])
+                assert clients[number].running == 0
+                assert clients[number].state == "drained"
+                del pods[number], clients[number]
+            replicas = scale.replicas
+        for number in list(clients):
+            clients[number], pods[number] = _live_on(clients[number], pods[number], rng)
+        now += rng.choice([0.1, 0.5, 1.5])
+    assert not pods
+
+
+def _live_on(worker: ClientView, home: PodView, rng: random.Random) -> tuple[ClientView, PodView]:
+    """Jobs end, accepting workers claim now and then at first, cordoned ones drain."""
+    running = max(0, worker.running - (rng.random() < 0.4))
+    state = worker.state
+    if worker.wanted_state == "cordoned":
+        state = "drained" if running == 0 and state == "cordoned" else "cordoned" if state == "accepting" else state
+    else:
+        state = "accepting"
+    return replace(worker, running=running, state=state), replace(home, ready=state == "accepting")
+
+
+def test_old_versions_drain_when_new_pods_are_ready() -> None:
+    old = (deployment(2, "0ld"), pod(1, "0ld"), pod(2, "0ld"))
+    store = StoreView((depth(waiting=20),), (client(1), client(2)))
+    fresh = plan(Observed(0, store, (deployment(2, ready=0), old[0]), old[1:]), job_queue(), Memory())
+    assert fresh.cordon == ()
+    ready = plan(Observed(0, store, (deployment(2, ready=2), old[0]), old[1:]), job_queue(), Memory())
+    assert sorted(ready.cordon) == ["c1", "c2"]
+
+
+def test_empty_old_versions_are_kept_for_a_while() -> None:
+    observed = Observed(0, IDLE, (deployment(0), deployment(0, "0ld")))
+    first = plan(observed, job_queue(), Memory())
+    assert not first.deletions
+    later = plan(replace(observed, now=90_000.0), job_queue(), first.memory)
+    assert [d.name for d in later.deletions] == ["q-0ld"]
+
+
+def test_deletion_drains_then_deletes_then_is_done() -> None:
+    gone = replace(job_queue(), deleting=True)
+    busy = Observed(0, StoreView((depth(),), (client(1, running=1),)), (deployment(1),), (pod(1),))
+    first = plan(busy, gone, Memory())
+    assert (first.cordon, first.scales, first.done) == (("c1",), (), False)
+    empty = plan(Observed(0, IDLE, (deployment(0),)), gone, Memory())
+    assert [d.name for d in empty.deletions] == [f"q-{VERSION}"]
+    assert plan(Observed(0, IDLE), gone, Memory()).done
+
+
+def test_deletion_without_a_secret_trusts_sigterm() -> None:
+    gone = replace(job_queue(), deleting=True)
+    done = plan(Observed(0, Unknown("SecretNotFound", "x."), (deployment(2),), (pod(1), pod(2))), gone, Memory())
+    assert [s.replicas for s in done.scales] == [0]
+
+
+def test_marked_pods_go_after_a_second() -> None:
+    drained = client(1, wanted_state="cordoned", state="drained")
+    marked = pod(1, ready=False, deletion_cost=LOWEST_COST)
+    observed = Observed(5.0, StoreView((depth(),), (drained,)), (deployment(1),), (marked,))
+    queue = job_queue(scaleIn={"windowSeconds": 0})
+    first = plan(observed, queue, Memory())
+    assert not first.scales
+    assert first.wake_after <= 1.0
+    second = plan(replace(observed, now=6.0), queue, first.memory)
+    assert [s.replicas for s in second.scales] == [0]
+
+
+def test_events_only_on_change() -> None:
+    broken = Observed(0, Unknown("AuthenticationFailed", "no."), (deployment(0),))
+    first = plan(broken, job_queue(), Memory())
+    assert [(e.type, e.reason) for e in first.events] == [("Warning", "AuthenticationFailed")]
+    assert not plan(broken, job_queue(), first.memory).events
+    mended = plan(Observed(1, IDLE, (deployment(0),)), job_queue(), first.memory)
+    assert [(e.type, e.reason) for e in mended.events] == [("Normal", "Observed")]
+
+
+def test_template_hash_ignores_scaling_and_sees_the_image() -> None:
+    assert template_hash(job_queue(maxReplicas=3)) == VERSION
+    other = job_queue()
+    worker = replace(other.spec.worker, image="j")
+    assert template_hash(replace(other, spec=replace(other.spec, worker=worker))) != VERSION
+
+
+def test_manifest_is_restricted_and_overlaid() -> None:
+    queue = job_queue()
+    overlay = {"spec": {"containers": [{"name": "worker", "env": [{"name": "A", "value": "1"}]}, {"name": "side"}]}}
+    worker = replace(queue.spec.worker, template=overlay)
+    pod_spec = manifest(replace(queue, spec=replace(queue.spec, worker=worker)))["spec"]["template"]["spec"]
+    main, side = pod_spec["containers"]
+    assert (main["name"], main["command"], side["name"]) == ("worker", ["rivermill"], "side")
+    assert {"name": "A", "value": "1"} in main["env"]
+    assert main["securityContext"]["readOnlyRootFilesystem"]
+    assert pod_spec["automountServiceAccountToken"] is False
+
+
+def test_merge_replaces_what_has_no_names() -> None:
+    assert merge({"a": [1], "b": {"c": 1}}, {"a": [2], "b": {"d": 2}}) == {"a": [2], "b": {"c": 1, "d": 2}}

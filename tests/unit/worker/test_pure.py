@@ -1,0 +1,232 @@
+"""The worker's decisions: outcomes, retries, shares, settings, args."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, ClassVar
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rivermill import ConfigError, Job, JobCancel, JobSnooze, JobState, ValidationError, Worker, Workers, load_settings
+from rivermill.args import decode_args, encode_args
+from rivermill.config import QueueConfig, new_client_id, parse_duration
+from rivermill.db import describe
+from rivermill.errors import ArgsDecodeError
+from rivermill.insert import InsertOpts, NotifyLimiter, check_queue
+from rivermill.outcome import Attempt, decide, error_element
+from rivermill.retry import retry_delay
+from rivermill.rows import parse_error
+from rivermill.schema import Schema
+from rivermill.shares import Want, share_slots
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+DSN = "postgresql://u:secret@h/d"
+
+
+def attempt(**changes: Any) -> Attempt:
+    values = {"job_id": 1, "attempt": 1, "max_attempts": 3, "errors": 0, "started_at": NOW, "metadata": {}}
+    return Attempt(**{**values, **changes})
+
+
+def after(seconds: float) -> Callable[[int], datetime]:
+    return lambda _: NOW + timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("facts", "error", "delay", "state", "outcome"),
+    [
+        ({}, None, 0, JobState.COMPLETED, "completed"),
+        ({}, RuntimeError("x"), 1, JobState.AVAILABLE, "failed"),
+        ({}, RuntimeError("x"), 16, JobState.RETRYABLE, "failed"),
+        ({"attempt": 3}, RuntimeError("x"), 1, JobState.DISCARDED, "discarded"),
+        ({}, JobCancel("no"), 1, JobState.CANCELLED, "cancelled"),
+        ({}, JobSnooze(timedelta(seconds=5)), 1, JobState.AVAILABLE, "snoozed"),
+        ({}, JobSnooze(timedelta(seconds=6)), 1, JobState.SCHEDULED, "snoozed"),
+        ({"cancel_requested": True}, asyncio.CancelledError(), 1, JobState.CANCELLED, "cancelled"),
+        ({"cancel_requested": True}, None, 1, JobState.COMPLETED, "completed"),
+        ({"stopping": True}, asyncio.CancelledError(), 1, JobState.AVAILABLE, "interrupted"),
+    ],
+)
+def test_outcomes(facts: dict[str, Any], error: BaseException | None, delay: float, state: JobState, outcome: str) -> None:
+    done = decide(attempt(**facts), error, now=NOW, next_retry=after(delay))
+    assert (done.state, done.outcome) == (state, outcome)
+    assert done.plain == (error is None)
+
+
+def test_an_interrupted_attempt_does_not_count() -> None:
+    done = decide(attempt(attempt=2, stopping=True), asyncio.CancelledError(), now=NOW, next_retry=after(1))
+    assert (done.attempt, done.error, done.scheduled_at) == (1, None, NOW)
+
+
+@pytest.mark.parametrize(("old", "new"), [(None, 1), (2, 3), (2.9, 3), ("4", 5), ("x", 1), (True, 2), ([], 1)])
+def test_snoozes_are_counted_leniently(old: Any, new: int) -> None:
+    done = decide(attempt(metadata={"snoozes": old}), JobSnooze(timedelta(0)), now=NOW, next_retry=after(1))
+    assert json.loads(done.metadata or "") == {"snoozes": new}
+    assert done.attempt == 0
+
+
+@given(st.text())
+def test_error_elements_can_be_stored_and_read(message: str) -> None:
+    text = error_element(NOW, 3, message)
+    text.encode()
+    assert "\\u0000" not in text
+    assert (parse_error(text).attempt, parse_error(text).at) == (3, NOW)
+
+
+@given(st.integers(1, 400))
+def test_retry_delays_are_rivers(count: int) -> None:
+    seconds = retry_delay(count).total_seconds()
+    assert min(0.9 * count**4, 9.2e9) <= seconds <= 1.1 * count**4
+
+
+@given(
+    st.dictionaries(st.sampled_from("abcd"), st.tuples(st.integers(0, 20), st.integers(1, 9)), min_size=1), st.integers(0, 40)
+)
+def test_shares_fill_the_slots_and_no_more(wants: dict[str, tuple[int, int]], free: int) -> None:
+    grants, _ = share_slots(free, {name: Want(*want) for name, want in wants.items()}, {})
+    assert sum(grants.values()) == min(free, sum(room for room, _ in wants.values()))
+    assert all(grants[name] <= wants[name][0] for name in grants)
+
+
+def test_one_slot_at_a_time_is_shared_in_proportion_and_nobody_starves() -> None:
+    wants, credit, total = {"urgent": Want(99, 9), "calm": Want(99, 1)}, {}, {"urgent": 0, "calm": 0}
+    for _ in range(100):
+        grants, credit = share_slots(1, wants, credit)
+        for name, count in grants.items():
+            total[name] += count
+    assert total == {"urgent": 90, "calm": 10}
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("500ms", 0.5), ("1s", 1), ("1h30m", 5400), ("2.5", 2.5), (7, 7)])
+def test_durations(text: Any, seconds: float) -> None:
+    assert parse_duration("X", text).total_seconds() == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1s", "1 s", "x", "nan"])
+def test_wrong_durations_are_named(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"X .*use a duration"):
+        parse_duration("X", text)
+
+
+def test_arguments_beat_environment_beats_file(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("jobs: {river: {workers: 3, max_attempts: 4, poll_interval: 2s, queues: {default: {max_workers: 7}}}}")
+    env = {"DATABASE_URL": DSN, "RIVER_MAX_ATTEMPTS": "5", "RIVER_CONFIG": str(file), "RIVER_QUEUE_DEFAULT_PRIORITY": "6"}
+    settings = load_settings(environ=env, slots=9)
+    assert (settings.slots, settings.max_attempts, settings.poll_interval) == (9, 5, timedelta(seconds=2))
+    assert settings.queues == {"default": QueueConfig(7, 6)}
+    assert "secret" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("env", "message"),
+    [
+        ({}, "DATABASE_URL is not set"),
+        ({"DATABASE_URL": DSN, "RIVER_WORKERS": "x"}, "RIVER_WORKERS 'x'"),
+        ({"DATABASE_URL": DSN, "RIVER_WORKERS": "0"}, "RIVER_WORKERS 0"),
+        ({"DATABASE_URL": DSN, "RIVER_QUEUES": "default"}, "name:max_workers"),
+        ({"DATABASE_URL": DSN, "RIVER_QUEUES": "Bad:1"}, "queue 'Bad'"),
+        ({"DATABASE_URL": DSN, "RIVER_SCHEMA": 'a"b'}, "schema 'a\"b'"),
+        ({"DATABASE_URL": DSN, "RIVER_CONFIG": "/nowhere.yaml"}, "configuration file /nowhere.yaml"),
+    ],
+)
+def test_wrong_settings_are_named(env: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(environ=env)
+    assert message in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_queues_from_the_environment() -> None:
+    settings = load_settings(environ={"DATABASE_URL": DSN, "RIVER_QUEUES": "default:10:1,high_priority:20:10"})
+    assert settings.queues == {"default": QueueConfig(10, 1), "high_priority": QueueConfig(20, 10)}
+    assert settings.total_slots == 30
+
+
+def test_client_id_and_dsn_description() -> None:
+    assert new_client_id("a.b", NOW) == "a_b_2026_01_02T03_04_05_000000"
+    assert describe(DSN) == "postgresql://u@h/d"
+
+
+@pytest.mark.parametrize("name", ["default", "a", "a_b-c", "1", "a" * 64])
+def test_queue_names(name: str) -> None:
+    assert check_queue(name) == name
+
+
+@pytest.mark.parametrize("name", ["", "A", "a__b", "_a", "a_", "a b", "a" * 65, 'q"'])
+def test_wrong_queue_names(name: str) -> None:
+    with pytest.raises(ValidationError, match="queue"):
+        check_queue(name)
+
+
+def test_notify_limiter_lets_one_through() -> None:
+    limiter = NotifyLimiter(timedelta(hours=1))
+    assert limiter.admit(["a", "b"]) == ["a", "b"]
+    assert limiter.admit(["a", "c"]) == ["c"]
+
+
+def test_options_over_options() -> None:
+    assert InsertOpts(priority=2).over(InsertOpts(priority=3, queue="q")) == InsertOpts(priority=2, queue="q")
+
+
+class Struct(msgspec.Struct):
+    kind: ClassVar[str] = "a_struct"
+    text: str
+    number: int = 0
+
+
+@dataclass
+class Data:
+    kind: ClassVar[str] = "a_dataclass"
+    text: str = ""
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00")), st.integers(-(2**63), 2**63 - 1))
+def test_args_go_round(text: str, number: int) -> None:
+    assert decode_args(Struct, encode_args(Struct(text, number))) == Struct(text, number)
+
+
+def test_args_that_cannot_be() -> None:
+    with pytest.raises(ValidationError, match="NUL"):
+        encode_args(Data("\x00"))
+    with pytest.raises(ValidationError, match="JSON object"):
+        encode_args([1])
+    with pytest.raises(ArgsDecodeError, match="Struct"):
+        decode_args(Struct, b'{"text": 1}')
+
+
+def test_registering_workers() -> None:
+    workers = Workers()
+
+    class First(Worker[Data]):
+        def work(self, job: Job[Data]) -> None: ...
+
+    workers.add(First())
+
+    @workers.work
+    async def second(job: Job[Struct]) -> None: ...
+
+    assert workers.kinds() == ("a_dataclass", "a_struct")
+    assert [r.is_async for r in workers] == [False, True]
+    with pytest.raises(ConfigError, match="already"):
+        workers.add(First())
+    with pytest.raises(ConfigError, match="annotated Job"):
+        workers.work(print)
+    with pytest.raises(ConfigError, match="instance"):
+        workers.add(First)  # type: ignore[arg-type]
+
+
+def test_schema_names() -> None:
+    assert Schema("MyApp").table("river_job") == '"MyApp"."river_job"'
+    assert Schema("a" * 46).channel("river_leadership") == "a" * 46 + ".river_leadership"
+    for bad in ("", "1a", "a-b", "a" * 47):
+        with pytest.raises(ConfigError, match="schema"):
+            Schema(bad)
