@@ -1,0 +1,160 @@
+"""The operator on a real Kubernetes: scaling, draining, mistakes, deletion, hand-over."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import Any
+
+import asyncpg
+import pytest
+
+from tests.cluster.operator.conftest import ROOT, World, eventually
+
+
+def sql(world: World, statement: str, *arguments: Any) -> Any:
+    async def run() -> Any:
+        connection = await asyncpg.connect(world.url)
+        try:
+            return await connection.fetchval(statement, *arguments)
+        finally:
+            await connection.close()
+
+    return asyncio.run(run())
+
+
+def enqueue(world: World, count: int, seconds: float) -> None:
+    """Insert jobs in one transaction and notify, as a client of any language does."""
+    sql(
+        world,
+        """
+        WITH made AS (
+            INSERT INTO river_job (kind, args) SELECT 'sleep', $1::text::jsonb FROM generate_series(1, $2) RETURNING 1
+        )
+        SELECT pg_notify('public.river_insert', '{"queue": "default"}') FROM (SELECT count(*) FROM made) AS done
+        """,
+        json.dumps({"seconds": seconds}),
+        count,
+    )
+
+
+def unfinished(world: World) -> int:
+    return int(sql(world, "SELECT count(*) FROM river_job WHERE finalized_at IS NULL"))
+
+
+def test_scales_out_works_drains_and_goes(world: World) -> None:
+    world.migrate()
+    world.secret(world.pod_url())
+    with world.operator():
+        world.apply(world.job_queue())
+        eventually(lambda: world.condition("Ready") == ("True", "AsDesired"))
+        assert world.replicas() == 0
+        enqueue(world, 40, 0.5)
+        enqueue(world, 1, 12)
+        eventually(lambda: world.replicas() == 3)
+        eventually(lambda: unfinished(world) == 1)
+        # The long job holds its pod, and only that one; the others drain and go.
+        eventually(lambda: world.replicas() == 1)
+        assert unfinished(world) == 1
+        eventually(lambda: unfinished(world) == 0)
+        eventually(lambda: world.replicas() == 0)
+        interrupted = sql(world, "SELECT count(*) FROM river_job WHERE attempt <> 1 OR state <> 'completed'")
+        assert interrupted == 0
+        explained = subprocess.run(
+            [sys.executable, "-m", "coverage", "run", "-m", "rivermill_operator", "explain", f"{world.namespace}/library"],
+            env=os.environ | {"KUBECONFIG": str(world.cluster.kubeconfig)},
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=ROOT,
+        )
+        assert "nothing to do" in explained.stdout
+        assert "Ready=True" in explained.stdout
+        reasons = {event["reason"] for event in world.get("events")["items"]}
+        assert "Scaling" in reasons
+
+
+def test_deletion_drains_and_leaves_nothing_running(world: World) -> None:
+    world.migrate()
+    world.secret(world.pod_url())
+    with world.operator():
+        world.apply(world.job_queue())
+        eventually(lambda: world.condition("Ready")[0] == "True")
+        enqueue(world, 12, 4)
+        eventually(lambda: sql(world, "SELECT count(*) FROM river_job WHERE state = 'running'") > 0)
+        world.kubectl("delete", "jobqueue", "library", "--timeout=60s")
+        assert sql(world, "SELECT count(*) FROM river_job WHERE state = 'running'") == 0
+        assert sql(world, "SELECT count(*) FROM river_job WHERE attempt > 1") == 0
+        assert world.get("deployments")["items"] == []
+
+
+def test_mistakes_are_named_and_mended(world: World) -> None:
+    with world.operator():
+        world.apply(world.job_queue())
+        eventually(lambda: world.condition("QueueObserved") == ("False", "SecretNotFound"))
+        world.secret("mysql://nonsense")
+        eventually(lambda: world.condition("QueueObserved") == ("False", "InvalidDatabaseURL"))
+        right = world.pod_url()
+        password = right.split(":")[2].split("@")[0]
+        world.secret(right.replace(password, "wrong"))
+        eventually(lambda: world.condition("QueueObserved") == ("False", "AuthenticationFailed"))
+        world.secret(right)
+        eventually(lambda: world.condition("SchemaReady") == ("False", "SchemaMissing"))
+        assert world.replicas() == 0
+        world.migrate()
+        eventually(lambda: world.condition("Ready") == ("True", "AsDesired"))
+        status = json.dumps(world.get("jobqueue", "library")["status"])
+        events = json.dumps(world.get("events"))
+        reasons = {event["reason"] for event in world.get("events")["items"]}
+        assert {"SecretNotFound", "InvalidDatabaseURL", "AuthenticationFailed", "SchemaMissing"} <= reasons
+        assert password not in status + events + (world.logs / "one.log").read_text()
+
+
+def test_another_replica_takes_over(world: World) -> None:
+    world.migrate()
+    world.secret(world.pod_url())
+    with world.operator("one") as first:
+        eventually(lambda: world.kubectl("get", "lease", "rivermill-operator", check=False).returncode == 0)
+        with world.operator("two"):
+            world.apply(world.job_queue())
+            eventually(lambda: world.condition("Ready")[0] == "True")
+            first.send_signal(signal.SIGKILL)
+            first.wait()
+            enqueue(world, 3, 0)
+            eventually(lambda: unfinished(world) == 0, 90)
+            assert world.get("lease", "rivermill-operator")["spec"]["holderIdentity"] == "two"
+
+
+def test_another_autoscaler_is_a_conflict(world: World) -> None:
+    world.migrate()
+    world.secret(world.pod_url())
+    with world.operator():
+        world.apply(world.job_queue())
+        eventually(lambda: world.condition("Ready")[0] == "True")
+        (deployment,) = world.get("deployments")["items"]
+        world.kubectl("autoscale", "deployment", deployment["metadata"]["name"], "--min=1", "--max=2", "--cpu=50%")
+        eventually(lambda: world.condition("TargetConflict")[0] == "True")
+        enqueue(world, 30, 0)
+        assert world.replicas() <= 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scaling": {}}, "spec.scaling.maxReplicas"),
+        ({"scaling": {"maxReplicas": 1, "minReplicas": 2}}, "spec.scaling.minReplicas must not be above maxReplicas"),
+        ({"queues": [{"name": "a", "maxWorkers": 1}, {"name": "a", "maxWorkers": 1}]}, "spec.queues"),
+        ({"database": {"urlSecretRef": {"name": "db"}, "schema": 'a"b'}}, "spec.database.schema must be"),
+        ({"queues": [{"name": "A", "maxWorkers": 1}]}, "spec.queues name must be"),
+    ],
+)
+def test_wrong_job_queues_are_refused(cluster: Any, images: None, change: dict[str, Any], message: str) -> None:
+    manifest = World(cluster, None, "default", ROOT).job_queue()  # type: ignore[arg-type]
+    manifest["spec"] |= change
+    refused = cluster.kubectl("apply", "--dry-run=server", "-f", "-", text=json.dumps(manifest), check=False)
+    assert refused.returncode != 0
+    assert message in refused.stderr
