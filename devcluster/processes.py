@@ -47,6 +47,8 @@ def spawn(command: Sequence[str], log: Path, *, env: dict[str, str] | None = Non
             list(command), stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, env=env
         )
     started = _start_time(child.pid)
+    # A daemon is not this object's to wait for: it is watched, and reaped, by its pid.
+    child.returncode = 0
     if started is None:
         raise DevclusterError(f"{command[0]} ended at once; see {log}")
     return Process(child.pid, started)
