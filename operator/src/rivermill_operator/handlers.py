@@ -49,6 +49,8 @@ def register(registry: kopf.OperatorRegistry, ports: Ports) -> None:
 
 def configure(settings: kopf.OperatorSettings) -> None:
     """Set what production needs beside kopf's defaults."""
+    # Looking at CRDs and namespaces all the time would need rights that nothing else does.
+    settings.scanning.disabled = True
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 330
     settings.watching.connect_timeout = 10

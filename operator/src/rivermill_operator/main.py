@@ -103,8 +103,6 @@ async def _operate(settings: Settings, rest: Rest, metrics: Metrics, elector: El
     handlers.register(registry, ports)
     kopf_settings = kopf.OperatorSettings()
     handlers.configure(kopf_settings)
-    if settings.namespaces:
-        kopf_settings.scanning.disabled = True
     ended = asyncio.Event()
     operator = asyncio.create_task(
         kopf.operator(
