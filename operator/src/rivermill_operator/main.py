@@ -93,11 +93,11 @@ async def _lead(settings: Settings, rest: Rest, metrics: Metrics, stop: asyncio.
 
 async def _operate(settings: Settings, rest: Rest, metrics: Metrics, elector: Elector, stop: asyncio.Event) -> None:
     wakes = Wakes()
-    kube = KubeClient(rest, wakes.wake, settings.instance)
+    kube = KubeClient(rest, wakes.wake, settings.instance, settings.namespaces)
     stores = Stores(wakes.wake)
-    caches = [asyncio.create_task(cache.run(), name="cache") for cache in (kube.deployments, kube.pods)]
+    caches = [asyncio.create_task(cache.run(), name="cache") for cache in kube.caches]
     async with asyncio.timeout(_SYNC_SECONDS):
-        await asyncio.gather(kube.deployments.synced.wait(), kube.pods.synced.wait())
+        await asyncio.gather(*(cache.synced.wait() for cache in kube.caches))
     ports = Ports(kube, stores, wakes, metrics, asyncio.Semaphore(_CONCURRENT_WRITES))
     registry = kopf.OperatorRegistry()
     handlers.register(registry, ports)

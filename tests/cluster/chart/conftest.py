@@ -62,6 +62,7 @@ def until(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
 def cluster() -> Iterator[Cluster]:
     own = Cluster("chart")
     try:
+        own.down()  # one that an interrupted run has left holds its objects
         own.up()
         own.build(IMAGE, ROOT / "Dockerfile.operator", ROOT)
         own.load(IMAGE)

@@ -119,7 +119,7 @@ def test_operator_works_with_the_rendered_rights(installed: Installation) -> Non
     """It reads the resource, sets the finalizer, looks for the Secret and writes the status; nothing is forbidden to it."""
     installed.kubectl("apply", "-f", "-", text=json.dumps(JOB_QUEUE))
     found = until(lambda: condition(installed, "QueueObserved"), "the operator writes QueueObserved")
-    assert (found["status"], found["reason"]) == ("Unknown", "SecretNotFound")
+    assert (found["status"], found["reason"]) == ("False", "SecretNotFound")
     assert "absent" in found["message"]
     assert installed.get("jobqueue", "kept")["metadata"]["finalizers"] == ["rivermill.dev/operator"]
     refused = [line for line in installed.logs().splitlines() if "forbidden" in line.lower()]

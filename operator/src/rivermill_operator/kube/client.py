@@ -24,18 +24,29 @@ class KubeClient:
         rest: the API server.
         wake: called with (namespace, JobQueue name) when an object of it changed.
         instance: this operator's name, for Events.
+        namespaces: what is watched; empty is everything, which needs rights over the whole cluster.
     """
 
-    def __init__(self, rest: Rest, wake: Callable[[Key], None], instance: str) -> None:
+    def __init__(self, rest: Rest, wake: Callable[[Key], None], instance: str, namespaces: Sequence[str]) -> None:
         self._rest = rest
         self._instance = instance
-        self.deployments = Cache(rest, f"{_APPS}/deployments", wake)
-        self.pods = Cache(rest, "/api/v1/pods", wake)
+        scopes = {namespace: f"/namespaces/{namespace}" for namespace in namespaces} or {"": ""}
+        self._deployments = {name: Cache(rest, f"{_APPS}{scope}/deployments", wake) for name, scope in scopes.items()}
+        self._pods = {name: Cache(rest, f"/api/v1{scope}/pods", wake) for name, scope in scopes.items()}
+
+    @property
+    def caches(self) -> list[Cache]:
+        """Every cache; each has to be run."""
+        return [*self._deployments.values(), *self._pods.values()]
 
     def fleet(self, namespace: str, name: str) -> FleetObjects:
         """The objects of one ``JobQueue``, from the cache."""
         key = (namespace, names.shorten(name, 63))
-        return FleetObjects(self.deployments.get(key), self.pods.get(key))
+        return FleetObjects(self._of(self._deployments, namespace).get(key), self._of(self._pods, namespace).get(key))
+
+    @staticmethod
+    def _of(caches: Mapping[str, Cache], namespace: str) -> Cache:
+        return caches[namespace if namespace in caches else ""]
 
     async def secret(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
         """A Secret's data, or None if there is no such Secret."""
@@ -64,7 +75,8 @@ class KubeClient:
         field manager first; the apply then owns everything but the replicas.
         """
         name, path = manifest["metadata"]["name"], f"{_APPS}/namespaces/{namespace}/deployments"
-        if not any(d["metadata"]["name"] == name for d in self.deployments.get(self._key(namespace, manifest))):
+        cache = self._of(self._deployments, namespace)
+        if not any(d["metadata"]["name"] == name for d in cache.get(self._key(namespace, manifest))):
             first = {**manifest, "spec": {**manifest["spec"], "replicas": 0}}
             try:
                 await self._rest.request("POST", path, query={"fieldManager": f"{names.FIELD_MANAGER}-create"}, body=first)
