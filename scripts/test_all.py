@@ -35,6 +35,7 @@ TIERS = (
     Tier("unit", _tests("unit")),
     Tier("db", _tests("db")),
     Tier("chart", _tests("chart")),
+    Tier("prepare", (sys.executable, "-m", "devcluster", "prepare"), needs_root=True),
     Tier("image", _tests("image"), needs_root=True),
     Tier("cluster", _tests("cluster"), needs_root=True),
     Tier("coverage", (sys.executable, "scripts/coverage_report.py", "--fail-under", LEAST_COVERAGE), needs_root=True),
