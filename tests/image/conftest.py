@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def expected(request: pytest.FixtureRequest) -> Expected:
 
 
 @pytest.fixture(scope="session")
-def image(expected: Expected, tmp_path_factory: pytest.TempPathFactory) -> Image:
+def image(expected: Expected, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
     if sys.platform != "linux" or os.geteuid() != 0:
         pytest.skip("building and unpacking images needs root on Linux")
     try:
@@ -54,4 +55,6 @@ def image(expected: Expected, tmp_path_factory: pytest.TempPathFactory) -> Image
         pytest.skip(f"not installed: {', '.join(missing)}")
     tag = f"localhost/rivermill/{expected.name}-test:test"
     images.build(tag, expected.dockerfile, ROOT)
-    return unpack(expected.name, images.archive(tag), tmp_path_factory.mktemp(expected.name))
+    unpacked = unpack(expected.name, images.archive(tag), tmp_path_factory.mktemp(expected.name))
+    yield unpacked
+    shutil.rmtree(unpacked.root)  # pytest would keep hundreds of megabytes of each of the last runs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -52,4 +53,5 @@ def test_documented_dockerfile(image: Image, expected: Expected, number: int, tm
     application = unpack(f"application-{number}", images.archive(tag), scratch)
     done: subprocess.CompletedProcess[str] = application.run("python", "-c", RUN)
     assert (done.returncode, done.stdout.split()) == (0, ["library", "0.1.0", "65532"]), done.stderr
+    shutil.rmtree(application.root)
     assert application.config["config"]["Entrypoint"] == image.config["config"]["Entrypoint"]
