@@ -1,0 +1,42 @@
+"""What the parts of a client share: its settings, its connection and the statements it knows."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from rivermill.config import QueueConfig, load_settings
+from rivermill.db import Connection, SharedConnection
+from rivermill.insert import Inserter, NotifyLimiter
+from rivermill.jobs import JobAdmin
+from rivermill.queues import QueueAdmin
+from rivermill.worker import Workers
+
+
+class ClientBase:
+    """Base of the classes whose methods make up ``Client``; takes the arguments described there."""
+
+    def __init__(
+        self,
+        dsn: str | None = None,
+        *,
+        workers: Workers | None = None,
+        queues: Mapping[str, int | QueueConfig] | None = None,
+        **settings: Any,
+    ) -> None:
+        self.settings = load_settings(dsn=dsn, queues=queues, **settings)
+        self._workers = workers
+        self._shared = SharedConnection(self.settings.dsn, f"rivermill {self.settings.client_id}"[:63])
+        limiter = NotifyLimiter(self.settings.fetch_cooldown)
+        self._inserter = Inserter(self.settings.schema, self.settings.max_attempts, limiter)
+        self._jobs = JobAdmin(self.settings.schema)
+        self._queues = QueueAdmin(self.settings.schema)
+
+    @asynccontextmanager
+    async def _connection(self, tx: Connection | None = None) -> AsyncIterator[Connection]:
+        if tx is not None:
+            yield tx
+        else:
+            async with self._shared.acquire() as connection:
+                yield connection
