@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
+from rivermill import gojson
 from rivermill.errors import ArgsDecodeError, ValidationError
 
 _KIND = re.compile(r"[\w][\w\-\[\]<>\/.·:+]+")
 _MAX_KIND = 127
+_ENCODER = msgspec.json.Encoder(order="deterministic")
+#: What msgspec may have written otherwise than Go: escapes, floats and times.
+_UNLIKE_GO = re.compile(r"[<>&\u2028\u2029\\]|[:,\[]-?\d+[.eE]|\dT\d\d:\d\d")
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 def kind_of(args: Any) -> str:
@@ -41,21 +48,51 @@ def check_kind(kind: str) -> str:
 
 
 def encode_args(args: Any) -> str:
-    """Encode an args value as the JSON object that ``river_job.args`` stores.
+    """Encode an args value as the JSON object that ``river_job.args`` stores: byte for byte as Go would encode it.
+
+    Fields come in the order of their declaration and the text keys of dictionaries sorted, as in Go; unique keys depend
+    on it. Dictionaries with other keys keep their order.
 
     Raises:
         ValidationError: the value cannot be encoded, or is not an object.
     """
-    dump = getattr(args, "model_dump_json", None)
     try:
-        text: str = dump() if dump is not None else msgspec.json.encode(args).decode()
+        text = _encode_model(args) if hasattr(args, "model_dump") else _encode_plain(args)
     except (TypeError, ValueError) as error:
         raise ValidationError(f"args of type {type(args).__name__} cannot be encoded as JSON: {error}") from error
     if not text.startswith("{"):
         raise ValidationError(f"args of type {type(args).__name__} must encode to a JSON object, not {text[:20]}")
-    if "\\u0000" in text:
+    if _NUL.search(text):
         raise ValidationError(f"args of type {type(args).__name__} hold a NUL character, which Postgres cannot store")
     return text
+
+
+def _encode_plain(args: Any) -> str:
+    try:
+        text = _ENCODER.encode(args).decode()
+    except TypeError:  # msgspec sorts no dictionary whose keys are not texts
+        return gojson.encode(msgspec.to_builtins(args, builtin_types=(datetime,), str_keys=True))
+    if _UNLIKE_GO.search(text):
+        plain = msgspec.to_builtins(args, builtin_types=(datetime,), str_keys=True, order="deterministic")
+        return gojson.encode(plain)
+    return text
+
+
+def _encode_model(model: Any) -> str:
+    return gojson.encode(_like_source(model.model_dump(mode="json"), model))
+
+
+def _like_source(value: Any, source: Any) -> Any:
+    """Give a pydantic model's dump back what Go's form depends on: which objects are dictionaries and which texts times."""
+    if isinstance(source, datetime) and isinstance(value, str):
+        return source
+    if isinstance(value, dict):
+        if isinstance(source, Mapping):
+            return {key: _like_source(value[key], source.get(key)) for key in sorted(value)}
+        return {key: _like_source(item, getattr(source, key, None)) for key, item in value.items()}
+    if isinstance(value, list) and isinstance(source, (list, tuple)) and len(value) == len(source):
+        return [_like_source(*pair) for pair in zip(value, source, strict=True)]
+    return value
 
 
 def decode_args(args_type: type[Any], raw: bytes | str) -> Any:

@@ -1,5 +1,6 @@
-"""The client's methods that look at jobs and queues and change them. Mirrors the ``Job…`` and ``Queue…`` calls of River's
-``client.go``.
+"""The client's methods that look at jobs and queues and change them.
+
+Mirrors the ``Job…`` and ``Queue…`` calls of River's ``client.go``.
 """
 
 from __future__ import annotations

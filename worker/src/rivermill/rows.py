@@ -15,7 +15,7 @@ _COLUMNS = (
 )
 
 #: Bit of each state in ``unique_states``.
-_STATE_BITS = {
+STATE_BITS = {
     JobState.AVAILABLE: 1,
     JobState.CANCELLED: 2,
     JobState.COMPLETED: 4,
@@ -59,7 +59,7 @@ def job_from_record(record: Any) -> JobRow:
         metadata=json.loads(record["metadata"]),
         tags=tuple(record["tags"]),
         unique_key=record["unique_key"],
-        unique_states=() if states is None else tuple(s for s, bit in _STATE_BITS.items() if states & bit),
+        unique_states=() if states is None else tuple(s for s, bit in STATE_BITS.items() if states & bit),
     )
 
 

@@ -1,0 +1,102 @@
+"""JSON text exactly as Go's ``encoding/json`` writes it, which is what River hashes for unique keys and stores as args.
+
+It differs from Python's in floats (``1`` for ``1.0``, exponents only below 1e-6 and from 1e21 on), in escaping ``<``, ``>``,
+``&`` and the two Unicode line separators, and in times (RFC 3339 with ``Z`` and no trailing zeros).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+_HTML = str.maketrans(
+    {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"},
+)
+_SMALLEST_PLAIN, _SMALLEST_EXPONENT = 1e-6, 1e21
+
+
+def encode(value: Any) -> str:
+    """Encode plain values: mappings in their own order, sequences, texts, numbers, booleans, None and times.
+
+    Raises:
+        TypeError: a value, or a mapping's key, is none of these.
+        ValueError: a float is NaN or infinite.
+    """
+    encoder = _ENCODERS.get(type(value))
+    if encoder is not None:
+        return encoder(value)
+    for kind in (Mapping, bool, str, int, float, datetime, Sequence):
+        if isinstance(value, kind):
+            return _ENCODERS[kind](value)
+    raise TypeError(f"a value of type {type(value).__name__} has no JSON form")
+
+
+def encode_time(value: datetime) -> str:
+    """A time as Go's ``time.Time`` writes itself: ``2026-01-02T03:04:05.12Z``, without quotes."""
+    text = value.replace(tzinfo=None).isoformat()
+    if value.microsecond:
+        text = text.rstrip("0")
+    offset = value.utcoffset()
+    if offset is None:
+        return text
+    if not offset:
+        return text + "Z"
+    minutes = abs(offset) // timedelta(minutes=1)
+    return f"{text}{'-' if offset < timedelta(0) else '+'}{minutes // 60:02d}:{minutes % 60:02d}"
+
+
+def now() -> str:
+    """The present moment as ``encode_time`` writes it."""
+    return encode_time(datetime.now(UTC))
+
+
+def encode_str(text: str) -> str:
+    """A quoted JSON string with Go's escapes."""
+    return json.dumps(text, ensure_ascii=False).translate(_HTML)
+
+
+def _encode_float(value: float) -> str:
+    text = json.dumps(value, allow_nan=False)
+    if value and not _SMALLEST_PLAIN <= abs(value) < _SMALLEST_EXPONENT:
+        return re.sub(r"(?:\.0)?e([+-])0?", r"e\1", text)
+    mantissa, _, exponent = text.partition("e")
+    if exponent:
+        return _shift(mantissa, int(exponent))
+    return mantissa.removesuffix(".0")
+
+
+def _shift(mantissa: str, places: int) -> str:
+    """Write ``mantissa`` times ten to the power ``places`` without an exponent."""
+    sign = "-" if mantissa.startswith("-") else ""
+    whole, _, fraction = mantissa.lstrip("-").partition(".")
+    fraction = "" if fraction == "0" else fraction
+    if places < 0:
+        return f"{sign}0.{'0' * (-places - len(whole))}{whole}{fraction}"
+    return f"{sign}{whole}{fraction.ljust(places, '0')}"
+
+
+def _encode_key(key: Any) -> str:
+    if not isinstance(key, str):
+        raise TypeError(f"an object's key must be text, not {key!r}")
+    return encode_str(key)
+
+
+def _encode_mapping(value: Mapping[Any, Any]) -> str:
+    return "{" + ",".join(f"{_encode_key(key)}:{encode(item)}" for key, item in value.items()) + "}"
+
+
+_ENCODERS: dict[type, Callable[[Any], str]] = {
+    type(None): lambda _: "null",
+    bool: lambda value: "true" if value else "false",
+    str: encode_str,
+    int: int.__repr__,
+    float: _encode_float,
+    datetime: lambda value: f'"{encode_time(value)}"',
+    dict: _encode_mapping,
+    Mapping: _encode_mapping,
+    list: lambda value: "[" + ",".join(map(encode, value)) + "]",
+    Sequence: lambda value: "[" + ",".join(map(encode, value)) + "]",
+}
