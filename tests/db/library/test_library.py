@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
+import threading
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,9 +14,13 @@ from typing import Any
 import asyncpg
 import pytest
 
+from library import jobs
 from library.jobs import LibraryScanArgs, LibraryScanWorker
+from library.paths import decode_path, encode_path
+from library.scan import LibraryUnavailableError, ScanStoppedError
 from library.store import create_tables
 from rivermill import Job, JobCancel, JobRow, JobState
+from rivermill.args import decode_args, encode_args
 from rivermill.job import ArgsT
 
 
@@ -41,7 +47,7 @@ async def library(pool: Any, tmp_path: Path) -> uuid.UUID:
 
 async def files(pool: Any, library: uuid.UUID) -> dict[bytes, Any]:
     rows = await pool.fetch("SELECT * FROM library.file WHERE library_id = $1", library)
-    return {row["name"]: row for row in rows}
+    return {decode_path(row["name"]): row for row in rows}
 
 
 async def test_a_directory_is_recorded_as_it_is(pool: Any, library: uuid.UUID, tmp_path: Path) -> None:
@@ -90,16 +96,55 @@ async def test_vanished_files_are_forgotten_and_scanning_twice_changes_nothing(
 
 async def test_a_directory_that_is_gone_is_recorded_so(pool: Any, library: uuid.UUID) -> None:
     await LibraryScanWorker(pool).work(job(LibraryScanArgs(library, directory="gone")))
-    problem = await pool.fetchval("SELECT problem FROM library.scan WHERE directory = $1 ORDER BY id DESC LIMIT 1", b"gone")
-    assert problem == "gone"
+    problem = await pool.fetchval("SELECT problem FROM library.scan WHERE directory = $1 ORDER BY id DESC LIMIT 1", "gone")
+    assert problem == "ENOENT"
 
 
 @pytest.mark.parametrize("directory", ["/etc", "../etc", "a/../../etc"])
 async def test_nothing_outside_the_library_is_looked_at(pool: Any, library: uuid.UUID, directory: str) -> None:
-    with pytest.raises(JobCancel, match="not inside"):
+    with pytest.raises(JobCancel, match="must be inside"):
         await LibraryScanWorker(pool).work(job(LibraryScanArgs(library, directory=directory)))
 
 
 async def test_an_unknown_library_cancels_the_job(pool: Any) -> None:
     with pytest.raises(JobCancel, match="does not exist"):
         await LibraryScanWorker(pool).work(job(LibraryScanArgs(uuid.uuid4())))
+
+
+async def test_directories_need_not_be_text(pool: Any, library: uuid.UUID, tmp_path: Path) -> None:
+    directory = b"odd \xff 100%"
+    (tmp_path / os.fsdecode(directory)).mkdir()
+    (tmp_path / os.fsdecode(directory) / "song").write_text("x")
+    args = decode_args(LibraryScanArgs, encode_args(LibraryScanArgs(library, directory=encode_path(directory))))
+    await LibraryScanWorker(pool).work(job(args))
+    assert (await files(pool, library))[b"song"]["directory"] == "odd %FF 100%25"
+
+
+async def test_a_volume_that_is_not_mounted_empties_nothing(pool: Any, library: uuid.UUID, tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("x")
+    await LibraryScanWorker(pool).work(job(LibraryScanArgs(library)))
+    await pool.execute("UPDATE library.library SET root = root || '/absent' WHERE id = $1", library)
+    with pytest.raises(LibraryUnavailableError):
+        await LibraryScanWorker(pool).work(job(LibraryScanArgs(library), 2))
+    assert set(await files(pool, library)) == {b"a"}
+
+
+async def test_an_interrupted_job_stops_its_thread_and_writes_nothing(
+    pool: Any, library: uuid.UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, left = threading.Event(), threading.Event()
+
+    def scan(root: str, directory: bytes, known: Any, stop: threading.Event) -> Any:
+        entered.set()
+        assert stop.wait(20)
+        left.set()
+        raise ScanStoppedError
+
+    monkeypatch.setattr(jobs, "scan_directory", scan)
+    task = asyncio.create_task(LibraryScanWorker(pool).work(job(LibraryScanArgs(library))))
+    assert await asyncio.to_thread(entered.wait, 20)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert left.is_set()
+    assert await pool.fetchval("SELECT count(*) FROM library.scan WHERE library_id = $1", library) == 0

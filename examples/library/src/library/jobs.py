@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
+from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import ClassVar
 from uuid import UUID
 
 import asyncpg
 import msgspec
 
-from library.scan import DirectoryUnreadableError, Entry, scan_directory
+from library.paths import decode_directory
+from library.scan import Scan, scan_directory
 from library.store import known_files, record
 from rivermill import Job, JobCancel, Worker, Workers
 
@@ -25,7 +27,7 @@ class LibraryScanArgs(msgspec.Struct):
 
     Attributes:
         library_id: a row of ``library.library``, which knows the root.
-        directory: relative to the root; the root itself is ``""``.
+        directory: relative to the root, escaped as ``library.paths`` says; the root itself is ``""``.
         full_scan: read every file again; otherwise those of unchanged size and time are skipped.
     """
 
@@ -46,28 +48,29 @@ class LibraryScanWorker(Worker[LibraryScanArgs]):
     async def work(self, job: Job[LibraryScanArgs]) -> None:
         """Scan a directory; running it twice changes nothing."""
         args = job.args
+        try:
+            directory = decode_directory(args.directory)
+        except ValueError as error:
+            raise JobCancel(str(error)) from error
         root = await self._db.fetchval("SELECT root FROM library.library WHERE id = $1", args.library_id)
         if root is None:
             raise JobCancel(f"library {args.library_id} does not exist")
-        directory = _inside(Path(root), args.directory)
-        known = {} if args.full_scan else await known_files(self._db, args.library_id, args.directory)
-        problem: str | None = None
-        entries: list[Entry] = []
-        try:
-            entries = await asyncio.to_thread(scan_directory, directory, known)
-        except DirectoryUnreadableError as error:
-            problem = error.problem
-        except FileNotFoundError:
-            problem = "gone"
+        known = {} if args.full_scan else await known_files(self._db, args.library_id, directory)
+        found = await _in_thread(lambda stop: scan_directory(root, directory, known, stop))
         async with self._db.acquire() as connection:
-            await record(connection, args.library_id, args.directory, entries, (job.id, job.attempt, problem))
+            await record(connection, args.library_id, directory, found, (job.id, job.attempt))
 
 
-def _inside(root: Path, directory: str) -> Path:
-    """The directory's path; one that leads out of the library is refused for good."""
-    if directory.startswith("/") or ".." in Path(directory).parts:
-        raise JobCancel(f"directory {directory!r} is not inside the library")
-    return root / directory
+async def _in_thread(scan: Callable[[threading.Event], Scan]) -> Scan:
+    """Run a scan in a thread. When the job is cancelled, times out or its client stops, the scan is told and waited for."""
+    stop = threading.Event()
+    running = asyncio.ensure_future(asyncio.to_thread(scan, stop))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        stop.set()
+        await asyncio.gather(running, return_exceptions=True)
+        raise
 
 
 async def workers() -> Workers:
