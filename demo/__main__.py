@@ -4,41 +4,100 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import signal
+import contextlib
+import fcntl
+import json
+import os
+import subprocess
 import sys
-from types import FrameType
+from collections.abc import Iterator
+from pathlib import Path
 
-from demo import run, setup
-from demo.summary import problems
+from demo import run, setup, signals
+from demo.summary import Outcome, Summary, problems
+from demo.tree import Tree
 from devcluster import Cluster, DevclusterError, check_surroundings
+from devcluster.paths import cache
 from devcluster.progress import say
+
+_INTERRUPTED = 130
 
 
 def main() -> int:
-    """Run the demo and clean up."""
+    """Run the demo, clean up and judge.
+
+    Returns:
+        0 if it was a success; 1 if not, with the reasons on standard error; 130 if it was interrupted.
+    """
     parser = argparse.ArgumentParser(prog="python -m demo", description="The main job, end to end, on the dev cluster.")
     parser.add_argument("--keep", action="store_true", help="leave the cluster running")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, _interrupt)
-    cluster = Cluster()
-    postgres = None
     try:
         check_surroundings()
-        before = run.first_walk()
-        postgres = setup.start(cluster)
-        summary, outcome = asyncio.run(run.scan_library(cluster, postgres.url(), before))
-    except DevclusterError as error:
+        with _alone(), signals.interrupting():
+            summary, outcome = _run(keep=options.keep)
+    except KeyboardInterrupt:
+        sys.stderr.write("demo: interrupted; what was started is gone again\n")
+        return _INTERRUPTED
+    except (DevclusterError, OSError, subprocess.SubprocessError) as error:
         sys.stderr.write(f"demo: {error}\n")
         return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("demo: interrupted\n")
-        return 130
+    return _judge(summary, outcome)
+
+
+def _run(*, keep: bool) -> tuple[Summary, Outcome]:
+    if os.environ.pop("DATABASE_URL", None):
+        say("DATABASE_URL is not used: the demo starts a Postgres of its own")
+    before = run.first_walk()
+    cluster = Cluster()
+    keep = keep or cluster.running()
+    with contextlib.ExitStack() as clean_up:
+        clean_up.enter_context(_cleaning(cluster, keep=keep))
+        postgres = setup.start(cluster, clean_up)
+        return _scan(cluster, postgres, before)
+
+
+def _scan(cluster: Cluster, url: str, before: Tree) -> tuple[Summary, Outcome]:
+    with signals.interrupting_loop():
+        return asyncio.run(run.scan_library(cluster, url, before))
+
+
+@contextlib.contextmanager
+def _cleaning(cluster: Cluster, *, keep: bool) -> Iterator[None]:
+    """In the end the cluster is as it was: gone, or running without our JobQueue."""
+    try:
+        yield
     finally:
-        _clean_up(cluster, keep=options.keep)
-        if postgres is not None:
-            postgres.stop()
+        with signals.ignoring():
+            if not keep:
+                cluster.down()
+            elif cluster.running():
+                # Its database has gone already, so nothing can be drained any more.
+                cluster.kubectl("patch", "jobqueue", "library", "--type=merge", "-p", _IMMEDIATE, check=False)
+                cluster.kubectl("delete", "jobqueue", "library", "--ignore-not-found", "--timeout=60s", check=False)
+
+
+_IMMEDIATE = '{"spec":{"deletionPolicy":"Immediate"}}'
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Two demos would share a cluster and a database.
+
+    Raises:
+        DevclusterError: another one runs.
+    """
+    with (cache() / "demo.lock").open("w", encoding="ascii") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DevclusterError("another demo runs on this computer: wait until it has ended") from None
+        yield
+
+
+def _judge(summary: Summary, outcome: Outcome) -> int:
     path = setup.ROOT / "build" / "demo.json"
-    run.write(summary, path)
+    write(summary, path)
     for name, value in summary.to_json().items():
         print(f"{name:>24}: {value}")
     wrong = problems(summary, outcome)
@@ -48,15 +107,10 @@ def main() -> int:
     return 1 if wrong else 0
 
 
-def _clean_up(cluster: Cluster, *, keep: bool) -> None:
-    if cluster.running():
-        cluster.kubectl("delete", "jobqueue", "library", "--ignore-not-found", "--timeout=90s", check=False)
-    if not keep:
-        cluster.down()
-
-
-def _interrupt(_: int, __: FrameType | None) -> None:
-    raise KeyboardInterrupt
+def write(summary: Summary, path: Path) -> None:
+    """Write the figures."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(summary.to_json(), indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

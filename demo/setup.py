@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -25,34 +27,61 @@ IMAGES = (
     ("localhost/rivermill/library:0.1.0", "examples/library/Dockerfile", "examples/library"),
 )
 _READY_SECONDS = 90
+_LEFTOVER_SECONDS = 20
 
 
-def start(cluster: Cluster) -> Postgres:
-    """Bring everything up and return the database."""
+def start(cluster: Cluster, clean_up: contextlib.ExitStack) -> str:
+    """Bring everything up and return the database's URL; what has to be stopped in the end is left to ``clean_up``.
+
+    Raises:
+        DevclusterError: a part does not start.
+    """
     prepare()
     cluster.make_network()
     directory = cache() / "demo"
+    end_leftover(directory / "data")
     shutil.rmtree(directory, ignore_errors=True)
     postgres = Postgres(directory, listen=("127.0.0.1", cluster.host_address))
+    clean_up.callback(postgres.stop)
     postgres.start()
+    say("migrating the database")
+    command = [str(Path(sys.executable).with_name("rivermill")), "migrate", "up"]
+    env = os.environ | {"DATABASE_URL": postgres.url()}
+    done = subprocess.run(command, env=env, check=False, capture_output=True, text=True, timeout=_READY_SECONDS)
+    if done.returncode != 0:
+        raise DevclusterError(f"the database cannot be migrated: {done.stderr.strip()}")
+    with ThreadPoolExecutor(2) as pool:
+        cluster_up = pool.submit(cluster.up)
+        pool.submit(_build, cluster).result()
+        cluster_up.result()
+    _install(cluster)
+    _apply(cluster, postgres.url(cluster.host_address))
+    return postgres.url()
+
+
+def end_leftover(data: Path) -> None:
+    """End a server that works in ``data``: one that a killed demo has left behind."""
     try:
-        say("migrating the database")
-        command = [str(Path(sys.executable).with_name("rivermill")), "migrate", "up"]
-        done = subprocess.run(
-            command, env=os.environ | {"DATABASE_URL": postgres.url()}, check=False, capture_output=True, text=True
-        )
-        if done.returncode != 0:
-            raise DevclusterError(f"the database cannot be migrated: {done.stderr.strip()}")
-        with ThreadPoolExecutor(2) as pool:
-            cluster_up = pool.submit(cluster.up)
-            pool.submit(_build, cluster).result()
-            cluster_up.result()
-        _install(cluster)
-        _apply(cluster, postgres.url(cluster.host_address))
-    except BaseException:
-        postgres.stop()
-        raise
-    return postgres
+        pid = int((data / "postmaster.pid").read_text(encoding="ascii").split("\n", 1)[0])
+    except (FileNotFoundError, ValueError):
+        return
+    if not _works_in(pid, data):
+        return
+    say("ending the Postgres that a killed demo has left")
+    os.kill(pid, signal.SIGQUIT)
+    deadline = time.monotonic() + _LEFTOVER_SECONDS
+    while _works_in(pid, data):
+        if time.monotonic() > deadline:
+            raise DevclusterError(f"process {pid}, a Postgres that a killed demo has left, does not end: kill it")
+        time.sleep(0.05)
+
+
+def _works_in(pid: int, data: Path) -> bool:
+    """Whether a process was started with this directory; a zombie has no command line any more."""
+    try:
+        return os.fsencode(data) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def _build(cluster: Cluster) -> None:

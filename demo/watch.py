@@ -5,19 +5,19 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from devcluster import Cluster, tools
+from devcluster import Cluster, DevclusterError, tools
 
 SELECTOR = "rivermill.dev/jobqueue=library"
 
 
 class Watch:
-    """Follows one kind of object and calls back with each line of a JSONPath template."""
+    """Follows objects and calls back with the fields of each line of a JSONPath template."""
 
-    def __init__(self, cluster: Cluster, kind: str, template: str, on_line: Callable[[list[str]], None]) -> None:
-        command = [str(tools.kubectl()), "--kubeconfig", str(cluster.kubeconfig), "get", kind, "-l", SELECTOR, "--watch",
+    def __init__(self, cluster: Cluster, what: Sequence[str], template: str, on_line: Callable[[list[str]], None]) -> None:
+        command = [str(tools.kubectl()), "--kubeconfig", str(cluster.kubeconfig), "get", *what, "--watch",
                    "-o", f"jsonpath={template}{{'\\n'}}"]  # fmt: skip
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         self._on_line = on_line
@@ -28,6 +28,11 @@ class Watch:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             self._on_line(line.rstrip("\n").split("|"))
+
+    def check(self) -> None:
+        """Raise DevclusterError if it does not watch any more."""
+        if self._process.poll() is not None:
+            raise DevclusterError("kubectl get --watch ended: does the API server still run?")
 
     def close(self) -> None:
         """Stop watching."""
@@ -47,13 +52,15 @@ class Fleet:
         self.first_ready_at: float | None = None
         self.peak = 0
         self.ready: dict[str, bool] = {}
+        self.sentence = ""
         self.deleted: dict[str, str] = {}
         self._judged: set[str] = set()
         self._watches = [
-            Watch(cluster, "deployments", "{.metadata.name}|{.spec.replicas}", self._deployment),
+            Watch(cluster, ["deployments", "-l", SELECTOR], "{.metadata.name}|{.spec.replicas}", self._deployment),
+            Watch(cluster, ["jobqueue", "library"], "{.status.decision.sentence}", self._job_queue),
             Watch(
                 cluster,
-                "pods",
+                ["pods", "-l", SELECTOR],
                 "{.metadata.uid}|{.metadata.name}|{.metadata.deletionTimestamp}|{.status.conditions[?(@.type=='Ready')].status}",
                 self._pod,
             ),
@@ -63,6 +70,9 @@ class Fleet:
         self.replicas = int(fields[1] or 0)
         if self.replicas and self.replicas_written_at is None:
             self.replicas_written_at = time.time()
+
+    def _job_queue(self, fields: list[str]) -> None:
+        self.sentence = "|".join(fields)
 
     def _pod(self, fields: list[str]) -> None:
         uid, name, deletion, ready = fields
@@ -89,6 +99,11 @@ class Fleet:
                 )
                 busy += running > 0
         return busy
+
+    def check(self) -> None:
+        """Raise DevclusterError if the fleet cannot be seen any more."""
+        for watch in self._watches:
+            watch.check()
 
     def close(self) -> None:
         """Stop watching."""

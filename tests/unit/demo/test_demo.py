@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from demo.run import directories_limit
 from demo.summary import Outcome, Summary, percentile, problems
 from demo.tree import BIG_BYTES, Seen, Tree, changed_between, differences, queue_of, walk
+from demo.view import Moment
+from devcluster import DevclusterError
 
 GOOD = {"jobs": 2, "completed": 2}
 
@@ -42,15 +45,17 @@ def test_big_directories_wait() -> None:
 
 def test_differences_are_named_and_changes_left_out() -> None:
     one, two = Seen(1, 1, readable=True), Seen(2, 2, readable=True)
-    tree = Tree({"": {b"same": one, b"other": one, b"missing": one, b"moved": one}})
-    recorded = {"": {b"same": one, b"other": two, b"more": one}}
-    changed = changed_between(tree, Tree({"": {b"same": one, b"other": one, b"missing": one}}))
-    assert changed == {("", b"moved")}
-    assert [problem for _, _, problem in differences(tree, recorded, changed)] == [
-        "not recorded",
-        "recorded, but not there",
-        "different",
+    tree = Tree({b"": {b"same": one, b"other": one, b"missing": one, b"moved": one}, b"dark": None, b"shut": {}})
+    recorded = Tree({b"": {b"same": one, b"other": two, b"more": one}, b"dark": {}, b"shut": None})
+    changed = changed_between(tree, Tree({b"": {b"same": one, b"other": one, b"missing": one}, b"dark": None}))
+    assert changed == {(b"", b"moved"), (b"shut", b"")}
+    assert differences(tree, recorded, changed) == [
+        (b"", b"missing", "not recorded"),
+        (b"", b"more", "recorded, but not there"),
+        (b"", b"other", "different"),
+        (b"dark", b"", "listed by one side only"),
     ]
+    assert differences(tree, tree, set()) == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="giving up rights needs root")
@@ -63,7 +68,37 @@ def test_walk_sees_with_the_pods_rights(tmp_path: Path) -> None:
     (tmp_path / "closed").chmod(0o600)
     (tmp_path / "dark").mkdir(mode=0o700)
     (tmp_path / "link").symlink_to("dark")
+    (tmp_path / os.fsdecode(b"odd \xff")).mkdir()
     tree = walk(tmp_path)
-    files = tree.directories[""] or {}
+    files = tree.directories[b""] or {}
     assert {name: seen.readable for name, seen in files.items()} == {b"open": True, b"closed": False, b"link": True}
-    assert tree.directories["dark"] is None
+    assert tree.directories[b"dark"] is None
+    assert tree.directories[b"odd \xff"] == {}
+    assert len(walk(tmp_path, 1).directories) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving up rights needs root")
+def test_a_walk_that_fails_says_so(tmp_path: Path) -> None:
+    with pytest.raises(DevclusterError, match=r"(?s)failed: .*many"):
+        walk(tmp_path, "many")  # type: ignore[arg-type]
+
+
+def test_moments_are_plain_lines_and_tables() -> None:
+    moment = Moment(12.3, 269, 55, 100, 3, 6, 4.56, "growing from 3 to 6")
+    assert moment.line() == (
+        "waiting 269 | running 55 | completed 100 | pods 3/6 | oldest wait 4.6 s | operator growing from 3 to 6"
+    )
+    table = moment.table()
+    assert [str(column.header) for column in table.columns] == list(moment.cells())
+    assert table.row_count == 1
+
+
+@pytest.mark.parametrize(("text", "limit"), [("", None), ("1", 1), ("500", 500)])
+def test_limit(text: str, limit: int | None) -> None:
+    assert directories_limit(text) == limit
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "many", "1.5", "\u0663"])
+def test_wrong_limits_are_named(text: str) -> None:
+    with pytest.raises(DevclusterError, match="DEMO_LIMIT"):
+        directories_limit(text)
