@@ -54,7 +54,7 @@ async def client(dsn: str, schema: Schema) -> AsyncIterator[Client]:
 
 async def test_rows_come_back_in_order_with_every_option(client: Client) -> None:
     opts = InsertOpts(priority=3, tags=["abc", "d-e"], metadata={"a": 1}, max_attempts=7)
-    first, second = await client.insert_many([Mail("a"), InsertParams(Mail("b"), opts)])
+    first, second = [r.job for r in await client.insert_many([Mail("a"), InsertParams(Mail("b"), opts)])]
     assert (first.args, first.queue, first.priority, first.state) == ({"to": "a"}, "mails", 2, JobState.AVAILABLE)
     assert (second.priority, second.tags, second.metadata, second.max_attempts) == (3, ("abc", "d-e"), {"a": 1}, 7)
     assert first.id < second.id
@@ -63,7 +63,7 @@ async def test_rows_come_back_in_order_with_every_option(client: Client) -> None
 async def test_a_past_time_is_scheduled_all_the_same(client: Client) -> None:
     job = await client.enqueue_scheduled(Mail(), datetime.now(UTC) - timedelta(hours=1))
     assert job.state is JobState.SCHEDULED
-    pending = await client.insert(Mail(), InsertOpts(pending=True))
+    pending = (await client.insert(Mail(), InsertOpts(pending=True))).job
     assert pending.state is JobState.PENDING
 
 
@@ -140,7 +140,7 @@ async def test_managing_jobs(client: Client, connection: Connection, schema: Sch
 
 
 async def test_filters(client: Client) -> None:
-    jobs = await client.insert_many([InsertParams(Mail(), InsertOpts(priority=p)) for p in (1, 2, 3)])
+    jobs = [r.job for r in await client.insert_many([InsertParams(Mail(), InsertOpts(priority=p)) for p in (1, 2, 3)])]
     assert [j.id for j in await client.job_list(priorities=[1, 3])] == [jobs[0].id, jobs[2].id]
     assert [j.id for j in await client.job_list(descending=True, limit=1)] == [jobs[2].id]
     assert await client.job_list(states=[JobState.RUNNING], kinds=["mail"], queues=["mails"]) == []

@@ -136,12 +136,12 @@ async def test_failures_retry_and_discard(dsn: str, connection: Connection, sche
         raise RuntimeError(f"no {job.args.text}\x00")
 
     async with working(dsn, connection, schema, workers) as bench:
-        job = await bench.client.insert(Note("luck"), InsertOpts(max_attempts=2))
+        job = (await bench.client.insert(Note("luck"), InsertOpts(max_attempts=2))).job
         row = await bench.reaches(job.id, JobState.DISCARDED)
         assert [e.attempt for e in row.errors] == [1, 2]
         assert row.errors[0].error == "no luck\ufffd"
         assert "RuntimeError" in row.errors[0].trace
-        late = await bench.client.insert(Note("x"), InsertOpts(max_attempts=25))
+        late = (await bench.client.insert(Note("x"), InsertOpts(max_attempts=25))).job
         await connection.execute(
             f"UPDATE {schema.table('river_job')} SET errors = array_fill($2::jsonb, ARRAY[3]) WHERE id = $1",
             late.id,
@@ -162,7 +162,7 @@ async def test_timeout_and_unknown_kind_are_failures(
 
     workers.add(Slow())
     async with working(dsn, connection, schema, workers) as bench:
-        job = await bench.client.insert(Note(), InsertOpts(max_attempts=1))
+        job = (await bench.client.insert(Note(), InsertOpts(max_attempts=1))).job
         row = await bench.reaches(job.id, JobState.DISCARDED)
         assert "timed out" in row.errors[0].error
         unknown = await connection.fetchval(
@@ -264,7 +264,10 @@ async def test_pause_resume_and_priority(dsn: str, connection: Connection, schem
 
         await eventually(paused)
         await asyncio.sleep(0.1)
-        jobs = await bench.client.insert_many([InsertParams(Note(str(p)), InsertOpts(priority=p)) for p in (3, 1, 4, 2)])
+        jobs = [
+            r.job
+            for r in await bench.client.insert_many([InsertParams(Note(str(p)), InsertOpts(priority=p)) for p in (3, 1, 4, 2)])
+        ]
         assert order == []
         await bench.client.queue_resume("default")
         for job in jobs:

@@ -17,15 +17,17 @@ from rivermill.errors import (
     UnknownKindError,
     ValidationError,
 )
-from rivermill.insert import InsertOpts, InsertParams
+from rivermill.insert import InsertOpts, InsertParams, JobInsertResult
 from rivermill.job import AttemptError, Job, JobRow, JobState
 from rivermill.queues import Queue
+from rivermill.unique import UNIQUE_STATES_DEFAULT, Unique
 from rivermill.worker import NO_TIMEOUT, Worker, Workers
 
 __version__ = "0.1.0"
 
 __all__ = [
     "NO_TIMEOUT",
+    "UNIQUE_STATES_DEFAULT",
     "ArgsDecodeError",
     "AttemptError",
     "Client",
@@ -34,6 +36,7 @@ __all__ = [
     "InsertParams",
     "Job",
     "JobCancel",
+    "JobInsertResult",
     "JobOutcome",
     "JobQueue",
     "JobRow",
@@ -48,6 +51,7 @@ __all__ = [
     "QueueConfig",
     "RivermillError",
     "Settings",
+    "Unique",
     "UniqueConflictError",
     "UnknownKindError",
     "ValidationError",

@@ -87,7 +87,7 @@ async def _enqueue(options: argparse.Namespace) -> int:
     )
     client = _client(options)
     try:
-        _show([await client.insert(args, opts)], _JOB_COLUMNS, options)
+        _show([(await client.insert(args, opts)).job], _JOB_COLUMNS, options)
     finally:
         await client.stop()
     return 0

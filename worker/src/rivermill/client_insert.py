@@ -10,28 +10,33 @@ from rivermill.args import kind_of
 from rivermill.client_base import ClientBase
 from rivermill.db import Connection
 from rivermill.errors import UnknownKindError
-from rivermill.insert import InsertOpts, InsertParams
+from rivermill.insert import InsertOpts, InsertParams, JobInsertResult
 from rivermill.job import JobRow
+from rivermill.unique import Unique
 
 
 class InsertMethods(ClientBase):
     """The part of ``Client`` that inserts jobs; it needs no workers and no start."""
 
-    async def insert(self, args: Any, opts: InsertOpts | None = None, *, tx: Connection | None = None) -> JobRow:
+    async def insert(
+        self, args: Any, opts: InsertOpts | None = None, *, unique: Unique | None = None, tx: Connection | None = None
+    ) -> JobInsertResult:
         """Insert one job.
 
         Args:
             args: a value of an args type (see ``rivermill.args``).
             opts: how to insert it.
+            unique: short for ``InsertOpts(unique=...)``, and goes before that of ``opts``.
             tx: an asyncpg connection of the caller's, usually in a transaction: the job exists when that commits.
 
         Raises:
             ValidationError: args or an option are not valid, or (UnknownKindError) no worker knows the kind.
             DatabaseUnavailableError: there is no connection.
         """
-        return (await self.insert_many([InsertParams(args, opts or InsertOpts())], tx=tx))[0]
+        chosen = InsertOpts(unique=unique).over(opts or InsertOpts())
+        return (await self.insert_many([InsertParams(args, chosen)], tx=tx))[0]
 
-    async def insert_many(self, jobs: Iterable[Any], *, tx: Connection | None = None) -> list[JobRow]:
+    async def insert_many(self, jobs: Iterable[Any], *, tx: Connection | None = None) -> list[JobInsertResult]:
         """Insert many jobs in one statement.
 
         Args:
@@ -39,28 +44,51 @@ class InsertMethods(ClientBase):
             tx: as for ``insert``.
 
         Returns:
-            The rows, in the order given.
+            One result for each job, in the order given; duplicates of unique jobs give the existing row.
 
         Raises:
-            ValidationError: there are no jobs, or one is not valid; none is inserted then.
+            ValidationError: there are no jobs, one is not valid, or two have the same unique key; none is inserted then.
             DatabaseUnavailableError: there is no connection.
         """
-        params = [job if isinstance(job, InsertParams) else InsertParams(job) for job in jobs]
-        self._check_kinds(params)
+        params = self._params(jobs)
         async with self._connection(tx) as connection:
             return await self._inserter.insert(connection, params)
 
+    async def insert_many_fast(self, jobs: Iterable[Any], *, tx: Connection | None = None) -> int:
+        """Insert many jobs by COPY: faster than ``insert_many``, but a duplicate of a unique job fails all of them.
+
+        Args:
+            jobs: args values, or ``InsertParams`` where options are wanted.
+            tx: as for ``insert``.
+
+        Returns:
+            How many jobs were inserted.
+
+        Raises:
+            ValidationError: there are no jobs, or one is not valid; none is inserted then.
+            UniqueConflictError: a unique key is taken, or is there twice; none is inserted then.
+            DatabaseUnavailableError: there is no connection.
+        """
+        params = self._params(jobs)
+        async with self._connection(tx) as connection:
+            return await self._inserter.insert_fast(connection, params)
+
     async def enqueue(self, args: Any) -> JobRow:
         """Insert a job that is due at once."""
-        return await self.insert(args)
+        return (await self.insert(args)).job
 
     async def enqueue_with_priority(self, args: Any, priority: int) -> JobRow:
         """Insert a job with a priority, 1 (most urgent) to 4."""
-        return await self.insert(args, InsertOpts(priority=priority))
+        return (await self.insert(args, InsertOpts(priority=priority))).job
 
     async def enqueue_scheduled(self, args: Any, scheduled_at: datetime) -> JobRow:
         """Insert a job that is due at an aware time."""
-        return await self.insert(args, InsertOpts(scheduled_at=scheduled_at))
+        return (await self.insert(args, InsertOpts(scheduled_at=scheduled_at))).job
+
+    def _params(self, jobs: Iterable[Any]) -> list[InsertParams]:
+        params = [job if isinstance(job, InsertParams) else InsertParams(job) for job in jobs]
+        self._check_kinds(params)
+        return params
 
     def _check_kinds(self, jobs: Sequence[InsertParams]) -> None:
         if not self._workers:

@@ -9,16 +9,20 @@ import json
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
+from contextlib import nullcontext
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
+
+import asyncpg
 
 from rivermill.args import encode_args, kind_of
 from rivermill.db import Connection
-from rivermill.errors import ValidationError
+from rivermill.errors import UniqueConflictError, ValidationError
 from rivermill.job import JobRow, JobState
 from rivermill.rows import job_columns, job_from_record
 from rivermill.schema import Schema
+from rivermill.unique import Unique, unique_key
 
 QUEUE_DEFAULT = "default"
 PRIORITY_DEFAULT = 1
@@ -42,6 +46,7 @@ class InsertOpts:
         queue: River's queue name: lower case letters and digits in groups joined by ``_`` or ``-``, at most 64 characters.
         scheduled_at: run no earlier than this aware time.
         tags: 3 or more word characters each, ``-`` allowed inside.
+        unique: which properties make it the same job as another; an empty ``Unique()`` counts as None.
     """
 
     max_attempts: int | None = None
@@ -51,10 +56,13 @@ class InsertOpts:
     queue: str | None = None
     scheduled_at: datetime | None = None
     tags: Sequence[str] | None = None
+    unique: Unique | None = None
 
     def over(self, other: InsertOpts) -> InsertOpts:
         """These options, with ``other``'s where they leave the choice open."""
         mine = {f.name: getattr(self, f.name) for f in fields(self)}
+        if self.unique is not None and self.unique.empty:
+            mine["unique"] = None
         return InsertOpts(**{k: v if v is not None else getattr(other, k) for k, v in mine.items()})
 
 
@@ -64,6 +72,19 @@ class InsertParams:
 
     args: Any
     opts: InsertOpts = InsertOpts()
+
+
+@dataclass(frozen=True, slots=True)
+class JobInsertResult:
+    """What became of one job to insert. Mirrors River's ``JobInsertResult``.
+
+    Attributes:
+        job: the new row, or the existing one that holds the unique key.
+        unique_skipped_as_duplicate: whether it is the existing one; nothing was inserted then.
+    """
+
+    job: JobRow
+    unique_skipped_as_duplicate: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +98,8 @@ class _Row:
     scheduled_at: datetime | None
     state: str
     tags: str
+    unique_key: bytes | None
+    unique_states: int | None
 
 
 def check_queue(name: str) -> str:
@@ -122,20 +145,34 @@ def _to_row(params: InsertParams, default_max_attempts: int) -> _Row:
     if opts.scheduled_at is not None and opts.scheduled_at.tzinfo is None:
         raise ValidationError(f"scheduled_at {opts.scheduled_at}: give it a time zone, e.g. datetime.now(UTC)")
     due = JobState.AVAILABLE if opts.scheduled_at is None else JobState.SCHEDULED
-    state = JobState.PENDING if opts.pending else due
     max_attempts = default_max_attempts if opts.max_attempts is None else opts.max_attempts
     priority = PRIORITY_DEFAULT if opts.priority is None else opts.priority
+    kind, encoded = kind_of(args), encode_args(args)
+    queue = check_queue(opts.queue if opts.queue is not None else QUEUE_DEFAULT)
+    unique = opts.unique if opts.unique is not None and not opts.unique.empty else None
+    at = opts.scheduled_at or datetime.now(UTC)
     return _Row(
-        args=encode_args(args),
-        kind=kind_of(args),
+        args=encoded,
+        kind=kind,
         max_attempts=_check_int("max_attempts", max_attempts, 1, _MAX_SMALLINT),
         metadata=_encode_metadata(opts.metadata or {}),
         priority=_check_int("priority", priority, 1, _MAX_PRIORITY),
-        queue=check_queue(opts.queue if opts.queue is not None else QUEUE_DEFAULT),
+        queue=queue,
         scheduled_at=opts.scheduled_at,
-        state=state.value,
+        state=(JobState.PENDING if opts.pending else due).value,
         tags=_check_tags(opts.tags or ()),
+        unique_key=unique_key(unique, kind=kind, args=encoded, queue=queue, at=at) if unique else None,
+        unique_states=unique.state_mask if unique else None,
     )
+
+
+def _check_distinct(rows: Sequence[_Row]) -> None:
+    seen: dict[bytes, int] = {}
+    for number, row in enumerate(rows):
+        if row.unique_key is not None and seen.setdefault(row.unique_key, number) != number:
+            raise ValidationError(
+                f"jobs {seen[row.unique_key]} and {number} of kind {row.kind!r} have the same unique key: insert one of them"
+            )
 
 
 class NotifyLimiter:
@@ -166,36 +203,101 @@ class Inserter:
         self._max_attempts = max_attempts
         self._limiter = limiter
         self._channel = schema.channel("river_insert")
+        self._schema = schema
+        self._plain, self._unique = self._statement(""), self._statement(self._on_conflict())
+
+    def _on_conflict(self) -> str:
+        # The no-op update makes the existing row come back; its kind stays, which may differ from ours.
+        in_bitmask = self._schema.table("river_job_state_in_bitmask")
+        return f"""
+            ON CONFLICT (unique_key)
+                WHERE unique_key IS NOT NULL AND unique_states IS NOT NULL AND {in_bitmask}(unique_states, state)
+                DO UPDATE SET kind = job.kind
+        """
+
+    def _statement(self, on_conflict: str) -> str:
         # One statement, so one transaction: rows and notifications become visible together.
-        self._sql = f"""
+        return f"""
             WITH input AS (
                 SELECT * FROM unnest($1::text[], $2::text[], $3::smallint[], $4::text[], $5::smallint[],
-                                     $6::text[], $7::timestamptz[], $8::text[], $9::text[])
-                    WITH ORDINALITY AS t (args, kind, max_attempts, metadata, priority, queue, scheduled_at, state, tags, n)
+                                     $6::text[], $7::timestamptz[], $8::text[], $9::text[], $10::bytea[], $11::int[])
+                    WITH ORDINALITY AS t (args, kind, max_attempts, metadata, priority, queue, scheduled_at, state, tags,
+                                          unique_key, unique_states, n)
             ), inserted AS (
-                INSERT INTO {schema.table("river_job")}
-                    (args, kind, max_attempts, metadata, priority, queue, scheduled_at, state, tags)
+                INSERT INTO {self._schema.table("river_job")} AS job
+                    (args, kind, max_attempts, metadata, priority, queue, scheduled_at, state, tags, unique_key, unique_states)
                 SELECT args::jsonb, kind, max_attempts, metadata::jsonb, priority, queue, coalesce(scheduled_at, now()),
-                       state::{schema.table("river_job_state")}, string_to_array(tags, ',')
+                       state::{self._schema.table("river_job_state")}, string_to_array(tags, ','), unique_key,
+                       unique_states::bit(8)
                 FROM input ORDER BY n
-                RETURNING {job_columns()}
+                {on_conflict}
+                RETURNING {job_columns("job")}, job.xmax <> 0 AS duplicate
             ), notified AS (
-                SELECT count(pg_notify($10, payload)) AS sent FROM unnest($11::text[]) AS payload
+                SELECT count(pg_notify($12, payload)) AS sent FROM unnest($13::text[]) AS payload
             )
             SELECT inserted.* FROM inserted, notified ORDER BY id
         """
 
-    async def insert(self, connection: Connection, jobs: Sequence[InsertParams]) -> list[JobRow]:
-        """Insert jobs in the connection's transaction, if it is in one; rows come back in the order given.
+    async def insert(self, connection: Connection, jobs: Sequence[InsertParams]) -> list[JobInsertResult]:
+        """Insert jobs in the connection's transaction, if it is in one; results come back in the order given.
 
         Raises:
-            ValidationError: there are no jobs, or one of them is not valid; nothing is inserted then.
+            ValidationError: there are no jobs, one of them is not valid, or two have the same unique key; nothing is
+                inserted then.
         """
+        rows = self._rows(jobs)
+        _check_distinct(rows)
+        columns = [[getattr(row, f.name) for row in rows] for f in fields(_Row)]
+        sql = self._unique if any(columns[-1]) else self._plain
+        records = await connection.fetch(sql, *columns, self._channel, self._payloads(rows))
+        return _in_order(rows, records)
+
+    async def insert_fast(self, connection: Connection, jobs: Sequence[InsertParams]) -> int:
+        """Insert jobs by COPY, in the connection's transaction or one of its own; returns how many.
+
+        Raises:
+            ValidationError: there are no jobs, or one of them is not valid.
+            UniqueConflictError: a unique key is taken, or there twice; nothing is inserted then.
+        """
+        rows = self._rows(jobs)
+        names = [f.name for f in fields(_Row)]
+        now = datetime.now(UTC)
+        records = [_copied(row, now) for row in rows]
+        async with connection.transaction() if not connection.is_in_transaction() else nullcontext():
+            try:
+                await connection.copy_records_to_table(
+                    "river_job", schema_name=self._schema.name, columns=names, records=records
+                )
+            except asyncpg.UniqueViolationError as error:
+                raise UniqueConflictError("insert_many_fast: a unique key is taken; insert_many skips duplicates") from error
+            payloads = self._payloads(rows)
+            if payloads:
+                await connection.fetch(
+                    "SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload", self._channel, payloads
+                )
+        return len(rows)
+
+    def _rows(self, jobs: Sequence[InsertParams]) -> list[_Row]:
         if not jobs:
             raise ValidationError("no jobs to insert: pass at least one")
-        rows = [_to_row(job, self._max_attempts) for job in jobs]
+        return [_to_row(job, self._max_attempts) for job in jobs]
+
+    def _payloads(self, rows: Sequence[_Row]) -> list[str]:
         due = dict.fromkeys(row.queue for row in rows if row.state == JobState.AVAILABLE)
-        payloads = [f'{{"queue": {json.dumps(queue)}}}' for queue in self._limiter.admit(due)]
-        columns = [[getattr(row, f.name) for row in rows] for f in fields(_Row)]
-        records = await connection.fetch(self._sql, *columns, self._channel, payloads)
-        return [job_from_record(record) for record in records]
+        return [f'{{"queue": {json.dumps(queue)}}}' for queue in self._limiter.admit(due)]
+
+
+def _in_order(rows: Sequence[_Row], records: Sequence[Any]) -> list[JobInsertResult]:
+    """Join rows to what came back by id: those with a unique key by that, the others by the order of their new ids."""
+    keyed = {record["unique_key"]: record for record in records if record["unique_key"] is not None}
+    plain = iter([record for record in records if record["unique_key"] is None])
+    found = [next(plain) if row.unique_key is None else keyed[row.unique_key] for row in rows]
+    return [JobInsertResult(job_from_record(record), record["duplicate"]) for record in found]
+
+
+def _copied(row: _Row, now: datetime) -> tuple[Any, ...]:
+    states = None if row.unique_states is None else asyncpg.BitString.from_int(row.unique_states, 8)
+    tags = row.tags.split(",") if row.tags else []
+    changed = replace(row, scheduled_at=row.scheduled_at or now)
+    values = {f.name: getattr(changed, f.name) for f in fields(_Row)} | {"tags": tags, "unique_states": states}
+    return tuple(values.values())

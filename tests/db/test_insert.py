@@ -1,0 +1,118 @@
+"""Unique jobs and COPY inserts on a real database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import ClassVar
+
+import asyncpg
+import pytest
+
+from rivermill import Client, InsertOpts, InsertParams, JobState, Unique, UniqueConflictError, ValidationError
+from rivermill.db import Connection
+from rivermill.schema import Schema
+
+BY_ARGS = Unique(by_args=True)
+
+
+@dataclass
+class Mail:
+    kind: ClassVar[str] = "mail"
+    to: str = ""
+
+
+@dataclass
+class Letter:
+    kind: ClassVar[str] = "letter"
+    to: str = ""
+
+    def insert_opts(self) -> InsertOpts:
+        return InsertOpts(unique=BY_ARGS)
+
+
+@pytest.fixture
+async def client(dsn: str, schema: Schema) -> AsyncIterator[Client]:
+    client = Client(dsn, schema=schema)
+    yield client
+    await client.stop()
+
+
+async def test_a_duplicate_gives_the_existing_row(client: Client) -> None:
+    first = await client.insert(Mail("a"), unique=BY_ARGS)
+    again = await client.insert(Mail("a"), InsertOpts(priority=3), unique=BY_ARGS)
+    other = await client.insert(Mail("b"), unique=BY_ARGS)
+    assert (first.unique_skipped_as_duplicate, again.unique_skipped_as_duplicate) == (False, True)
+    assert (again.job.id, again.job.priority) == (first.job.id, 1)
+    assert not other.unique_skipped_as_duplicate
+    assert len(first.job.unique_key or b"") == 32
+    assert JobState.RETRYABLE in first.job.unique_states
+    await client.cancel(first.job.id)
+    assert not (await client.insert(Mail("a"), unique=BY_ARGS)).unique_skipped_as_duplicate
+
+
+async def test_results_keep_the_order_of_the_batch(client: Client) -> None:
+    held = (await client.insert(Mail("held"), unique=BY_ARGS)).job
+    unique = InsertOpts(unique=BY_ARGS)
+    results = await client.insert_many(
+        [Mail("x"), InsertParams(Mail("new"), unique), InsertParams(Mail("held"), unique), Mail("y"), Letter("z")]
+    )
+    assert [r.job.args["to"] for r in results] == ["x", "new", "held", "y", "z"]
+    assert [r.unique_skipped_as_duplicate for r in results] == [False, False, True, False, False]
+    assert results[2].job.id == held.id
+    assert results[4].job.unique_key is not None
+
+
+async def test_the_same_key_twice_in_a_batch_is_refused(client: Client) -> None:
+    with pytest.raises(ValidationError, match="jobs 1 and 2 of kind 'letter' have the same unique key"):
+        await client.insert_many([Mail("a"), Letter("a"), Letter("a")])
+
+
+async def test_a_duplicate_across_kinds_keeps_the_holders_kind(client: Client) -> None:
+    unique = Unique(by_period=timedelta(days=3650), exclude_kind=True)
+    await client.insert(Mail("a"), unique=unique)
+    second = await client.insert(Letter("b"), unique=unique)
+    assert (second.unique_skipped_as_duplicate, second.job.kind) == (True, "mail")
+
+
+async def test_an_insert_waits_for_an_uncommitted_duplicate(client: Client, connection: Connection) -> None:
+    transaction = connection.transaction()
+    await transaction.start()
+    first = await client.insert(Mail("a"), unique=BY_ARGS, tx=connection)
+    waiting = asyncio.create_task(client.insert(Mail("a"), unique=BY_ARGS))
+    async with asyncio.timeout(30):
+        while not await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110 - a server's lock
+            await asyncio.sleep(0.01)
+    await transaction.commit()
+    assert (await waiting).job.id == first.job.id
+
+
+async def test_copy_inserts_all_or_nothing(client: Client, connection: Connection, dsn: str, schema: Schema) -> None:
+    opts = InsertOpts(priority=3, tags=["abc", "d-e"], metadata={"a": 1}, max_attempts=7)
+    assert await client.insert_many_fast([InsertParams(Mail("a"), opts), Letter("b")]) == 2
+    copied, letter = await client.job_list()
+    assert (copied.args, copied.priority, copied.tags, copied.metadata, copied.max_attempts, copied.state) == (
+        {"to": "a"}, 3, ("abc", "d-e"), {"a": 1}, 7, JobState.AVAILABLE,
+    )  # fmt: skip
+    assert letter.unique_key == (await client.insert(Letter("b"))).job.unique_key
+    assert letter.unique_states == (await client.insert(Letter("b"))).job.unique_states
+    with pytest.raises(UniqueConflictError, match="insert_many skips duplicates"):
+        await client.insert_many_fast([Mail("c"), Letter("b")])
+    transaction = connection.transaction()
+    await transaction.start()
+    await client.insert_many_fast([Mail("d")], tx=connection)
+    await transaction.rollback()
+    assert len(await client.job_list()) == 2
+
+
+async def test_copy_notifies(dsn: str, schema: Schema) -> None:
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    listener = await asyncpg.connect(dsn)
+    await listener.add_listener(schema.channel("river_insert"), lambda *args: heard.put_nowait(args[-1]))
+    client = Client(dsn, schema=schema)
+    await client.insert_many_fast([Mail(), Mail()])
+    assert await asyncio.wait_for(heard.get(), 10) == '{"queue": "default"}'
+    await client.stop()
+    await listener.close()
