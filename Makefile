@@ -49,6 +49,9 @@ test-image: setup ## build the images and look into them
 test-cluster: setup ## operator and workers on the dev cluster
 	$(COV) tests/cluster
 
+test-chaos: setup ## worker processes killed under load, on a real Postgres
+	$(COV) tests/chaos
+
 coverage: setup ## coverage of all tiers run so far, at least 80 %
 	$(BIN)/python scripts/coverage_report.py --fail-under 80
 

@@ -34,6 +34,7 @@ TIERS = (
     Tier("types", ("make", "types")),
     Tier("unit", _tests("unit")),
     Tier("db", _tests("db")),
+    Tier("chaos", _tests("chaos")),
     Tier("chart", _tests("chart")),
     Tier("prepare", (sys.executable, "-m", "devcluster", "prepare"), needs_root=True),
     Tier("image", _tests("image"), needs_root=True),
