@@ -10,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata, util
 from pathlib import Path
 from types import TracebackType
@@ -40,17 +40,21 @@ class Postgres:
         directory: where data, log and password are; an existing one is used again.
         port: port to listen on; 0 picks a free one.
         listen: addresses to listen on.
+        settings: server settings beside the usual ones.
 
     Raises:
         DevclusterError: from ``start``: the wheel is missing, or the server does not come up.
     """
 
-    def __init__(self, directory: Path, port: int = 0, listen: Sequence[str] = ("127.0.0.1",)) -> None:
+    def __init__(
+        self, directory: Path, port: int = 0, listen: Sequence[str] = ("127.0.0.1",), settings: Mapping[str, str] | None = None
+    ) -> None:
         self._external = os.environ.get("DATABASE_URL")
         self._directory = directory
         self._data = directory / "data"
         self.port = port or _free_port()
         self._listen = tuple(listen)
+        self._settings = _SETTINGS | dict(settings or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._bin = Path()
 
@@ -127,7 +131,7 @@ class Postgres:
             file.writelines(f"host all all {network} scram-sha-256\n" for network in ("10.96.0.0/12",))
 
     def _launch(self) -> None:
-        settings = _SETTINGS | {"port": str(self.port), "listen_addresses": f"'{','.join(self._listen)}'"}
+        settings = self._settings | {"port": str(self.port), "listen_addresses": f"'{','.join(self._listen)}'"}
         command = [str(self._bin / "postgres"), "-D", str(self._data)]
         for name, value in settings.items():
             command += ["-c", f"{name}={value.strip(chr(39))}"]

@@ -293,7 +293,7 @@ async def test_a_row_that_cannot_be_decoded_spoils_only_itself(
 ) -> None:
     @workers.work
     async def work(job: Job[Note]) -> None:
-        pass
+        assert job.row.kind == "note"
 
     table = schema.table("river_job")
     bad = await connection.fetchval(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ _ENCODER = msgspec.json.Encoder(order="deterministic")
 #: What msgspec may have written otherwise than Go: escapes, floats and times.
 _UNLIKE_GO = re.compile(r"[<>&\u2028\u2029\\]|[:,\[]-?\d+[.eE]|\dT\d\d:\d\d")
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+_decoders: dict[type[Any], Callable[[bytes | str], Any]] = {}
 
 
 def kind_of(args: Any) -> str:
@@ -101,10 +102,15 @@ def decode_args(args_type: type[Any], raw: bytes | str) -> Any:
     Raises:
         ArgsDecodeError: the text is not JSON or does not fit the type.
     """
-    validate = getattr(args_type, "model_validate_json", None)
     try:
-        if validate is not None:
-            return validate(raw)
-        return msgspec.json.decode(raw, type=args_type)
+        return _decoder(args_type)(raw)
     except ValueError as error:
         raise ArgsDecodeError(f"args do not fit {args_type.__name__}: {error}") from error
+
+
+def _decoder(args_type: type[Any]) -> Callable[[bytes | str], Any]:
+    decoder = _decoders.get(args_type)
+    if decoder is None:
+        decoder = getattr(args_type, "model_validate_json", None) or msgspec.json.Decoder(args_type).decode
+        _decoders[args_type] = decoder
+    return decoder

@@ -11,7 +11,8 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import asyncpg
 
@@ -92,8 +93,10 @@ class Completer:
         self._on_flushed = on_flushed
         self._plain_sql = plain_sql(schema)
         self._general_sql = general_sql(schema)
-        self._pending: list[Completion] = []
-        self._writing: list[Completion] = []
+        self._plain: list[int] = []
+        self._general: list[Completion] = []
+        self._writing_plain: list[int] = []
+        self._writing_general: list[Completion] = []
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -102,23 +105,39 @@ class Completer:
     @property
     def backlog(self) -> int:
         """Completions that the database has not acknowledged."""
-        return len(self._pending) + len(self._writing)
+        return len(self._plain) + len(self._general) + len(self._writing_plain) + len(self._writing_general)
+
+    @property
+    def full(self) -> bool:
+        """Whether jobs that end must hold their slots: see ``wait_for_room``."""
+        return not self._room.is_set()
 
     def job_ids(self) -> list[int]:
         """The jobs whose completions the database has not acknowledged."""
-        return [completion.job_id for completion in (*self._pending, *self._writing)]
+        general = (completion.job_id for completion in (*self._general, *self._writing_general))
+        return [*self._plain, *self._writing_plain, *general]
 
-    async def add(self, completion: Completion) -> None:
-        """Take a completion; waits, holding the job's slot, while the backlog is full."""
+    async def wait_for_room(self) -> None:
+        """Wait while the backlog is full."""
         while not self._room.is_set():
             await self._room.wait()
-        self.add_nowait(completion)
 
-    def add_nowait(self, completion: Completion) -> None:
-        """Take a completion whatever the backlog."""
-        self._pending.append(completion)
+    def succeeded(self, job_id: int) -> None:
+        """Take a success with nothing else to write, whatever the backlog."""
+        self._plain.append(job_id)
+        self._taken()
+
+    def add(self, completion: Completion) -> None:
+        """Take a completion, whatever the backlog."""
+        if completion.plain:
+            self._plain.append(completion.job_id)
+        else:
+            self._general.append(completion)
+        self._taken()
+
+    def _taken(self) -> None:
         self._wake.set()
-        if self.backlog >= MAX_BACKLOG:
+        if len(self._plain) + len(self._general) >= MAX_BACKLOG:
             self._room.clear()
 
     def close(self) -> None:
@@ -129,10 +148,10 @@ class Completer:
     async def run(self) -> None:
         """Write batches until closed. What could not be written stays in the backlog and is tried again."""
         failures = 0
-        while not (self._closing and not self._pending):
+        while not (self._closing and not self._plain and not self._general):
             await self._wake.wait()
             self._wake.clear()
-            while self._pending:
+            while self._plain or self._general:
                 if await self._flush():
                     failures = 0
                 else:
@@ -141,52 +160,63 @@ class Completer:
                     await asyncio.sleep(delay * random.uniform(0.5, 1.0))
 
     async def _flush(self) -> bool:
-        batch, self._pending = self._pending[:MAX_BATCH], self._pending[MAX_BATCH:]
-        self._writing = batch
-        written = False
+        self._writing_plain, self._plain = self._plain[:MAX_BATCH], self._plain[MAX_BATCH:]
+        self._writing_general, self._general = self._general[:MAX_BATCH], self._general[MAX_BATCH:]
         try:
-            await self._write_apart(batch)
-            written = True
+            await self._write()
         except DATABASE_ERRORS as error:
-            logger.warning("completions wait for the database", extra={"jobs": len(batch), "error": str(error)})
+            waiting = len(self._writing_plain) + len(self._writing_general)
+            logger.warning("completions wait for the database", extra={"jobs": waiting, "error": str(error)})
         finally:
-            self._writing = []
-            if not written:
-                self._pending = batch + self._pending
+            # Nothing is left of what was written; the rest is tried again, and first.
+            written = not self._writing_plain and not self._writing_general
+            self._plain = self._writing_plain + self._plain
+            self._general = self._writing_general + self._general
+            self._writing_plain, self._writing_general = [], []
         if self.backlog < MAX_BACKLOG // 2:
             self._room.set()
         if written:
             self._on_flushed()
         return written
 
-    async def _write_apart(self, batch: Sequence[Completion]) -> None:
+    async def _write(self) -> None:
+        """Write a batch; each part is emptied as soon as the database has it."""
+        started = time.monotonic()
+        size = len(self._writing_plain) + len(self._writing_general)
+        async with self._shared.acquire() as connection:
+            if self._writing_plain:
+                # In the order of ids, so that two writers never wait for each other in a circle.
+                await self._write_apart(self._write_plain, connection, sorted(self._writing_plain))
+                self._writing_plain = []
+            if self._writing_general:
+                ordered = sorted(self._writing_general, key=lambda completion: completion.job_id)
+                await self._write_apart(self._write_general, connection, ordered)
+                self._writing_general = []
+        self._metrics.completion_batch.observe(size)
+        self._metrics.completion_seconds.observe(time.monotonic() - started)
+
+    async def _write_apart(
+        self, write: Callable[[Connection, list[Any]], Awaitable[None]], connection: Connection, batch: list[Any]
+    ) -> None:
         """Write a batch; when the database refuses its contents, write each alone so that one spoils no other."""
         try:
-            await self._write(batch)
+            await write(connection, batch)
         except asyncpg.PostgresError as error:
             if is_transient(error):
                 raise
             if len(batch) == 1:
                 # Nothing more can be done here: the row stays running and the rescuer finds it.
-                logger.exception("the database refuses this completion", extra={"job_id": batch[0].job_id})
+                job_id = batch[0].job_id if isinstance(batch[0], Completion) else batch[0]
+                logger.exception("the database refuses this completion", extra={"job_id": job_id})
                 self._metrics.completions_refused.inc()
                 return
             for completion in batch:
-                await self._write_apart([completion])
+                await self._write_apart(write, connection, [completion])
 
-    async def _write(self, batch: Sequence[Completion]) -> None:
-        started = time.monotonic()
-        plain = sorted(c.job_id for c in batch if c.plain)
-        general = sorted((c for c in batch if not c.plain), key=lambda c: c.job_id)
-        async with self._shared.acquire() as connection:
-            if plain:
-                await connection.execute(self._plain_sql, plain, self._client_id)
-            if general:
-                await self._write_general(connection, general)
-        self._metrics.completion_batch.observe(len(batch))
-        self._metrics.completion_seconds.observe(time.monotonic() - started)
+    async def _write_plain(self, connection: Connection, ids: list[int]) -> None:
+        await connection.execute(self._plain_sql, ids, self._client_id)
 
-    async def _write_general(self, connection: Connection, batch: Sequence[Completion]) -> None:
+    async def _write_general(self, connection: Connection, batch: list[Completion]) -> None:
         await connection.execute(
             self._general_sql,
             [c.job_id for c in batch],

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 ArgsT = TypeVar("ArgsT")
 
@@ -63,24 +63,61 @@ class JobRow:
     unique_states: tuple[JobState, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Job(Generic[ArgsT]):
-    """What a worker is given: the typed ``args`` and the row as it was claimed."""
-
-    args: ArgsT
-    row: JobRow
+class ClaimedRow(Protocol):
+    """A row that has not been decoded yet."""
 
     @property
     def id(self) -> int:
         """The job's id."""
-        return self.row.id
+        ...
 
     @property
     def kind(self) -> str:
         """The job's kind."""
-        return self.row.kind
+        ...
 
     @property
     def attempt(self) -> int:
-        """The number of this attempt, 1 for the first."""
-        return self.row.attempt
+        """The number of this attempt."""
+        ...
+
+    def decode(self) -> JobRow:
+        """Decode it; raises ValueError if it cannot be."""
+        ...
+
+
+class Job(Generic[ArgsT]):
+    """What a worker is given: the typed ``args`` and the row as it was claimed.
+
+    Args:
+        args: the decoded args.
+        row: the row, or what makes it: most jobs never look at theirs, so it is decoded when they do.
+
+    Attributes:
+        id: the job's id.
+        kind: the job's kind.
+        attempt: the number of this attempt, 1 for the first.
+    """
+
+    __slots__ = ("_row", "args", "attempt", "id", "kind")
+
+    def __init__(self, args: ArgsT, row: JobRow | ClaimedRow) -> None:
+        self.args = args
+        self.id = row.id
+        self.kind = row.kind
+        self.attempt = row.attempt
+        self._row = row
+
+    @property
+    def row(self) -> JobRow:
+        """The row as it was claimed.
+
+        Raises:
+            ValueError: an element of ``errors`` is not of River's form.
+        """
+        if not isinstance(self._row, JobRow):
+            self._row = self._row.decode()
+        return self._row
+
+    def __repr__(self) -> str:
+        return f"Job(id={self.id}, kind={self.kind!r}, attempt={self.attempt}, args={self.args!r})"

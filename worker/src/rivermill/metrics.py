@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from rivermill.tallies import Spreads, Tallies
+
 _SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600)
 _SIZES = (1, 5, 10, 50, 100, 500, 1000, 5000)
 
@@ -14,13 +16,9 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         add = self.registry
-        self.jobs = Counter("rivermill_jobs", "Attempts that ended, by outcome.", ["queue", "kind", "outcome"], registry=add)
-        self.job_seconds = Histogram(
-            "rivermill_job_seconds", "Time an attempt took.", ["queue"], buckets=_SECONDS, registry=add
-        )
-        self.wait_seconds = Histogram(
-            "rivermill_wait_seconds", "Time from due to claimed.", ["queue"], buckets=_SECONDS, registry=add
-        )
+        self.jobs = Tallies("rivermill_jobs", "Attempts that ended, by outcome.", ["queue", "kind", "outcome"], add)
+        self.job_seconds = Spreads("rivermill_job_seconds", "Time an attempt took.", ["queue"], _SECONDS, add)
+        self.wait_seconds = Spreads("rivermill_wait_seconds", "Time from due to claimed.", ["queue"], _SECONDS, add)
         self.claim_size = Histogram("rivermill_claim_jobs", "Jobs a claim brought.", buckets=_SIZES, registry=add)
         self.claim_seconds = Histogram("rivermill_claim_seconds", "Time a claim took.", buckets=_SECONDS, registry=add)
         self.completion_batch = Histogram(
@@ -29,6 +27,7 @@ class Metrics:
         self.completion_seconds = Histogram(
             "rivermill_completion_seconds", "Time a batch took to write.", buckets=_SECONDS, registry=add
         )
+        self.returned = Counter("rivermill_returned_jobs", "Jobs claimed ahead for which no slot became free.", registry=add)
         self.completions_refused = Counter(
             "rivermill_completions_refused", "Completions whose contents the database refused.", registry=add
         )

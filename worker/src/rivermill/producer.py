@@ -2,7 +2,8 @@
 
 A claim is due when a notification says so, when a slot became free after a claim that brought all it asked for, when the
 queue is resumed, and at the latest after the poll interval. The first claim after a pause goes out at once, further ones no
-closer together than the cooldown. Mirrors River's ``producer.go`` in effect.
+closer together than the cooldown, unless there is more to claim and room for half of a queue's slots. Slots count as free
+that will be by the time the jobs are here (``lookahead``). Mirrors River's ``producer.go`` in effect.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rivermill.config import QueueConfig, Settings
 from rivermill.db import DATABASE_ERRORS, STATEMENT_TIMEOUT, SharedConnection
 from rivermill.executor import Executor
+from rivermill.lookahead import Flow, jobs_ahead
 from rivermill.metrics import Metrics
 from rivermill.schema import Schema
 from rivermill.shares import Want, share_slots
@@ -51,8 +53,7 @@ def claim_sql(schema: Schema) -> str:
         ))
         RETURNING id, kind, queue, state::text AS state, args::text AS args, attempt, max_attempts, priority, created_at,
             scheduled_at, attempted_at, finalized_at, attempted_by, errors::text[] AS errors, metadata::text AS metadata,
-            tags, unique_key, unique_states::int AS unique_states,
-            extract(epoch FROM now() - scheduled_at)::float8 AS waited
+            tags, unique_key, unique_states::int AS unique_states
     """
 
 
@@ -75,7 +76,13 @@ def return_lost_sql(schema: Schema) -> str:
 
 @dataclass(slots=True)
 class _QueueState:
-    """What the loop knows of one queue; times are monotonic seconds."""
+    """What the loop knows of one queue; times are monotonic seconds.
+
+    Attributes:
+        hungry: whether the last claim brought all it asked for.
+        wanted: whether a claim is due as soon as the cooldown allows.
+        ahead: jobs to claim beyond the free slots.
+    """
 
     config: QueueConfig
     paused: bool = False
@@ -83,11 +90,15 @@ class _QueueState:
     wanted: bool = True
     claimed_at: float = float("-inf")
     poll_at: float = 0.0
+    ahead: int = 0
+    flow: Flow = field(default_factory=Flow)
 
-    def due_at(self, cooldown: float) -> float:
-        """When the next claim may go out."""
-        if self.paused:
+    def due_at(self, cooldown: float, room: int) -> float:
+        """When the next claim may go out, with room for so many jobs."""
+        if self.paused or room <= 0:
             return float("inf")
+        if self.hungry and 2 * room >= self.config.max_workers:
+            return self.claimed_at
         earliest = self.claimed_at + cooldown
         return earliest if self.wanted else max(earliest, self.poll_at)
 
@@ -118,7 +129,9 @@ class Producer:
         self._metrics = metrics
         self._sql = claim_sql(settings.schema)
         self._queues = {name: _QueueState(config) for name, config in settings.queues.items()}
+        self._cooldown = settings.fetch_cooldown.total_seconds()
         self._credit: Mapping[str, int] = {}
+        self._wake_at_held = -1
         self._wake = asyncio.Event()
         self._cordoned = False
         self._claiming = asyncio.Lock()
@@ -142,13 +155,9 @@ class Producer:
                 state.wanted = True
         self._wake.set()
 
-    def slot_freed(self, queue: str) -> None:
-        """Claim again if there was more than the slots could take."""
-        state = self._queues.get(queue)
-        shared = len(self._queues) > 1 and any(other.hungry for other in self._queues.values())
-        if (state is not None and state.hungry) or shared:
-            for other in self._queues.values():
-                other.wanted = other.wanted or other.hungry
+    def slot_freed(self) -> None:
+        """A job has ended: claim again if there is more than the slots could take, and room enough by now."""
+        if self._executor.held <= self._wake_at_held:
             self._wake.set()
 
     async def cordon(self) -> None:
@@ -199,41 +208,62 @@ class Producer:
         logger.warning(message, extra={"error": str(error), "failures": self.failures})
 
     async def _wait_until_due(self) -> None:
-        while True:
+        loop = asyncio.get_running_loop()
+        while (delay := self._delay()) is None or delay > 0:
             self._wake.clear()
-            delay = self._delay()
-            if delay is not None and delay <= 0:
-                return
+            timer = None if delay is None else loop.call_later(delay, self._wake.set)
             try:
-                await asyncio.wait_for(self._wake.wait(), delay)
-            except TimeoutError:
-                return
+                await self._wake.wait()
+            finally:
+                if timer is not None:
+                    timer.cancel()
 
     def _delay(self) -> float | None:
         """Seconds until a claim is due; None while only a wake-up can make one due."""
-        if self._cordoned or self._free() <= 0:
+        free = self._free()
+        self._wake_at_held = -1 if self._cordoned else self._worth_waking_for(free)
+        if self._cordoned or free <= 0:
             return None
-        cooldown = self._settings.fetch_cooldown.total_seconds()
-        with_room = [s.due_at(cooldown) for name, s in self._queues.items() if self._room(name) > 0]
-        due = min(with_room, default=float("inf"))
+        due = min((s.due_at(self._cooldown, self._room(name)) for name, s in self._queues.items()), default=float("inf"))
         return None if due == float("inf") else due - time.monotonic()
 
+    def _worth_waking_for(self, free: int) -> int:
+        """How few jobs must be held before one that ends is a reason to look again.
+
+        Until then either nothing more is there to claim, or the timer of the cooldown runs.
+        """
+        held = self._executor.held
+        if free <= 0:
+            return held
+        threshold = -1
+        for name, state in self._queues.items():
+            room = self._room(name)
+            if room <= 0:
+                threshold = max(threshold, held - 1 + room)
+            elif state.hungry:
+                threshold = max(threshold, held - max(1, (state.config.max_workers + 1) // 2 - room))
+        return threshold
+
     def _free(self) -> int:
-        return self._settings.total_slots - self._executor.busy
+        ahead = sum(state.ahead for state in self._queues.values())
+        return self._settings.total_slots + ahead - self._executor.held
 
     def _room(self, queue: str) -> int:
-        return self._queues[queue].config.max_workers - self._executor.busy_in(queue)
+        state = self._queues[queue]
+        return state.config.max_workers + state.ahead - self._executor.held_in(queue)
 
     async def _claim_due(self) -> None:
         if self._cordoned:
             return
         now = time.monotonic()
-        cooldown = self._settings.fetch_cooldown.total_seconds()
-        due = {name: state for name, state in self._queues.items() if state.due_at(cooldown) <= now}
+        due = {n: state for n, state in self._queues.items() if state.due_at(self._cooldown, self._room(n)) <= now}
+        for name, state in due.items():
+            state.flow.count(now, self._executor.ended_in(name))
+            state.ahead = jobs_ahead(state.flow, state.config.max_workers, self._cooldown)
         wants = {name: Want(self._room(name), state.config.priority) for name, state in due.items()}
         grants, self._credit = share_slots(self._free(), wants, self._credit)
         for name, state in due.items():
-            state.hungry = wants[name].room <= 0 or name not in grants
+            state.hungry = name not in grants
         for name, count in grants.items():
             if not self._cordoned:
                 await self._claim_queue(name, count)
@@ -249,17 +279,15 @@ class Producer:
             async with self._claim.acquire() as connection:
                 records = await connection.fetch(self._sql, name, count, self._settings.client_id)
         except DATABASE_ERRORS as error:
-            self.failures += 1
             state.wanted = True
-            logger.warning("claim failed", extra={"queue": name, "error": str(error), "failures": self.failures})
+            self._failed("claim failed", error)
             return
+        seconds = time.monotonic() - started
         self.failures = 0
+        state.flow.claimed(seconds)
         state.hungry = len(records) >= count
         state.wanted = state.wanted or state.hungry
-        self._metrics.claim_seconds.observe(time.monotonic() - started)
+        self._metrics.claim_seconds.observe(seconds)
         if records:
             self._metrics.claim_size.observe(len(records))
-            wait = self._metrics.wait_seconds.labels(name)
-            for record in records:
-                wait.observe(max(0.0, record["waited"]))
-                self._executor.submit(record)
+            self._executor.submit(name, records)

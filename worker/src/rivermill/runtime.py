@@ -65,6 +65,7 @@ class Runtime:
             self._completer,
             self.metrics,
             slots=settings.total_slots,
+            queues={name: queue.max_workers for name, queue in settings.queues.items()},
             job_timeout=settings.job_timeout,
             on_free=self._on_free,
         )
@@ -131,7 +132,7 @@ class Runtime:
             return
         self._stopping = True
         self._health.ready("stopping")
-        logger.info("client stops", extra={"running": self._executor.busy})
+        logger.info("client stops", extra={"running": self._executor.held})
         try:
             await self._producer.cordon()
             await self._drain(cancel=cancel)
@@ -159,13 +160,13 @@ class Runtime:
             try:
                 await asyncio.wait_for(self._executor.idle(), self._settings.shutdown_timeout.total_seconds())
             except TimeoutError:
-                logger.warning("running jobs are given back", extra={"running": self._executor.busy})
-        if self._executor.busy:
+                logger.warning("running jobs are given back", extra={"running": self._executor.held})
+        if self._executor.held:
             self._executor.soft_stop()
             try:
                 await asyncio.wait_for(self._executor.idle(), _SOFT_STOP_SECONDS)
             except TimeoutError:
-                logger.warning("jobs ignore their cancellation", extra={"running": self._executor.busy})
+                logger.warning("jobs ignore their cancellation", extra={"running": self._executor.held})
 
     async def _flush(self) -> None:
         self._completer.close()
@@ -301,9 +302,10 @@ class Runtime:
             if self._settings.client_id in clients:
                 self._listener.beat()
 
-    def _on_free(self, queue: str) -> None:
-        self._producer.slot_freed(queue)
-        self._cordon.check()
+    def _on_free(self) -> None:
+        self._producer.slot_freed()
+        if not self._executor.held:
+            self._cordon.check()
 
     def _on_flushed(self) -> None:
         self._cordon.check()

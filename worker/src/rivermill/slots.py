@@ -1,0 +1,104 @@
+"""Which claimed jobs of a process run and which still wait for a slot. Pure."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+ItemT = TypeVar("ItemT")
+
+
+@dataclass(slots=True, eq=False)
+class QueueSlots(Generic[ItemT]):
+    """The jobs of one queue that a process holds.
+
+    Attributes:
+        max_workers: the most that run at once.
+        running: those that have a slot.
+        waiting: those claimed ahead, in the order in which they are to run.
+        ended: those that have given up a slot so far.
+    """
+
+    max_workers: int
+    running: int = 0
+    waiting: deque[ItemT] = field(default_factory=deque)
+    ended: int = 0
+
+    @property
+    def held(self) -> int:
+        """Jobs claimed and not ended."""
+        return self.running + len(self.waiting)
+
+
+class Slots(Generic[ItemT]):
+    """The slots of one process.
+
+    Args:
+        total: jobs that run at once over all queues.
+        queues: queue → the most of its jobs that run at once.
+    """
+
+    def __init__(self, total: int, queues: Mapping[str, int]) -> None:
+        self.total = total
+        self.running = 0
+        self.queues: dict[str, QueueSlots[ItemT]] = {name: QueueSlots(most) for name, most in queues.items()}
+        self._waiting = 0
+
+    @property
+    def waiting(self) -> int:
+        """Jobs claimed ahead over all queues."""
+        return self._waiting
+
+    def admit(self, queue: QueueSlots[ItemT], item: ItemT) -> bool:
+        """Give a claimed job a slot, or let it wait for one.
+
+        Returns:
+            Whether it has a slot and is to run now.
+        """
+        if self.running < self.total and queue.running < queue.max_workers:
+            self.running += 1
+            queue.running += 1
+            return True
+        queue.waiting.append(item)
+        self._waiting += 1
+        return False
+
+    def release(self, queue: QueueSlots[ItemT]) -> ItemT | None:
+        """A job has ended.
+
+        Returns:
+            The job that has its slot now, preferably one of the same queue.
+        """
+        self.running -= 1
+        queue.running -= 1
+        queue.ended += 1
+        if not self._waiting or self.running >= self.total:
+            return None
+        for heir in (queue, *self.queues.values()):
+            if heir.waiting and heir.running < heir.max_workers:
+                self._waiting -= 1
+                self.running += 1
+                heir.running += 1
+                return heir.waiting.popleft()
+        return None
+
+    def withdraw(self, queue: QueueSlots[ItemT], item: ItemT) -> None:
+        """A job that waits is not to run after all.
+
+        Raises:
+            ValueError: it does not wait.
+        """
+        queue.waiting.remove(item)
+        self._waiting -= 1
+
+    def seize(self, queue: QueueSlots[ItemT], item: ItemT) -> None:
+        """A job that waits runs now, whether a slot is free or not: it is not going to hold it."""
+        self.withdraw(queue, item)
+        self.running += 1
+        queue.running += 1
+
+    def all_waiting(self) -> list[ItemT]:
+        """The jobs that wait."""
+        return [item for queue in self.queues.values() for item in queue.waiting]
