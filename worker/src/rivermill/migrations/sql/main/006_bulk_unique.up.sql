@@ -1,4 +1,5 @@
-CREATE FUNCTION ${schema}.river_job_state_in_bitmask(bitmask bit(8), state ${schema}.river_job_state)
+-- Column, index and function may have been made beforehand, the index concurrently.
+CREATE OR REPLACE FUNCTION ${schema}.river_job_state_in_bitmask(bitmask bit(8), state ${schema}.river_job_state)
 RETURNS boolean LANGUAGE sql IMMUTABLE AS $body$
     SELECT CASE state
         WHEN 'available' THEN get_bit(bitmask, 7)
@@ -13,9 +14,9 @@ RETURNS boolean LANGUAGE sql IMMUTABLE AS $body$
     END = 1;
 $body$;
 
-ALTER TABLE ${schema}.river_job ADD COLUMN unique_states bit(8);
+ALTER TABLE ${schema}.river_job ADD COLUMN IF NOT EXISTS unique_states bit(8);
 
-CREATE UNIQUE INDEX river_job_unique_idx ON ${schema}.river_job USING btree (unique_key)
+CREATE UNIQUE INDEX IF NOT EXISTS river_job_unique_idx ON ${schema}.river_job USING btree (unique_key)
     WHERE unique_key IS NOT NULL
     AND unique_states IS NOT NULL
     AND ${schema}.river_job_state_in_bitmask(unique_states, state);

@@ -1,0 +1,146 @@
+"""Processes that speak River's conformance contract: River for Go (built here), and our adapter."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+import json
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from devcluster import paths
+from devcluster.binaries import find_go
+
+SOURCE = Path(__file__).parent / "go"
+_ANSWER_SECONDS = 120.0
+_EXIT_SECONDS = 30.0
+_MAX_LINE = 64 << 20
+
+
+def build_go() -> Path:
+    """The Go program, built once for each state of its source."""
+    digest = hashlib.sha256()
+    for file in sorted(SOURCE.iterdir()):
+        digest.update(file.read_bytes())
+    program = paths.cache() / f"riverpeer-{digest.hexdigest()[:12]}"
+    if not program.exists():
+        partial = program.with_suffix(f".{os.getpid()}")
+        env = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false", "GOTOOLCHAIN": "local"}
+        subprocess.run([find_go(), "build", "-o", str(partial), "."], cwd=SOURCE, env=env, check=True, timeout=600)
+        partial.rename(program)
+    return program
+
+
+class PeerError(Exception):
+    """A peer refused a request."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+
+
+class Peer:
+    """One process of an implementation.
+
+    Args:
+        name: ``go`` or ``python``.
+        command: how to start it.
+        dsn: the database.
+        schema: what its search_path is.
+    """
+
+    _numbers = itertools.count(1)
+
+    def __init__(self, name: str, command: Sequence[str], dsn: str, schema: str) -> None:
+        self.name = name
+        self.application = f"{name} {os.getpid()} {next(self._numbers)}"
+        self._command = list(command)
+        self._env = os.environ | {
+            "RIVER_CONFORMANCE_DATABASE_URL": f"{dsn}?options={quote(f'-c search_path={schema}')}",
+            "RIVER_CONFORMANCE_DRIVER": "postgres",
+            "RIVER_CONFORMANCE_APPLICATION_NAME": self.application,
+        }
+        self._ids = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._process: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Start the process."""
+        self._process = await asyncio.create_subprocess_exec(
+            *self._command,
+            env=self._env,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=_MAX_LINE,
+        )
+        self._reader = asyncio.create_task(self._read())
+
+    async def call(self, method: str, **params: Any) -> Any:
+        """One request and its result.
+
+        Raises:
+            PeerError: it was refused.
+        """
+        return await self.send({"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": params})
+
+    async def send(self, request: dict[str, Any]) -> Any:
+        """A request as it is."""
+        process = self._process
+        assert process is not None
+        assert process.stdin is not None
+        future = asyncio.get_running_loop().create_future()
+        self._waiting[request["id"]] = future
+        process.stdin.write(json.dumps(request).encode() + b"\n")
+        await process.stdin.drain()
+        response = await asyncio.wait_for(future, _ANSWER_SECONDS)
+        if "error" in response:
+            raise PeerError(response["error"]["code"], response["error"]["message"])
+        return response["result"]
+
+    async def close(self) -> int:
+        """End its input and wait for its exit code."""
+        process, reader = self._process, self._reader
+        assert process is not None
+        assert process.stdin is not None
+        assert reader is not None
+        if process.returncode is None:
+            process.stdin.close()
+        try:
+            code = await asyncio.wait_for(process.wait(), _EXIT_SECONDS)
+        except TimeoutError:
+            process.kill()
+            code = await process.wait()
+        await reader
+        return code
+
+    async def kill(self) -> None:
+        """SIGKILL."""
+        assert self._process is not None
+        assert self._reader is not None
+        self._process.kill()
+        await self._process.wait()
+        await self._reader
+
+    @property
+    def killed(self) -> bool:
+        """Whether it has ended by a signal."""
+        return self._process is not None and (self._process.returncode or 0) < 0
+
+    async def _read(self) -> None:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        while line := await self._process.stdout.readline():
+            response = json.loads(line)
+            future = self._waiting.pop(response["id"], None)
+            if future is not None and not future.done():
+                future.set_result(response)
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(ConnectionError(f"{self.application} has ended"))
+                future.exception()
