@@ -35,9 +35,11 @@ _QUERIES = {
         SELECT c.relname, pg_get_triggerdef(t.oid) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
         WHERE c.relnamespace = $1::regnamespace AND NOT t.tgisinternal ORDER BY 1, 2""",
     "sequences": """
-        SELECT sequencename, data_type::text, start_value, min_value, max_value, increment_by, cycle, cache_size,
-            pg_get_serial_sequence(quote_ident($1::text) || '.river_job', 'id')
-        FROM pg_sequences WHERE schemaname = $1::text ORDER BY 1""",
+        SELECT sequencename, data_type::text, start_value, min_value, max_value, increment_by, cycle, cache_size, d.refobjid::regclass::text,
+            d.deptype
+        FROM pg_sequences s JOIN pg_depend d ON d.deptype = 'a'
+            AND d.objid = (quote_ident(s.schemaname) || '.' || quote_ident(s.sequencename))::regclass
+        WHERE schemaname = $1::text ORDER BY 1""",
 }
 
 
@@ -45,8 +47,6 @@ async def catalog(connection: Connection, schema: str) -> Catalog:
     """Relations, columns, indexes, constraints, functions, enums, triggers, sequences, and the recorded migrations."""
     result: Catalog = {}
     for name, sql in _QUERIES.items():
-        if name == "sequences" and not any(row[0] == "river_job" for row in result["relations"]):
-            sql = sql.replace("pg_get_serial_sequence(quote_ident($1::text) || '.river_job', 'id')", "NULL::text")
         result[name] = [_anonymous(row, schema) for row in await connection.fetch(sql, schema)]
     columns = [row[2] for row in result["columns"] if row[0] == "river_migration"]
     if columns:

@@ -46,9 +46,7 @@ async def test_every_version_up_and_down_is_rivers(
 
 
 @pytest.mark.parametrize("version", range(NEWEST + 1))
-async def test_river_goes_on_where_ours_stopped(
-    connection: Connection, empty_schema: Schema, go: Peer, version: int
-) -> None:
+async def test_river_goes_on_where_ours_stopped(connection: Connection, empty_schema: Schema, go: Peer, version: int) -> None:
     ours = Migrator(connection, empty_schema)
     if version:
         await ours.up(target=version)
@@ -63,9 +61,7 @@ async def test_river_goes_on_where_ours_stopped(
 
 
 @pytest.mark.parametrize("version", range(NEWEST + 1))
-async def test_ours_goes_on_where_river_stopped(
-    connection: Connection, empty_schema: Schema, go: Peer, version: int
-) -> None:
+async def test_ours_goes_on_where_river_stopped(connection: Connection, empty_schema: Schema, go: Peer, version: int) -> None:
     ours = Migrator(connection, empty_schema)
     if version:
         await go.call("migrate", schema=empty_schema.name, target_version=version)
@@ -91,8 +87,12 @@ async def test_old_rows_are_filled_in_the_same_way(
     await Migrator(connection, empty_schema).up()
     await go.call("migrate", schema=theirs.name)
     for schema in (empty_schema, theirs):
-        columns = "id, state::text, attempt, max_attempts, priority, args, kind, metadata, queue, tags, unique_key, unique_states"
-        rows.append([tuple(r) for r in await connection.fetch(f"SELECT {columns} FROM {schema.table('river_job')} ORDER BY id")])
+        columns = (
+            "id, state::text, attempt, max_attempts, priority, args, kind, metadata, queue, tags, unique_key, unique_states"
+        )
+        rows.append(
+            [tuple(r) for r in await connection.fetch(f"SELECT {columns} FROM {schema.table('river_job')} ORDER BY id")]
+        )
     assert rows[0] == rows[1]
     assert rows[0][0][5] == "{}"
 

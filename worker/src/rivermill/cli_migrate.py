@@ -49,7 +49,9 @@ async def migrate(options: argparse.Namespace) -> int:
         RivermillError: a setting is wrong, the database cannot be reached or cannot be migrated.
     """
     if options.action != "list" and options.target_version is not None and not options.line:
-        raise ConfigError(f"--target-version {options.target_version}: say which line it is of with --line {' or '.join(LINES)}")
+        raise ConfigError(
+            f"--target-version {options.target_version}: say which line it is of with --line {' or '.join(LINES)}"
+        )
     settings = load_settings(dsn=options.dsn, schema=options.schema, file=options.config)
     connection = await connect(settings.dsn, application_name="rivermill migrate", statement_timeout=timedelta(minutes=10))
     try:

@@ -160,7 +160,9 @@ class Migrator:
 
     async def _check_main(self) -> None:
         if self._line != "main" and not (await self._table_exists() and await self._has_lines()):
-            raise MigrationError(f"line {self._line} needs line main at version {_FIRST_WITH_LINE} or newer: migrate main first")
+            raise MigrationError(
+                f"line {self._line} needs line main at version {_FIRST_WITH_LINE} or newer: migrate main first"
+            )
 
     async def _known_existing(self) -> set[int]:
         existing = set(await self.existing())
