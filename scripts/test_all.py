@@ -35,6 +35,7 @@ TIERS = (
     Tier("unit", _tests("unit")),
     Tier("db", _tests("db")),
     Tier("chaos", _tests("chaos")),
+    Tier("interop", _tests("interop")),
     Tier("chart", _tests("chart")),
     Tier("prepare", (sys.executable, "-m", "devcluster", "prepare"), needs_root=True),
     Tier("image", _tests("image"), needs_root=True),

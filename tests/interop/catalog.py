@@ -35,7 +35,8 @@ _QUERIES = {
         SELECT c.relname, pg_get_triggerdef(t.oid) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
         WHERE c.relnamespace = $1::regnamespace AND NOT t.tgisinternal ORDER BY 1, 2""",
     "sequences": """
-        SELECT sequencename, data_type::text, start_value, min_value, max_value, increment_by, cycle, cache_size, d.refobjid::regclass::text,
+        SELECT sequencename, data_type::text, start_value, min_value, max_value, increment_by, cycle, cache_size,
+            d.refobjid::regclass::text,
             d.deptype
         FROM pg_sequences s JOIN pg_depend d ON d.deptype = 'a'
             AND d.objid = (quote_ident(s.schemaname) || '.' || quote_ident(s.sequencename))::regclass

@@ -117,14 +117,15 @@ type account struct {
 	Region string `json:"region,omitempty" river:"unique"`
 }
 
-type base struct {
+// Base is exported because River looks into exported fields only.
+type Base struct {
 	Tenant int64  `json:"tenant" river:"unique"`
 	Trace  string `json:"trace"`
 }
 
 // selectedArgs have unique fields at the top, in a nested struct and in an embedded one.
 type selectedArgs struct {
-	base
+	Base
 	Account *account        `json:"account,omitempty" river:"unique"`
 	Label   *string         `json:"label"             river:"unique"`
 	Payload json.RawMessage `json:"payload,omitempty" river:"unique"`
