@@ -44,4 +44,5 @@ def pod(number: int, version: str = VERSION, **changes: Any) -> PodView:
 
 def client(number: int, **changes: Any) -> ClientView:
     values = {"state": "accepting", "wanted_state": "accepting", "slots": 20, "running": 0, "silent_seconds": 1.0}
-    return ClientView(f"c{number}", f"uid{number}", **{**values, **changes})
+    values |= changes
+    return ClientView(f"c{number}", f"uid{number}", **{"running_by_queue": {"default": values["running"]}, **values})

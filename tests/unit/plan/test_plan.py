@@ -15,40 +15,9 @@ from rivermill_operator.plan import Memory, plan
 from rivermill_operator.plan.drain import LOWEST_COST
 from rivermill_operator.plan.manifests import deployment as manifest
 from rivermill_operator.plan.manifests import merge, template_hash
-from rivermill_operator.plan.scaling import recommend
 from tests.unit.plan.build import VERSION, client, deployment, depth, job_queue, pod
 
 IDLE = StoreView((depth(), depth("high")))
-
-
-@pytest.mark.parametrize(
-    ("depths", "scaling", "wanted", "bounds"),
-    [
-        ((), {}, 0, 0),
-        ((depth(waiting=1),), {}, 1, 0),
-        ((depth(waiting=11),), {}, 2, 0),
-        ((depth(waiting=5, running=5),), {}, 1, 0),
-        ((depth(waiting=10), depth("high", waiting=20)), {}, 2, 0),
-        ((depth(waiting=1000),), {}, 20, 1),
-        ((depth(waiting=1000, paused=True),), {}, 0, 0),
-        ((depth(waiting=9, running=1, paused=True),), {}, 1, 0),
-        ((), {"minReplicas": 2}, 2, 1),
-        ((depth(waiting=1000),), {"manualReplicas": 3}, 3, 1),
-        ((), {"idleSlots": 21}, 2, 0),
-    ],
-)
-def test_recommendations(depths: Any, scaling: dict[str, Any], wanted: int, bounds: int) -> None:
-    found = recommend(job_queue(**scaling).spec, StoreView(tuple(depths)))
-    assert (found.replicas, len(found.bounds)) == (wanted, bounds)
-    assert found.sentence.endswith(".")
-
-
-@given(st.integers(0, 500), st.integers(0, 500), st.integers(0, 100))
-def test_more_work_never_needs_fewer_pods(waiting: int, more: int, running: int) -> None:
-    spec = job_queue().spec
-    few = recommend(spec, StoreView((depth(waiting=waiting, running=running),))).replicas
-    many = recommend(spec, StoreView((depth(waiting=waiting + more, running=running),))).replicas
-    assert 0 <= few <= many <= 20
 
 
 def test_a_missing_deployment_is_made_empty_first() -> None:
@@ -61,7 +30,7 @@ def test_a_missing_deployment_is_made_empty_first() -> None:
 def test_scale_out_is_one_write() -> None:
     store = StoreView((depth(waiting=45), depth("high")))
     done = plan(Observed(0, store, (deployment(0),)), job_queue(), Memory())
-    assert [(s.replicas, s.resource_version) for s in done.scales] == [(5, "7")]
+    assert [(s.replicas, s.resource_version) for s in done.scales] == [(4, "7")]
 
 
 @pytest.mark.parametrize("since", [0.0, 1e6])
@@ -100,10 +69,10 @@ def test_conflict_writes_nothing() -> None:
 
 def test_warm_pods_come_back_before_new_ones() -> None:
     clients = (client(1, wanted_state="cordoned", state="cordoned", running=2), client(2))
-    store = StoreView((depth(waiting=25),), clients)
+    store = StoreView((depth(waiting=60),), clients)
     done = plan(Observed(0, store, (deployment(2),), (pod(1, ready=False), pod(2))), job_queue(), Memory())
     assert done.uncordon == ("c1",)
-    assert [s.replicas for s in done.scales] == [3]
+    assert [s.replicas for s in done.scales] == [5]
 
 
 @pytest.mark.parametrize(
@@ -179,7 +148,9 @@ def _live_on(worker: ClientView, home: PodView, rng: random.Random) -> tuple[Cli
         state = "drained" if running == 0 and state == "cordoned" else "cordoned" if state == "accepting" else state
     else:
         state = "accepting"
-    return replace(worker, running=running, state=state), replace(home, ready=state == "accepting")
+    return replace(worker, running=running, running_by_queue={"default": running}, state=state), replace(
+        home, ready=state == "accepting"
+    )
 
 
 def test_old_versions_drain_when_new_pods_are_ready() -> None:

@@ -7,7 +7,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ from rivermill_operator.model.observed import Observed, StoreView, Unknown
 from rivermill_operator.model.parse import SpecError, parse_job_queue
 from rivermill_operator.model.spec import JobQueue
 from rivermill_operator.plan import Memory, Plan, plan
+from rivermill_operator.plan.scaling import probes
 from rivermill_operator.store.port import Store, StoreError, StoreProvider
 
 DEBOUNCE_SECONDS = 0.05
@@ -139,13 +140,12 @@ class Loop:
         try:
             async with asyncio.timeout(OBSERVE_SECONDS):
                 self._store = await self._open(job_queue)
-                queues = [queue.name for queue in job_queue.spec.queues]
-                store = await self._store.observe(queues, [pod.uid for pod in pods])
+                store = await self._store.observe(probes(job_queue.spec, self._memory.scaling), [pod.uid for pod in pods])
             self._unknown_since = None
         except (StoreError, TimeoutError) as error:
             store = self._unknown(error)
         conflict = await self._find_conflict(job_queue, [deployment.name for deployment in deployments])
-        return Observed(time.monotonic(), store, deployments, pods, conflict)
+        return Observed(time.monotonic(), store, deployments, pods, conflict, now)
 
     def _unknown(self, error: StoreError | TimeoutError) -> Unknown:
         self._dsn = None  # the Secret may hold another URL by now
@@ -194,7 +194,7 @@ class Loop:
         now = time.monotonic()
         replicas = sum(deployment.replicas for deployment in observed.deployments)
         summary = (
-            replace(decided.decision, sentence="", pending=None, terms={}),
+            (decided.decision.desired_replicas, decided.decision.bounds, decided.decision.won),
             decided.conditions,
             job_queue.generation,
             replicas,

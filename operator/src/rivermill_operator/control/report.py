@@ -8,7 +8,7 @@ from typing import Any
 from rivermill_operator.model import names
 from rivermill_operator.model.observed import Observed, StoreView
 from rivermill_operator.model.spec import JobQueue
-from rivermill_operator.model.status import merge_conditions
+from rivermill_operator.model.status import Decision, merge_conditions
 from rivermill_operator.plan.plan import Plan
 
 
@@ -27,16 +27,34 @@ def build_status(
             "time": now,
             "terms": dict(plan.decision.terms),
             "bounds": list(plan.decision.bounds),
+            "won": plan.decision.won,
             "pending": plan.decision.pending,
             "sentence": plan.decision.sentence,
         },
         "conditions": merge_conditions(old_conditions, plan.conditions, job_queue.generation, now),
     }
+    if plan.decision.queues:
+        status["estimates"] = _estimates(plan.decision)
     if plan.decision.desired_replicas is not None:
         status["desiredReplicas"] = plan.decision.desired_replicas
     if isinstance(observed.store, StoreView):
         status |= _numbers(observed.store)
     return status
+
+
+def _estimates(decision: Decision) -> dict[str, Any]:
+    return {
+        "podStartSeconds": round(decision.pod_start_seconds or 0.0, 1),
+        "queues": [
+            {
+                "name": queue.name,
+                "arrivalsPerSecond": round(queue.arrivals_slow, 3),
+                "jobSeconds": round(queue.job_seconds, 3),
+                "measured": queue.measured,
+            }
+            for queue in decision.queues
+        ],
+    }
 
 
 def _numbers(store: StoreView) -> dict[str, Any]:

@@ -46,8 +46,16 @@ def pod_view(obj: Mapping[str, Any], now: datetime) -> PodView:
         deleting=meta.get("deletionTimestamp") is not None or status.get("phase") in ("Succeeded", "Failed"),
         deletion_cost=_integer(annotations.get(names.DELETION_COST)),
         scheduled=bool(obj["spec"].get("nodeName")) or conditions.get("PodScheduled") == "True",
+        ready_after_seconds=_ready_after(meta, status),
         trouble=_trouble([*containers, *(status.get("initContainerStatuses") or [])]),
     )
+
+
+def _ready_after(meta: Mapping[str, Any], status: Mapping[str, Any]) -> float | None:
+    for condition in status.get("conditions") or []:
+        if condition["type"] == "Ready" and condition["status"] == "True" and condition.get("lastTransitionTime"):
+            return _age(meta, datetime.fromisoformat(condition["lastTransitionTime"]))
+    return None
 
 
 def _trouble(statuses: list[Mapping[str, Any]]) -> str | None:

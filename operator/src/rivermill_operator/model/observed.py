@@ -1,30 +1,95 @@
 """Everything one decision looks at, as values.
 
 Times named ``now`` are seconds of a monotonic clock; ages are seconds measured on the clock of their source
-(the database for jobs and clients, the API server's timestamps for pods).
+(the database for jobs and clients, the API server's timestamps for pods). Only schedules look at the time of day.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When a decision is made.
+
+    Attributes:
+        seconds: of a monotonic clock; every window and age in the memory is measured with it.
+        utc: the time of day, for schedules only.
+    """
+
+    seconds: float
+    utc: datetime = _EPOCH
+
+
+@dataclass(frozen=True, slots=True)
+class QueueProbe:
+    """What to look up about one queue.
+
+    Attributes:
+        name: the queue.
+        depth_bound: count at most so many waiting jobs; beyond it the answer is ``maxReplicas`` anyway.
+        horizon_seconds: look ahead so far for jobs that become due.
+    """
+
+    name: str
+    depth_bound: int = 10_000
+    horizon_seconds: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Sums over the jobs of a queue that completed since the store was opened; they only grow.
+
+    Attributes:
+        jobs: how many were looked at (a sample of the newest where there are very many).
+        seconds: sum of their last attempts' durations.
+        seconds_squared: sum of the squares of these.
+    """
+
+    jobs: int = 0
+    seconds: float = 0.0
+    seconds_squared: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class QueueDepth:
-    """One queue as the database shows it; ``bounded`` says that ``waiting`` is a lower bound."""
+    """One queue as the database shows it.
+
+    Attributes:
+        name: the queue.
+        waiting: due jobs that no worker has claimed.
+        bounded: ``waiting`` is a lower bound.
+        running: jobs in state ``running``, whoever runs them.
+        running_seconds: sum of their ages.
+        oldest_seconds: wait of the oldest due job.
+        due_soon: jobs that become due within the probe's horizon (scheduled, retryable, or available ahead of time).
+        arrived: jobs inserted to be worked at once, counted since the store was opened; it only grows.
+        finished: durations of completed jobs, summed since the store was opened.
+        paused: nothing is claimed from it.
+        concurrency_limit: jobs of it that may run at once over all clients (River Pro's ``global_limit``), if any.
+    """
 
     name: str
     waiting: int = 0
     bounded: bool = False
     running: int = 0
+    running_seconds: float = 0.0
     oldest_seconds: float | None = None
     due_soon: int = 0
+    arrived: int = 0
+    finished: Finished = Finished()
     paused: bool = False
+    concurrency_limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ClientView:
-    """One row of ``rivermill_client`` and how many rows of ``river_job`` it holds ``running``."""
+    """One row of ``rivermill_client`` and how many rows of ``river_job`` it holds ``running``, altogether and by queue."""
 
     client_id: str
     pod_uid: str | None
@@ -33,14 +98,32 @@ class ClientView:
     slots: int
     running: int
     silent_seconds: float
+    running_by_queue: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerView:
+    """What the whole server has to say.
+
+    Attributes:
+        xmin_age: transactions that the oldest snapshot is behind; an old one makes every read slow.
+        connections_limit: connections that ordinary users may open.
+        connections_used: connections that are open, the fleet's own included.
+    """
+
+    xmin_age: int = 0
+    connections_limit: int | None = None
+    connections_used: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class StoreView:
-    """One complete observation of the database."""
+    """One observation of the database; ``degraded`` says which part of it is missing, so that nothing may be scaled in."""
 
     queues: tuple[QueueDepth, ...]
     clients: tuple[ClientView, ...] = ()
+    server: ServerView = ServerView()
+    degraded: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +141,11 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True)
 class PodView:
-    """One worker pod. ``started`` says that its worker container runs; ``trouble`` is a waiting or termination reason."""
+    """One worker pod.
+
+    ``started`` says that its worker container runs; ``trouble`` is a waiting or termination reason; ``ready_after_seconds`` is
+    the time from its creation until it last became Ready.
+    """
 
     name: str
     uid: str
@@ -71,6 +158,7 @@ class PodView:
     deletion_cost: int = 0
     scheduled: bool = True
     trouble: str | None = None
+    ready_after_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +175,43 @@ class DeploymentView:
 
 
 @dataclass(frozen=True, slots=True)
+class StartingPod:
+    """A pod that has not become Ready yet; ``age_seconds`` is 0 while it is wanted but not made."""
+
+    uid: str
+    age_seconds: float
+    scheduled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class FleetView:
+    """The fleet as the scaling decision sees it; pods that drain or are being deleted are no capacity.
+
+    Attributes:
+        replicas: of all Deployments together, as last written.
+        ready: pods that are Ready and accept jobs.
+        starting: pods that will.
+        draining: pods that finish their jobs and take no more.
+        busy: queue → jobs of it that run in accepting pods.
+        started: seconds from creation to Ready of each pod that became Ready since the last decision.
+        rolling_out: pods of an older template still accept jobs.
+    """
+
+    replicas: int = 0
+    ready: int = 0
+    starting: tuple[StartingPod, ...] = ()
+    draining: int = 0
+    busy: Mapping[str, int] = field(default_factory=dict)
+    started: tuple[float, ...] = ()
+    rolling_out: bool = False
+
+    @property
+    def accepting(self) -> int:
+        """Pods that take jobs now or soon."""
+        return self.ready + len(self.starting)
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """One look at the world. ``conflict`` names another writer of the same target, if there is one."""
 
@@ -95,3 +220,4 @@ class Observed:
     deployments: tuple[DeploymentView, ...] = ()
     pods: tuple[PodView, ...] = ()
     conflict: str | None = None
+    utc: datetime = _EPOCH

@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from rivermill_operator.model.cron import Cron, CronError
 from rivermill_operator.model.spec import (
     DatabaseSpec,
     DeletionPolicy,
@@ -21,6 +23,7 @@ from rivermill_operator.model.spec import (
     RolloutSpec,
     ScaleInSpec,
     ScalingSpec,
+    ScheduleSpec,
     WorkerSpec,
 )
 
@@ -116,6 +119,7 @@ def _queues(value: Any) -> tuple[QueueSpec, ...]:
                 max_workers=node.integer("maxWorkers", None, 1, 10_000),
                 priority=node.integer("priority", 1, 1, 1000),
                 target_wait_seconds=node.number("targetWaitSeconds", 30, 0.1),
+                expected_job_seconds=(node.number("expectedJobSeconds", None, 0.001) if "expectedJobSeconds" in item else None),
             )
         )
     names = [queue.name for queue in queues]
@@ -160,6 +164,7 @@ def _scaling(node: _Node) -> ScalingSpec:
     scale_in = node.child("scaleIn")
     window = scale_in.value.get("windowSeconds", "auto")
     manual = node.value.get("manualReplicas")
+    schedules = node.value.get("schedules", [])
     fallback = node.child("fallback")
     return ScalingSpec(
         max_replicas=high,
@@ -170,5 +175,21 @@ def _scaling(node: _Node) -> ScalingSpec:
             scale_in.text("maxStep", "100%"),
         ),
         fallback=FallbackSpec(fallback.number("afterSeconds", 0, 0), fallback.integer("replicas", 0, 0)),
+        schedules=tuple(_schedule(_Node(f"{node.path}.schedules[{i}]", item)) for i, item in enumerate(schedules)),
         manual_replicas=None if manual is None else node.integer("manualReplicas", None, 0),
+        manual_seconds=node.number("manualSeconds", 3600, 1),
     )
+
+
+def _schedule(node: _Node) -> ScheduleSpec:
+    zone = node.text("timeZone", "UTC")
+    try:
+        ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise SpecError(f"{node.path}.timeZone: {zone!r} is not known; write a name such as Europe/Berlin or UTC") from None
+    try:
+        cron = Cron.parse(node.text("cron"))
+    except CronError as error:
+        raise SpecError(f"{node.path}.cron: {error}") from None
+    seconds = node.number("durationSeconds", None, 60, 2_678_400)
+    return ScheduleSpec(cron, seconds, node.integer("replicas", None, 1), zone)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from rivermill_operator.model.cron import Cron
+
 
 class Mode(StrEnum):
     """What the operator may do with the fleet."""
@@ -33,12 +35,17 @@ class DeletionPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class QueueSpec:
-    """One queue that the fleet works; ``max_workers`` is River's MaxWorkers for one pod."""
+    """One queue that the fleet works.
+
+    ``max_workers`` is River's MaxWorkers for one pod; ``expected_job_seconds`` counts until jobs have been measured
+    (None: a job is then taken to last as long as it may wait).
+    """
 
     name: str
     max_workers: int
     priority: int = 1
     target_wait_seconds: float = 30.0
+    expected_job_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +89,27 @@ class FallbackSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class ScheduleSpec:
+    """A floor that begins at the times of ``cron`` (in ``time_zone``) and lasts ``duration_seconds``."""
+
+    cron: Cron
+    duration_seconds: float
+    replicas: int
+    time_zone: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True)
 class ScalingSpec:
-    """The bounds of the fleet."""
+    """The bounds of the fleet; ``manual_replicas`` replaces the rule for ``manual_seconds``."""
 
     max_replicas: int
     min_replicas: int = 0
     idle_slots: int = 0
     scale_in: ScaleInSpec = ScaleInSpec()
     fallback: FallbackSpec = FallbackSpec()
+    schedules: tuple[ScheduleSpec, ...] = ()
     manual_replicas: int | None = None
+    manual_seconds: float = 3600.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,15 +20,49 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueInputs:
+    """What a decision knew about one queue.
+
+    Attributes:
+        name: the queue.
+        waiting: due jobs, a lower bound where ``bounded``.
+        running: jobs that run, whoever runs them.
+        oldest_seconds: wait of the oldest due job.
+        due_soon: jobs that become due before a pod could start.
+        arrivals_slow: jobs/s over the long window; arrivals_fast over the short one.
+        job_seconds: what a job takes; an assumption unless ``measured``.
+        paused: nothing is claimed.
+        concurrency_limit: jobs that may run at once.
+    """
+
+    name: str
+    waiting: int
+    bounded: bool
+    running: int
+    oldest_seconds: float
+    due_soon: int
+    arrivals_slow: float
+    arrivals_fast: float
+    job_seconds: float
+    measured: bool
+    paused: bool
+    concurrency_limit: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """Why the fleet has the size it has.
 
     Attributes:
-        desired_replicas: the replicas wanted now, after bounds; None while nothing could be decided.
+        desired_replicas: the pods wanted that accept jobs, after bounds; None while nothing could be decided.
         terms: name of each term of the rule → replicas it asks for.
         bounds: bounds that changed the outcome, in the order applied.
         pending: what holds a change back, e.g. ``scale-in allowed in 42 s``; None when nothing does.
         sentence: the whole decision in one plain sentence.
+        won: the term that asked for the most.
+        queues: what was known about each queue.
+        pod_start_seconds: what a pod takes to become Ready.
+        ready: pods that accept; starting: pods that will; draining: pods that finish their jobs.
     """
 
     desired_replicas: int | None
@@ -36,6 +70,12 @@ class Decision:
     bounds: tuple[str, ...] = ()
     pending: str | None = None
     sentence: str = ""
+    won: str | None = None
+    queues: tuple[QueueInputs, ...] = ()
+    pod_start_seconds: float | None = None
+    ready: int = 0
+    starting: int = 0
+    draining: int = 0
 
 
 def merge_conditions(

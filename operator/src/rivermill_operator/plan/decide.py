@@ -10,10 +10,11 @@ from dataclasses import replace
 from typing import Any
 
 from rivermill_operator.model.names import MANIFEST_ANNOTATION
-from rivermill_operator.model.observed import DeploymentView, Observed, StoreView, Unknown
+from rivermill_operator.model.observed import DeploymentView, Moment, Observed, StoreView, Unknown
 from rivermill_operator.model.spec import DeletionPolicy, JobQueue, Migrate, Mode
 from rivermill_operator.model.status import Condition, Decision
 from rivermill_operator.plan import drain, manifests, scaling
+from rivermill_operator.plan.fleet import fleet_view
 from rivermill_operator.plan.plan import ApplyDeployment, DeleteDeployment, Event, Memory, Plan, SetReplicas
 from rivermill_operator.plan.reasons import SECRET_REASONS, conditions
 
@@ -33,10 +34,12 @@ def plan(observed: Observed, job_queue: JobQueue, memory: Memory) -> Plan:
     """
     if job_queue.deleting:
         return _delete(observed, job_queue, memory)
-    current = sum(deployment.replicas for deployment in observed.deployments)
     version = manifests.template_hash(job_queue)
     live = next((d for d in observed.deployments if d.template_hash == version), None)
-    decision, memory = scaling.decide(job_queue.spec, observed.store, memory, now=observed.now, current=current)
+    fleet = fleet_view(observed, version, memory.scaling)
+    moment = Moment(observed.now, observed.utc)
+    decision, learnt = scaling.decide(job_queue.spec, observed.store, fleet, memory.scaling, moment)
+    memory = replace(memory, scaling=learnt)
     decision = _bootstrap(job_queue, observed, decision)
     found = conditions(job_queue, observed, decision)
     quiet = Plan(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rivermill_operator.model.status import Condition, Decision
+from rivermill_operator.plan.memory import ScalingMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,14 +15,14 @@ class Memory:
     """What a decision remembers for the next one; a value, so that a decision can be replayed.
 
     Attributes:
-        recommendations: ``(now, replicas)`` of the scale-in window, oldest first.
+        scaling: of the scaling decision.
         costed: pod uid → ``now`` at which its deletion cost was first seen in place.
         empty_since: template hash → ``now`` since which an old version has had no pod.
         desired: the replicas last decided, for events on change.
         conditions: ``(type, status, reason)`` of the last plan, for events on change.
     """
 
-    recommendations: tuple[tuple[float, int], ...] = ()
+    scaling: ScalingMemory = ScalingMemory()
     costed: tuple[tuple[str, float], ...] = ()
     empty_since: tuple[tuple[str, float], ...] = ()
     desired: int | None = None

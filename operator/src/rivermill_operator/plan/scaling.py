@@ -1,120 +1,273 @@
-"""How many replicas the queues need: slots for what waits and what runs, within the bounds."""
+"""How many replicas a fleet needs, and why: one pure function for the operator, the simulator, ``explain`` and the tests."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from rivermill_operator.model.observed import QueueDepth, StoreView, Unknown
-from rivermill_operator.model.spec import JobQueueSpec
-from rivermill_operator.model.status import Decision
-from rivermill_operator.plan.plan import Memory
+from rivermill_operator.model.observed import FleetView, Moment, QueueDepth, QueueProbe, StoreView, Unknown
+from rivermill_operator.model.spec import JobQueueSpec, QueueSpec
+from rivermill_operator.model.status import Decision, QueueInputs
+from rivermill_operator.plan import bounds, estimate, explain, terms
+from rivermill_operator.plan.memory import Manual, QueueMemory, ScalingMemory
 
-CONNECTIONS_PER_POD = 3
-AUTO_WINDOW_SECONDS = 60.0
+SHORT_WINDOW_SECONDS = 60.0
+LONG_WINDOW_SECONDS = 300.0
+#: Never shorter, or pods that start would be cancelled.
+WINDOW_STARTS = 1.5
+#: A pod that takes longer than so many starts is no capacity.
+STUCK_STARTS = 2.0
+STUCK_SECONDS = 60.0
+_LEAST_DEPTH = 1_001
+_LOOK_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Recommendation:
-    """Replicas after bounds, and how they came about."""
+class Wanted:
+    """What the queues ask for before bounds: ``out`` to grow to, ``down`` to shrink to at most."""
 
-    replicas: int
-    terms: dict[str, int]
-    bounds: tuple[str, ...]
-    sentence: str
-
-
-def recommend(spec: JobQueueSpec, store: StoreView) -> Recommendation:
-    """Replicas that give every waiting and running job a slot.
-
-    A pod gives a queue at most ``maxWorkers`` slots and all queues together at most ``slots``. A paused queue needs room
-    only for what still runs. A bounded depth counts as it is: beyond the bound the answer is ``maxReplicas`` anyway.
-    """
-    depths = {depth.name: depth for depth in store.queues}
-    demands = {queue.name: _demand(depths.get(queue.name)) for queue in spec.queues}
-    terms = {
-        f"queue {queue.name}": math.ceil(demands[queue.name] / min(queue.max_workers, spec.worker.slots))
-        for queue in spec.queues
-    }
-    terms["slots"] = math.ceil((sum(demands.values()) + spec.scaling.idle_slots) / spec.worker.slots)
-    wanted = max(terms.values())
-    replicas, bounds = _bound(spec, wanted)
-    waiting = sum(depth.waiting for depth in store.queues)
-    running = sum(depth.running for depth in store.queues)
-    more = "more than " if any(depth.bounded for depth in store.queues) else ""
-    sentence = f"{_count(replicas, 'pod')}: {more}{_count(waiting, 'job')} waiting and {running} running"
-    sentence += f" need {_count(wanted, 'pod')}" if wanted else ", nothing to do"
-    if bounds:
-        sentence += f"; {', '.join(bounds)}"
-    return Recommendation(replicas, terms, bounds, sentence + ".")
+    out: int
+    down: int
+    terms: Mapping[str, int]
 
 
-def _demand(depth: QueueDepth | None) -> int:
-    if depth is None:
-        return 0
-    return depth.running + (0 if depth.paused else depth.waiting)
-
-
-def _bound(spec: JobQueueSpec, wanted: int) -> tuple[int, tuple[str, ...]]:
-    scaling, bounds = spec.scaling, []
-    replicas = wanted
-    if scaling.manual_replicas is not None and scaling.manual_replicas != replicas:
-        replicas = scaling.manual_replicas
-        bounds.append(f"manualReplicas {scaling.manual_replicas}")
-    if replicas < scaling.min_replicas:
-        replicas = scaling.min_replicas
-        bounds.append(f"minReplicas {scaling.min_replicas}")
-    if replicas > scaling.max_replicas:
-        replicas = scaling.max_replicas
-        bounds.append(f"maxReplicas {scaling.max_replicas}")
-    budget = spec.database.max_connections
-    if budget is not None and replicas > budget // CONNECTIONS_PER_POD:
-        replicas = budget // CONNECTIONS_PER_POD
-        bounds.append(f"maxConnections {budget} at {CONNECTIONS_PER_POD} a pod")
-    return replicas, tuple(bounds)
+def probes(spec: JobQueueSpec, memory: ScalingMemory) -> tuple[QueueProbe, ...]:
+    """What the store shall look up: no deeper than could change the answer, as far ahead as a pod takes to start."""
+    known = {queue.name: queue for queue in memory.queues}
+    slots = spec.scaling.max_replicas * spec.worker.slots
+    found = []
+    for queue in spec.queues:
+        seen = known.get(queue.name)
+        seconds = (seen.job_seconds if seen else None) or _assumed(queue)
+        depth = math.ceil(2 * slots * max(1.0, queue.target_wait_seconds / max(seconds, 1e-3)))
+        found.append(QueueProbe(queue.name, min(max(_LEAST_DEPTH, depth), 100_000), _lead(memory)))
+    return tuple(found)
 
 
 def decide(
-    spec: JobQueueSpec, store: StoreView | Unknown, memory: Memory, *, now: float, current: int
-) -> tuple[Decision, Memory]:
-    """The replicas to aim for now.
+    spec: JobQueueSpec, store: StoreView | Unknown, fleet: FleetView, memory: ScalingMemory, now: Moment
+) -> tuple[Decision, ScalingMemory]:
+    """The replicas to aim for now: pods that accept jobs, those that drain not counted.
 
-    Up at once, down only to the highest recommendation of the scale-in window. After a restart the window begins with the
+    Up at once; down only to the highest recommendation of the scale-in window. After a restart the window begins with the
     replicas that are there, so lost history never scales in. What cannot be observed is not zero: the replicas are held.
 
     Args:
         spec: the ``JobQueue``.
-        store: the observation.
-        memory: of the last decision.
-        now: monotonic seconds.
-        current: replicas now.
+        store: the observation of the database.
+        fleet: the observation of the pods.
+        memory: of the last decision; an empty one after a restart.
+        now: when.
     """
+    memory = estimate.learn_pod_starts(memory, fleet, now.seconds)
+    memory = _see_manual(spec, memory, now.seconds)
     if isinstance(store, Unknown):
-        return _hold(spec, store, current), memory
-    recommendation = recommend(spec, store)
-    window = spec.scaling.scale_in.window_seconds
-    window = AUTO_WINDOW_SECONDS if window is None else window
-    history = memory.recommendations or ((now, current),)
-    history = (*((at, n) for at, n in history if now - window < at <= now), (now, recommendation.replicas))
-    desired = max(_bound(spec, n)[0] if n != recommendation.replicas else n for _, n in history)
-    pending = None
-    if desired > recommendation.replicas:
-        last = max(at for at, n in history if n > recommendation.replicas)
-        pending = f"scale-in to {recommendation.replicas} allowed in {max(0.0, last + window - now):.0f} s"
-    sentence = recommendation.sentence
-    if pending:
-        sentence = f"{_count(desired, 'pod')} held by the scale-in window ({pending}). Now: {sentence}"
-    decision = Decision(desired, recommendation.terms, recommendation.bounds, pending, sentence)
-    return decision, replace(memory, recommendations=_compact(history))
+        return _hold(spec, store, fleet, memory, now), memory
+    known = {queue.name: queue for queue in memory.queues}
+    depths = {depth.name: depth for depth in store.queues}
+    loads, queues, inputs = [], [], []
+    for queue in spec.queues:
+        depth = depths.get(queue.name, QueueDepth(queue.name))
+        learnt, rate, job = estimate.update_queue(
+            known.get(queue.name, QueueMemory(queue.name)), depth, _assumed(queue), now.seconds
+        )
+        load = _load(spec, queue, depth, fleet, rate, job)
+        queues.append(learnt)
+        loads.append(load)
+        inputs.append(_inputs(depth, load))
+    memory = replace(memory, queues=tuple(queues))
+    pod_start = estimate.pod_start_seconds(memory, fleet)
+    wanted = _wanted(spec, loads, fleet, memory, now)
+    decision, memory = _settle(spec, store, fleet, memory, now, wanted, loads, pod_start)
+    return replace(
+        decision,
+        queues=tuple(inputs),
+        pod_start_seconds=pod_start,
+        ready=fleet.ready,
+        starting=len(fleet.starting),
+        draining=fleet.draining,
+    ), memory
 
 
-def _hold(spec: JobQueueSpec, unknown: Unknown, current: int) -> Decision:
-    fallback = spec.scaling.fallback
-    held = current
+def _assumed(queue: QueueSpec) -> float:
+    return queue.target_wait_seconds if queue.expected_job_seconds is None else queue.expected_job_seconds
+
+
+def _lead(memory: ScalingMemory) -> float:
+    """Seconds before work is due at which pods for it must be asked for."""
+    starts = sorted(memory.pod_starts) or [estimate.POD_START_SEED_SECONDS]
+    return starts[min(len(starts) - 1, math.ceil(0.9 * len(starts)) - 1)] + _LOOK_SECONDS
+
+
+def _load(
+    spec: JobQueueSpec, queue: QueueSpec, depth: QueueDepth, fleet: FleetView, rate: estimate.Rate, job: estimate.JobSeconds
+) -> terms.Load:
+    active = not depth.paused
+    return terms.Load(
+        name=queue.name,
+        goal=queue.target_wait_seconds,
+        slots_per_pod=min(queue.max_workers, spec.worker.slots),
+        rate=rate if active else estimate.Rate(),
+        job=job,
+        waiting=depth.waiting if active else 0,
+        due_soon=depth.due_soon if active else 0,
+        oldest=depth.oldest_seconds or 0.0 if active else 0.0,
+        busy=fleet.busy.get(queue.name, 0),
+        limit=math.inf if depth.concurrency_limit is None else float(depth.concurrency_limit),
+    )
+
+
+def _inputs(depth: QueueDepth, load: terms.Load) -> QueueInputs:
+    return QueueInputs(
+        name=load.name,
+        waiting=depth.waiting,
+        bounded=depth.bounded,
+        running=depth.running,
+        oldest_seconds=depth.oldest_seconds or 0.0,
+        due_soon=depth.due_soon,
+        arrivals_slow=load.rate.slow,
+        arrivals_fast=load.rate.fast,
+        job_seconds=load.job.mean,
+        measured=load.job.measured,
+        paused=depth.paused,
+        concurrency_limit=depth.concurrency_limit,
+    )
+
+
+def _wanted(spec: JobQueueSpec, loads: list[terms.Load], fleet: FleetView, memory: ScalingMemory, now: Moment) -> Wanted:
+    stuck, pod_start = _stuck(fleet, memory), estimate.pod_start_seconds(memory, fleet)
+    capacity = terms.Capacity(fleet.ready, len(fleet.starting) - stuck, spec.worker.slots, pod_start)
+    # A pod that never starts is replaced by another, but only where others do start.
+    lost = min(stuck, fleet.ready)
+    found = terms.compute(loads, capacity, spec.scaling.max_replicas)
+    floors = {}
+    if spec.scaling.idle_slots:
+        floors["idleSlots"] = math.ceil((sum(load.busy for load in loads) + spec.scaling.idle_slots) / spec.worker.slots)
+    if spec.scaling.schedules:
+        floors["schedule"] = bounds.schedule_floor(spec, now, pod_start)
+    least = max(floors.values(), default=0)
+    return Wanted(max(found.out + lost, least), max(found.down + lost, least), {**found.named(), **floors})
+
+
+def _stuck(fleet: FleetView, memory: ScalingMemory) -> int:
+    """Pods with a node that should have been Ready long ago."""
+    late = STUCK_STARTS * max(memory.pod_start_seconds or estimate.POD_START_SEED_SECONDS, STUCK_SECONDS)
+    return sum(1 for pod in fleet.starting if pod.scheduled and pod.age_seconds > late)
+
+
+def _settle(
+    spec: JobQueueSpec,
+    store: StoreView,
+    fleet: FleetView,
+    memory: ScalingMemory,
+    now: Moment,
+    wanted: Wanted,
+    loads: list[terms.Load],
+    pod_start: float,
+) -> tuple[Decision, ScalingMemory]:
+    """From what the queues ask for to what is aimed for now: manual, bounds, window, guards."""
+    current = fleet.accepting
+    window = window_seconds(spec, pod_start)
+    history = memory.recommendations or ((now.seconds, current),)
+    history = (*((at, n) for at, n in history if now.seconds - window < at <= now.seconds), (now.seconds, wanted.down))
+    memory = replace(memory, recommendations=_compact(history))
+    manual = _manual(spec, memory, now.seconds)
+    if manual is not None:
+        bounded = bounds.apply(spec, manual, store.server, fleet)
+        reasons = (f"manualReplicas {manual}", *bounded.bounds)
+        left = spec.scaling.manual_seconds - (now.seconds - memory.manual.since) if memory.manual else 0.0
+        decision = Decision(bounded.replicas, wanted.terms, reasons, f"the rule returns in {left:.0f} s", won="manual")
+        return replace(decision, sentence=explain.sentence(decision, loads, wanted.out)), memory
+    needed = bounds.apply(spec, wanted.out, store.server, fleet)
+    target, pending = needed.replicas, None
+    if target < current:
+        highest = max(n for _, n in history)
+        held = min(current, max(target, bounds.apply(spec, highest, store.server, fleet).replicas))
+        pending = _guard(spec, store, fleet, loads, memory)
+        if pending:
+            held = current
+        elif held > target:
+            last = max((at for at, n in history if n >= held), default=now.seconds)
+            pending = _why_held(target, held, wanted.down, last + window - now.seconds)
+        least = current - max(0, bounds.step(spec.scaling.scale_in.max_step, current) - fleet.draining)
+        if pending is None and held < least:
+            pending = f"scale-in to {held} in steps of {spec.scaling.scale_in.max_step}"
+        # The most that the spec allows is obeyed at once.
+        target = min(max(held, least), max(spec.scaling.max_replicas, target))
+    elif target > current and fleet.starting and not fleet.ready and _stuck(fleet, memory):
+        target, pending = max(current, spec.scaling.min_replicas), "no pod becomes Ready: see condition WorkersAvailable"
+    won = explain.winner(wanted.terms, needed.replicas)
+    decision = Decision(target, wanted.terms, needed.bounds, pending, won=won)
+    return replace(decision, sentence=explain.sentence(decision, loads, wanted.out)), memory
+
+
+def _why_held(target: int, held: int, down: int, left: float) -> str:
+    if down >= held:
+        return f"scale-in to {target} would leave less than a tenth to spare"
+    return f"scale-in to {target} allowed in {max(0.0, left):.0f} s"
+
+
+def window_seconds(spec: JobQueueSpec, pod_start: float) -> float:
+    """Seconds over which the highest recommendation counts; long where a pod could not come back within the goal."""
+    chosen = spec.scaling.scale_in.window_seconds
+    if chosen is not None:
+        return chosen
+    goal = min(queue.target_wait_seconds for queue in spec.queues)
+    return max(SHORT_WINDOW_SECONDS if pod_start <= goal / 2 else LONG_WINDOW_SECONDS, WINDOW_STARTS * pod_start)
+
+
+def _guard(
+    spec: JobQueueSpec, store: StoreView, fleet: FleetView, loads: list[terms.Load], memory: ScalingMemory
+) -> str | None:
+    """Why nothing may be scaled in now."""
+    if store.degraded:
+        return f"no scale-in while the database is read in part only: {store.degraded}"
+    if fleet.rolling_out:
+        return "no scale-in during a rollout"
+    settling = len(fleet.starting) - _stuck(fleet, memory)
+    slots = max(1, fleet.ready * spec.worker.slots)
+    for load in loads:
+        if load.waiting * load.job.mean / min(slots, max(load.limit, 1)) > load.goal / 2 and not math.isfinite(load.limit):
+            return f"no scale-in while jobs of queue {load.name} would wait longer than half their goal"
+    if settling and any(load.waiting for load in loads):
+        return f"no scale-in while {explain.count(settling, 'pod')} starts and jobs wait"
+    return None
+
+
+# --- replicas by hand, and what holds when nothing is known ---
+
+
+def _see_manual(spec: JobQueueSpec, memory: ScalingMemory, now: float) -> ScalingMemory:
+    wanted = spec.scaling.manual_replicas
+    if wanted is None:
+        return replace(memory, manual=None)
+    if memory.manual is None or memory.manual.replicas != wanted:
+        return replace(memory, manual=Manual(wanted, now))
+    return memory
+
+
+def _manual(spec: JobQueueSpec, memory: ScalingMemory, now: float) -> int | None:
+    if memory.manual is None or now - memory.manual.since >= spec.scaling.manual_seconds:
+        return None
+    return memory.manual.replicas
+
+
+def _hold(spec: JobQueueSpec, unknown: Unknown, fleet: FleetView, memory: ScalingMemory, now: Moment) -> Decision:
+    fallback, most = spec.scaling.fallback, spec.scaling.max_replicas
+    held = fleet.accepting
     if fallback.after_seconds > 0 and unknown.since_seconds >= fallback.after_seconds:
-        held = max(current, min(fallback.replicas, spec.scaling.max_replicas))
-    sentence = f"{_count(held, 'pod')} held: {unknown.message}"
-    return Decision(held, {}, (), "waiting for the database", sentence)
+        held = max(held, min(fallback.replicas, most))
+    held = max(held, min(_manual(spec, memory, now.seconds) or 0, most))
+    sentence = f"{explain.count(held, 'pod')} held: {unknown.message}"
+    return Decision(
+        held,
+        pending="waiting for the database",
+        sentence=sentence,
+        ready=fleet.ready,
+        starting=len(fleet.starting),
+        draining=fleet.draining,
+    )
 
 
 def _compact(history: tuple[tuple[float, int], ...]) -> tuple[tuple[float, int], ...]:
@@ -125,7 +278,3 @@ def _compact(history: tuple[tuple[float, int], ...]) -> tuple[tuple[float, int],
             kept.pop()
         kept.append((at, replicas))
     return tuple(kept)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

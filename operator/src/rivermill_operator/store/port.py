@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from rivermill_operator.model.observed import StoreView
+from rivermill_operator.model.observed import QueueProbe, StoreView
 
 
 class StoreError(Exception):
@@ -25,7 +25,7 @@ class StoreError(Exception):
 class Store(Protocol):
     """One schema of one database. Every method may raise ``StoreError``."""
 
-    async def observe(self, queues: Sequence[str], pod_uids: Sequence[str]) -> StoreView:
+    async def observe(self, probes: Sequence[QueueProbe], pod_uids: Sequence[str]) -> StoreView:
         """Depths of the queues, and the clients that run in these pods."""
         ...
 

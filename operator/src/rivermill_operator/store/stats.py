@@ -9,13 +9,12 @@ from typing import Any
 
 import asyncpg
 
-from rivermill_operator.model.observed import ClientView, QueueDepth, StoreView
+from rivermill_operator.model.observed import ClientView, Finished, QueueDepth, QueueProbe, StoreView
+from rivermill_operator.store.flow import Flow
 from rivermill_operator.store.port import StoreError
 
 APPLICATION = "rivermill-operator"
-DEPTH_BOUND = 10_000
 SOON_BOUND = 1_000
-SOON_SECONDS = 60
 STATEMENT_SECONDS = 2.0
 CONNECT_SECONDS = 5.0
 #: The oldest and the newest version of River's line that the statements work with.
@@ -91,6 +90,11 @@ class Database:
         self._dsn = dsn
         self._lock = asyncio.Lock()
         self._connection: Any = None
+        self._flows: dict[str, Flow] = {}
+
+    def flow(self, schema: str) -> Flow:
+        """What comes and goes in one schema, counted for all its JobQueues."""
+        return self._flows.setdefault(schema, Flow(schema))
 
     async def fetch(self, sql: str, *arguments: Any) -> list[Any]:
         """Run one statement; raises StoreError."""
@@ -128,24 +132,36 @@ class PostgresStore:
         self._observe_sql = observe_sql(schema)
         self._clients_sql = clients_sql(schema)
 
-    async def observe(self, queues: Sequence[str], pod_uids: Sequence[str]) -> StoreView:
+    async def observe(self, probes: Sequence[QueueProbe], pod_uids: Sequence[str]) -> StoreView:
         """Depths of the queues, and the clients that run in these pods; raises StoreError."""
         await self._check_versions()
-        rows = await self._database.fetch(self._observe_sql, list(queues), DEPTH_BOUND + 1, SOON_SECONDS, SOON_BOUND)
+        bounds = {probe.name: probe.depth_bound for probe in probes}
+        arguments = (
+            [p.name for p in probes],
+            [p.depth_bound + 1 for p in probes],
+            [p.horizon_seconds for p in probes],
+            SOON_BOUND,
+        )
+        rows = await self._database.fetch(self._observe_sql, *arguments)
+        flow = self._database.flow(self._schema)
+        await flow.read(self._database.fetch)
         depths = tuple(
             QueueDepth(
                 name=row["name"],
-                waiting=min(row["waiting"], DEPTH_BOUND),
-                bounded=row["waiting"] > DEPTH_BOUND,
+                waiting=min(row["waiting"], bounds[row["name"]]),
+                bounded=row["waiting"] > bounds[row["name"]],
                 running=row["running"],
+                running_seconds=row["running_seconds"],
                 oldest_seconds=row["oldest_seconds"],
                 due_soon=row["due_soon"],
+                arrived=flow.arrived.get(row["name"], 0),
+                finished=flow.finished.get(row["name"], Finished()),
                 paused=row["paused"],
             )
             for row in rows
         )
         clients = await self._database.fetch(self._clients_sql, list(pod_uids)) if pod_uids else []
-        return StoreView(depths, tuple(ClientView(**dict(row)) for row in clients))
+        return StoreView(depths, tuple(_client(row) for row in clients))
 
     async def want(self, state: str, client_ids: Sequence[str]) -> None:
         """Tell clients what to do; raises StoreError."""
@@ -172,18 +188,26 @@ class PostgresStore:
             )
 
 
+def _client(row: Any) -> ClientView:
+    fields = dict(row)
+    queues: dict[str, int] = json.loads(fields.pop("queues"))
+    return ClientView(**fields, running=sum(queues.values()), running_by_queue=queues)
+
+
 def observe_sql(schema: str) -> str:
-    """``$1`` queues, ``$2`` depth bound, ``$3`` look-ahead in seconds, ``$4`` its bound."""
+    """``$1`` queues, ``$2`` depth bound and ``$3`` look-ahead in seconds of each, ``$4`` the look-ahead's bound."""
     job, queue = f'"{schema}".river_job', f'"{schema}".river_queue'
     return f"""
-        SELECT name, depth.waiting::int, running.running::int, oldest.seconds AS oldest_seconds, soon.due_soon::int,
+        SELECT name, depth.waiting::int, running.running::int, running.seconds AS running_seconds,
+            oldest.seconds AS oldest_seconds, soon.due_soon::int,
             EXISTS (SELECT 1 FROM {queue} AS q WHERE q.name = wanted.name AND q.paused_at IS NOT NULL) AS paused
-        FROM unnest($1::text[]) AS wanted (name)
+        FROM unnest($1::text[], $2::int[], $3::float8[]) AS wanted (name, depth_bound, horizon)
         CROSS JOIN LATERAL (SELECT count(*) AS waiting FROM (
             SELECT 1 FROM {job} WHERE state = 'available' AND queue = wanted.name AND scheduled_at <= now()
-            ORDER BY priority, scheduled_at, id LIMIT $2) AS bounded) AS depth
+            ORDER BY priority, scheduled_at, id LIMIT wanted.depth_bound) AS bounded) AS depth
         CROSS JOIN LATERAL (
-            SELECT count(*) AS running FROM {job} WHERE state = 'running' AND queue = wanted.name) AS running
+            SELECT count(*) AS running, coalesce(extract(epoch FROM sum(now() - attempted_at)), 0)::float8 AS seconds
+            FROM {job} WHERE state = 'running' AND queue = wanted.name) AS running
         CROSS JOIN LATERAL (
             SELECT extract(epoch FROM now() - min(first.scheduled_at))::float8 AS seconds
             FROM (VALUES (1::smallint), (2::smallint), (3::smallint), (4::smallint)) AS p (priority)
@@ -193,18 +217,21 @@ def observe_sql(schema: str) -> str:
                 ORDER BY scheduled_at, id LIMIT 1) AS first) AS oldest
         CROSS JOIN LATERAL (SELECT count(*) AS due_soon FROM (
             SELECT 1 FROM {job} WHERE state IN ('scheduled', 'retryable') AND queue = wanted.name
-                AND priority IN (1, 2, 3, 4) AND scheduled_at <= now() + make_interval(secs => $3) LIMIT $4) AS bounded) AS soon
+                AND priority IN (1, 2, 3, 4) AND scheduled_at <= now() + make_interval(secs => wanted.horizon)
+            LIMIT $4) AS bounded) AS soon
     """
 
 
 def clients_sql(schema: str) -> str:
     """``$1`` pod uids."""
     return f"""
-        SELECT client_id, pod_uid, client.state, wanted_state, slots, coalesce(running.running, 0)::int AS running,
+        SELECT client_id, pod_uid, client.state, wanted_state, slots, coalesce(running.queues, '{{}}') AS queues,
             greatest(0, extract(epoch FROM now() - last_seen_at))::float8 AS silent_seconds
         FROM "{schema}".rivermill_client AS client
         LEFT JOIN (
-            SELECT attempted_by[array_upper(attempted_by, 1)] AS client_id, count(*) AS running
-            FROM "{schema}".river_job WHERE state = 'running' GROUP BY 1) AS running USING (client_id)
+            SELECT client_id, jsonb_object_agg(queue, jobs)::text AS queues FROM (
+                SELECT attempted_by[array_upper(attempted_by, 1)] AS client_id, queue, count(*) AS jobs
+                FROM "{schema}".river_job WHERE state = 'running' GROUP BY 1, 2) AS held
+            GROUP BY 1) AS running USING (client_id)
         WHERE pod_uid = ANY($1::text[])
     """

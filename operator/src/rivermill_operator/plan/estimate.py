@@ -1,0 +1,184 @@
+"""Arrivals per second, seconds per job and seconds per pod start, from what was observed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from rivermill_operator.model.observed import FleetView, QueueDepth
+from rivermill_operator.plan.memory import Burst, QueueMemory, Sample, ScalingMemory
+
+SLOW_SECONDS = 60.0
+FAST_SECONDS = 10.0
+LONGEST_SECONDS = 1800.0
+#: A burst is what a Poisson stream shows once in about 700 looks.
+SIGMAS = 3.0
+#: So many durations are averaged plainly; from then on each one moves the mean by 2 %.
+PLAIN_JOBS = 50
+JOB_WEIGHT = 0.02
+POD_WEIGHT = 0.2
+POD_START_SEED_SECONDS = 30.0
+_KEPT_STARTS = 20
+_FAST_SAMPLES = 8
+_SLOW_SAMPLES = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Arrivals of one queue.
+
+    Attributes:
+        slow: jobs/s over the long window.
+        fast: jobs/s over the short window.
+        base: jobs/s to count on.
+        excess: jobs/s that the burst adds to it.
+        age: seconds that the burst has lasted; it is taken to last as long again.
+    """
+
+    slow: float = 0.0
+    fast: float = 0.0
+    base: float = 0.0
+    excess: float = 0.0
+    age: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class JobSeconds:
+    """Duration of a queue's jobs.
+
+    Attributes:
+        mean: seconds that a job holds a slot.
+        variation: squared coefficient of variation; 1 for an exponential distribution.
+        measured: whether any job was seen.
+    """
+
+    mean: float
+    variation: float = 1.0
+    measured: bool = True
+
+
+def windows(job_seconds: float) -> tuple[float, float]:
+    """The long and the short window in seconds; both are long enough to see several jobs end."""
+    slow = min(max(SLOW_SECONDS, 2 * job_seconds), LONGEST_SECONDS)
+    return slow, min(max(FAST_SECONDS, job_seconds / 2), slow / 2)
+
+
+def update_queue(memory: QueueMemory, depth: QueueDepth, assumed: float, now: float) -> tuple[QueueMemory, Rate, JobSeconds]:
+    """Take one observation of a queue in.
+
+    Args:
+        memory: of this queue.
+        depth: the observation.
+        assumed: seconds per job while none was measured.
+        now: monotonic seconds.
+    """
+    memory = _learn_jobs(memory, depth)
+    job = job_seconds(memory, depth, assumed)
+    slow, fast = windows(job.mean)
+    memory = replace(memory, samples=_append(memory.samples, (now, depth.arrived), slow, fast))
+    burst, rate = _rate(memory, now, slow, fast)
+    return replace(memory, burst=burst), rate, job
+
+
+def job_seconds(memory: QueueMemory, depth: QueueDepth, assumed: float) -> JobSeconds:
+    """What a job of the queue takes; jobs that run longer than the mean count although they have not ended."""
+    running = depth.running_seconds / depth.running if depth.running else 0.0
+    if memory.job_seconds is None:
+        return JobSeconds(max(assumed, running, 1e-3), measured=False)
+    mean = memory.job_seconds
+    variation = max(0.0, memory.job_seconds_squared / mean**2 - 1) if mean > 0 else 1.0
+    return JobSeconds(max(mean, running, 1e-3), variation)
+
+
+def _learn_jobs(memory: QueueMemory, depth: QueueDepth) -> QueueMemory:
+    seen, known = depth.finished, memory.finished
+    jobs = seen.jobs - known.jobs
+    if jobs <= 0:
+        return replace(memory, finished=seen)
+    mean = max(0.0, seen.seconds - known.seconds) / jobs
+    square = max(0.0, seen.seconds_squared - known.seconds_squared) / jobs
+    plain = jobs / (memory.jobs + jobs)
+    weight = plain if memory.jobs < PLAIN_JOBS else 1 - (1 - JOB_WEIGHT) ** jobs
+    old = mean if memory.job_seconds is None else memory.job_seconds
+    old_square = square if memory.job_seconds is None else memory.job_seconds_squared
+    return replace(
+        memory,
+        finished=seen,
+        jobs=min(memory.jobs + jobs, PLAIN_JOBS),
+        job_seconds=old + weight * (mean - old),
+        job_seconds_squared=old_square + weight * (square - old_square),
+    )
+
+
+def _append(samples: tuple[Sample, ...], new: Sample, slow: float, fast: float) -> tuple[Sample, ...]:
+    """Add a sample and forget what no window needs; a count that went back begins a new series."""
+    if samples and (new[1] < samples[-1][1] or new[0] < samples[-1][0]):
+        samples = ()
+    horizon = new[0] - slow - fast
+    kept: list[Sample] = []
+    for sample in samples:
+        if sample[0] <= horizon:
+            kept = [sample]
+            continue
+        spacing = fast / _FAST_SAMPLES if new[0] - sample[0] <= 2 * fast else slow / _SLOW_SAMPLES
+        if not kept or sample[0] - kept[-1][0] >= spacing:
+            kept.append(sample)
+    return (*kept, new)
+
+
+def _count_rate(samples: Sequence[Sample], end: float, window: float, least: float) -> float:
+    """Arrivals/s in the window before ``end``; ``least`` seconds at least, since a moment's arrivals are no rate."""
+    last = _at(samples, end)
+    first = _at(samples, end - window)
+    return max(0, last[1] - first[1]) / max(last[0] - first[0], least)
+
+
+def _at(samples: Sequence[Sample], time: float) -> Sample:
+    """The newest sample that is not younger than ``time``, else the oldest."""
+    found = samples[0]
+    for sample in samples:
+        if sample[0] > time:
+            break
+        found = sample
+    return found
+
+
+def _rate(memory: QueueMemory, now: float, slow_window: float, fast_window: float) -> tuple[Burst | None, Rate]:
+    samples = memory.samples
+    slow = _count_rate(samples, now, slow_window, fast_window)
+    fast = _count_rate(samples, now, fast_window, fast_window)
+    fires = fast > slow + SIGMAS * math.sqrt(max(slow, 1 / slow_window) / fast_window)
+    burst = memory.burst
+    if fires:
+        before = _count_rate(samples, now - fast_window, slow_window, fast_window)
+        burst = replace(burst, seen=now) if burst else Burst(now - fast_window / 2, before, now)
+    elif burst is not None and now - burst.seen > fast_window:
+        burst = None
+    if burst is None:
+        # What a finished burst left in the long window is forgotten as soon as the short one contradicts it.
+        limit = fast + SIGMAS * math.sqrt(max(fast, 1 / fast_window) / fast_window)
+        return None, Rate(slow, fast, min(slow, limit))
+    base = min(burst.base, fast)
+    return burst, Rate(slow, fast, base, fast - base, now - burst.since)
+
+
+def learn_pod_starts(memory: ScalingMemory, fleet: FleetView, now: float) -> ScalingMemory:
+    """Take in the pods that became Ready, and remember which are starting."""
+    mean = memory.pod_start_seconds
+    for seconds in fleet.started:
+        mean = seconds if mean is None else mean + POD_WEIGHT * (seconds - mean)
+    return replace(
+        memory,
+        starting=tuple(pod.uid for pod in fleet.starting if pod.uid),
+        pod_starts=(*memory.pod_starts, *fleet.started)[-_KEPT_STARTS:],
+        pod_start_seconds=mean,
+        ready_at=now if fleet.started else memory.ready_at,
+    )
+
+
+def pod_start_seconds(memory: ScalingMemory, fleet: FleetView) -> float:
+    """What a pod takes to start; pods that already take longer count although they are not Ready."""
+    mean = POD_START_SEED_SECONDS if memory.pod_start_seconds is None else memory.pod_start_seconds
+    ages = sorted(pod.age_seconds for pod in fleet.starting)
+    return max(mean, ages[len(ages) // 2]) if ages else mean

@@ -1,0 +1,42 @@
+"""A decision in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rivermill_operator.model.status import Decision
+from rivermill_operator.plan.terms import Load
+
+_WHY = {
+    "steady": "the arrivals need them so that few jobs wait longer than their goal",
+    "backlog": "the jobs that wait must start before their goal is over",
+    "hold": "the jobs that wait still need them",
+    "longJobs": "each long job needs a slot",
+    "idleSlots": "so many slots shall be free",
+    "schedule": "a schedule asks for them",
+}
+
+
+def winner(terms: Mapping[str, int], replicas: int) -> str | None:
+    """The term that asked for the most, None while none asks for anything."""
+    best = max(terms, key=lambda term: terms[term], default=None)
+    return best if best is not None and terms[best] > 0 and replicas > 0 else None
+
+
+def sentence(decision: Decision, loads: Sequence[Load], wanted: int) -> str:
+    """The decision in one sentence."""
+    waiting, running = sum(load.waiting for load in loads), sum(load.busy for load in loads)
+    jobs = f"{count(waiting, 'job')} waiting and {running} running" if waiting or running else "nothing to do"
+    text = f"{count(decision.desired_replicas or 0, 'pod')}: {jobs}"
+    if decision.won in _WHY and wanted:
+        text += f"; {count(wanted, 'pod')} wanted, since {_WHY[decision.won]}"
+    if decision.bounds:
+        text += f"; limited by {', '.join(decision.bounds)}"
+    if decision.pending:
+        text += f"; {decision.pending}"
+    return text + "."
+
+
+def count(number: int, noun: str) -> str:
+    """A number and its noun."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,78 @@
+"""What the scaling decision remembers: values only, so that a decision can be replayed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rivermill_operator.model.observed import Finished
+
+Sample = tuple[float, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Burst:
+    """Arrivals that a steady stream does not explain.
+
+    Attributes:
+        since: when it began.
+        base: jobs/s of the stream before it.
+        seen: when the test last fired.
+    """
+
+    since: float
+    base: float
+    seen: float
+
+
+@dataclass(frozen=True, slots=True)
+class QueueMemory:
+    """Of one queue.
+
+    Attributes:
+        name: the queue.
+        samples: ``(now, jobs arrived until then)``, oldest first, thinned out towards the past.
+        burst: the burst that goes on.
+        finished: the sums last seen.
+        jobs: durations that went into the estimate, at most as many as change how it moves.
+        job_seconds: mean duration of a job; None until one was measured.
+        job_seconds_squared: mean of its square.
+    """
+
+    name: str
+    samples: tuple[Sample, ...] = ()
+    burst: Burst | None = None
+    finished: Finished = Finished()
+    jobs: int = 0
+    job_seconds: float | None = None
+    job_seconds_squared: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Manual:
+    """Replicas set by hand, and when they were first seen."""
+
+    replicas: int
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class ScalingMemory:
+    """Of one fleet.
+
+    Attributes:
+        queues: of each queue.
+        recommendations: ``(now, replicas)`` of the scale-in window, oldest first.
+        starting: uids of the pods that were starting.
+        pod_starts: seconds that the last pods took from creation to Ready, oldest first.
+        pod_start_seconds: their moving average; None until a pod started.
+        ready_at: when a pod last became Ready.
+        manual: replicas set by hand.
+    """
+
+    queues: tuple[QueueMemory, ...] = ()
+    recommendations: tuple[tuple[float, int], ...] = ()
+    starting: tuple[str, ...] = ()
+    pod_starts: tuple[float, ...] = ()
+    pod_start_seconds: float | None = None
+    ready_at: float | None = None
+    manual: Manual | None = None

@@ -1,0 +1,228 @@
+"""The terms of the scaling rule: how many slots, and then pods, a fleet's queues ask for. Pure arithmetic."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rivermill_operator.plan.erlang import slots_for
+from rivermill_operator.plan.estimate import JobSeconds, Rate
+
+#: A goal that is missed already, or that a pod's start uses up, still leaves this share of it to plan with.
+LEAST_SHARE = 0.25
+#: Scale-in leaves so much more than is needed, so that noise does not call the pods back.
+SPARE = 1.1
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """One queue as the terms see it.
+
+    Attributes:
+        name: the queue.
+        goal: seconds that a job may wait.
+        slots_per_pod: slots that one pod gives to it.
+        rate: its arrivals.
+        job: its durations.
+        waiting: due jobs; due_soon: jobs that become due before a pod could start.
+        oldest: wait of the oldest due job.
+        busy: slots of accepting pods that it holds.
+        limit: slots that it may hold at all.
+    """
+
+    name: str
+    goal: float
+    slots_per_pod: int
+    rate: Rate = Rate()
+    job: JobSeconds = JobSeconds(1.0)
+    waiting: int = 0
+    due_soon: int = 0
+    oldest: float = 0.0
+    busy: int = 0
+    limit: float = math.inf
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until the oldest job misses the goal; a constant here would let the plan slide forever."""
+        return max(self.goal - self.oldest, LEAST_SHARE * self.goal)
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """The fleet as the terms see it: pods that are Ready, pods that start, slots of a pod, seconds that a start takes."""
+
+    ready: int
+    starting: int
+    slots: int
+    pod_start: float
+
+    @property
+    def accepting(self) -> int:
+        """Pods that take jobs now or soon."""
+        return self.ready + self.starting
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Pods that each term asks for; ``out`` is the most of them, ``down`` what scale-in must leave."""
+
+    steady: int
+    backlog: int
+    hold: int
+    long_jobs: int
+    out: int
+    down: int
+
+    def named(self) -> dict[str, int]:
+        """Term → pods, as the status shows them."""
+        return {"steady": self.steady, "backlog": self.backlog, "hold": self.hold, "longJobs": self.long_jobs}
+
+
+@dataclass(frozen=True, slots=True)
+class _Need:
+    """Slots of one queue by term; ``offered`` is the load that no safety is added to."""
+
+    load: Load
+    offered: float
+    steady: float
+    hold: float
+    long_jobs: float
+
+
+def compute(loads: Sequence[Load], capacity: Capacity, most_pods: int) -> Terms:
+    """All terms for a fleet that works ``loads`` with at most ``most_pods`` pods."""
+    most = most_pods * capacity.slots
+    needs = [_need(load, capacity, most) for load in loads]
+    steady = _pods([n.steady for n in needs], _pooled(needs, "steady"), needs, capacity.slots)
+    hold = _pods([n.hold for n in needs], _pooled(needs, "hold"), needs, capacity.slots)
+    long_jobs = _pods([n.long_jobs for n in needs], sum(n.long_jobs for n in needs), needs, capacity.slots)
+    together = _pods([max(n.steady, n.long_jobs) for n in needs], _pooled(needs, "long"), needs, capacity.slots)
+    held = _pods([max(n.steady, n.long_jobs, n.hold) for n in needs], _pooled(needs, "all"), needs, capacity.slots)
+    keep = min(capacity.accepting, held)
+    backlog = _backlog(loads, capacity)
+    least = 1 if any(load.waiting or load.busy or load.due_soon for load in loads) else 0
+    down = math.ceil(together * SPARE - 1e-9)
+    return Terms(
+        steady=math.ceil(steady - 1e-9),
+        backlog=backlog,
+        hold=min(capacity.accepting, math.ceil(hold - 1e-9)),
+        long_jobs=math.ceil(long_jobs - 1e-9),
+        out=max(math.ceil(together - 1e-9), math.ceil(keep - 1e-9), backlog, least),
+        down=max(down, math.ceil(keep - 1e-9), backlog, least),
+    )
+
+
+def arrivals(load: Load, pod_start: float) -> float:
+    """Jobs/s to be ready for: a burst counts the more the longer it lasts, known jobs by when they become due."""
+    rate = load.rate
+    known = load.due_soon / (load.goal + pod_start)
+    return rate.base + rate.excess * min(1.0, rate.age / max(pod_start, load.goal / 2)) + known
+
+
+def _need(load: Load, capacity: Capacity, most: int) -> _Need:
+    seconds, limit = load.job.mean, min(load.limit, most)
+    offered = min(arrivals(load, capacity.pod_start) * seconds, limit)
+    patience = load.goal / seconds * 2 / (1 + load.job.variation)
+    steady = min(slots_for(offered, patience, most), limit)
+    hold = 0.0
+    if load.waiting:
+        hold = min((load.waiting + load.rate.base * load.remaining) * seconds / load.remaining, limit)
+    long_jobs = min(float(load.busy + load.waiting), limit) if seconds > load.goal else 0.0
+    return _Need(load, offered, steady, hold, long_jobs)
+
+
+def _pooled(needs: Sequence[_Need], what: str) -> float:
+    """Slots of all queues together.
+
+    The safety that each queue adds to its offered load is for its own chance; together these add as deviations do, by squares.
+    """
+    total, squares = 0.0, 0.0
+    for need in needs:
+        if what == "hold":
+            total += need.hold
+            continue
+        sure = need.offered
+        if what in ("long", "all"):
+            sure = max(sure, need.long_jobs)
+        if what == "all":
+            sure = max(sure, need.hold)
+        total += sure
+        squares += max(0.0, need.steady - sure) ** 2
+    return total + math.sqrt(squares)
+
+
+def _pods(each: Sequence[float], together: float, needs: Sequence[_Need], slots: int) -> float:
+    """Pods for these slots: all of them together, and each queue within the slots that a pod gives to it."""
+    return max([together / slots, *(n / need.load.slots_per_pod for n, need in zip(each, needs, strict=True))], default=0.0)
+
+
+# --- the backlog: what must start before its deadline ---
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """Jobs that must have started ``deadline`` seconds from now."""
+
+    load: Load
+    deadline: float
+    jobs: float
+
+
+def _backlog(loads: Sequence[Load], capacity: Capacity) -> int:
+    """Pods so that everything that waits or is known to come starts in time: earliest deadline first, and each queue alone."""
+    work = [item for load in loads for item in _works(load)]
+    if not any(load.waiting or load.due_soon for load in loads):
+        return 0
+    missing = 0.0
+    for deadline, goal in sorted({(item.deadline, item.load.goal) for item in work}):
+        due = [item for item in work if item.deadline <= deadline]
+        busy = [(load.busy, load.job.mean) for load in loads]
+        missing = max(missing, _missing(due, busy, deadline, goal, capacity, capacity.slots))
+        for load in loads:
+            own = [item for item in due if item.load is load]
+            if own and load.slots_per_pod < capacity.slots:
+                alone = [(load.busy, load.job.mean)]
+                missing = max(missing, _missing(own, alone, deadline, load.goal, capacity, load.slots_per_pod))
+    return capacity.accepting + math.ceil(missing - 1e-9) if missing > 0 else 0
+
+
+def _works(load: Load) -> list[_Work]:
+    rate, remaining = load.rate, load.remaining
+    # A burst is taken to last as long again as it has lasted, never longer.
+    near = load.waiting + rate.base * remaining + rate.excess * min(remaining, rate.age)
+    works = [_Work(load, remaining, near)]
+    if load.due_soon:
+        far = load.due_soon + rate.base * (load.goal - remaining)
+        works.append(_Work(load, load.goal, far))
+    return works
+
+
+def _missing(
+    due: Sequence[_Work],
+    busy: Sequence[tuple[int, float]],
+    deadline: float,
+    goal: float,
+    capacity: Capacity,
+    slots: int,
+) -> float:
+    """Pods to add so that ``due`` starts within ``deadline`` seconds on ``slots`` of each pod.
+
+    Counted in free slots: one that is free now starts ``1 + deadline/seconds`` jobs in time, one that is busy one less, one
+    of a pod that starts only what is left when it is Ready.
+    """
+    need, weighed = 0.0, 0.0
+    for item in due:
+        seconds = item.load.job.mean
+        share = min(item.jobs / (1 + deadline / seconds), item.load.limit)
+        need += share
+        weighed += share * seconds
+    if need <= 0:
+        return 0.0
+    seconds = weighed / need
+    late = max(deadline - capacity.pod_start, LEAST_SHARE * goal)
+    fresh = (1 + min(late, deadline) / seconds) / (1 + deadline / seconds)
+    used = sum(count for count, _ in busy)
+    have = sum(count * deadline / (deadline + mean) for count, mean in busy)
+    have += max(0, capacity.ready * slots - used) + capacity.starting * slots * fresh
+    return max(0.0, need - have) / (fresh * slots)

@@ -1,0 +1,143 @@
+"""The scaling decision: every term, bound and guard as a table, and what must hold for any input."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rivermill_operator.model.observed import (
+    Finished,
+    FleetView,
+    Moment,
+    ServerView,
+    StartingPod,
+    StoreView,
+    Unknown,
+)
+from rivermill_operator.model.status import Decision
+from rivermill_operator.plan.estimate import JobSeconds, Rate
+from rivermill_operator.plan.memory import ScalingMemory
+from rivermill_operator.plan.scaling import decide
+from rivermill_operator.plan.terms import Capacity, Load, compute
+from tests.unit.plan.build import depth, job_queue
+
+EMPTY = Capacity(0, 0, 10, 5.0)
+NO_FLEET, NOTHING_KNOWN = FleetView(), ScalingMemory()
+
+
+def load(**changes: Any) -> Load:
+    return Load(**{"name": "default", "goal": 30.0, "slots_per_pod": 10, **changes})
+
+
+def once(store: StoreView | Unknown, fleet: FleetView = NO_FLEET, memory: ScalingMemory = NOTHING_KNOWN, now: float = 0.0,
+         **scaling: Any) -> tuple[Decision, ScalingMemory]:  # fmt: skip
+    return decide(job_queue(**scaling).spec, store, fleet, memory, Moment(now))
+
+
+@pytest.mark.parametrize(
+    ("queue", "capacity", "term", "pods"),
+    [
+        (load(), EMPTY, "steady", 0),
+        (load(rate=Rate(base=20.0)), EMPTY, "steady", 3),
+        (load(rate=Rate(base=20.0), limit=10.0), EMPTY, "steady", 1),
+        (load(waiting=1), EMPTY, "backlog", 1),
+        # 31 starts of a second fit into 30 s on a slot, 26 on one of a pod that takes 5 s to start.
+        (load(waiting=2600), EMPTY, "backlog", 10),
+        (load(waiting=2600), Capacity(10, 0, 10, 5.0), "backlog", 0),
+        (load(waiting=2600, oldest=20.0), EMPTY, "backlog", 31),
+        (load(due_soon=2600), EMPTY, "backlog", 10),
+        (load(waiting=300, goal=3.0), Capacity(40, 0, 10, 5.0), "hold", 10),
+        (load(waiting=9, busy=12, job=JobSeconds(400.0)), Capacity(2, 0, 10, 5.0), "longJobs", 3),
+        (load(waiting=9, busy=12, job=JobSeconds(4.0)), Capacity(2, 0, 10, 5.0), "longJobs", 0),
+    ],
+)
+def test_each_term(queue: Load, capacity: Capacity, term: str, pods: int) -> None:
+    assert compute([queue], capacity, 100).named()[term] == pods
+
+
+def test_queues_share_a_fleet_and_pool_their_safety() -> None:
+    one = load(rate=Rate(base=10.0), goal=1.0)
+    alone = compute([one], EMPTY, 100).out
+    both = compute([one, replace(one, name="other")], EMPTY, 100).out
+    assert alone <= both <= 2 * alone
+    narrow = replace(one, slots_per_pod=2)
+    assert compute([narrow], EMPTY, 100).out >= 5
+
+
+@given(st.integers(0, 500), st.integers(0, 500), st.floats(0, 50), st.floats(0, 50), st.floats(0.01, 500), st.floats(1, 3))
+def test_more_of_anything_never_needs_fewer_pods(
+    waiting: int, more: int, base: float, extra: float, seconds: float, factor: float
+) -> None:
+    low = load(waiting=waiting, rate=Rate(base=base), job=JobSeconds(seconds))
+    wanted = compute([low], EMPTY, 100).out
+    for high in (
+        replace(low, waiting=waiting + more),
+        replace(low, rate=Rate(base=base + extra)),
+        replace(low, job=JobSeconds(seconds * factor)),
+    ):
+        assert compute([high], EMPTY, 100).out >= wanted >= 0
+
+
+@given(st.integers(0, 10**6), st.integers(0, 40), st.integers(0, 10**6))
+def test_desired_replicas_stay_within_bounds_and_are_reproducible(waiting: int, ready: int, arrived: int) -> None:
+    store = StoreView((depth(waiting=waiting, arrived=arrived),))
+    first = once(store, FleetView(ready, ready))
+    assert first == once(store, FleetView(ready, ready))
+    assert 0 <= (first[0].desired_replicas or 0) <= 20
+
+
+@given(st.integers(0, 20), st.floats(0, 1e6))
+def test_unknown_never_lowers(ready: int, since: float) -> None:
+    decision, _ = once(Unknown("X", "x.", since), FleetView(ready, ready))
+    assert decision.desired_replicas == ready
+
+
+@pytest.mark.parametrize(
+    ("store", "fleet", "scaling", "desired", "said"),
+    [
+        (StoreView((depth(waiting=1, paused=True),)), FleetView(), {}, 0, "nothing to do"),
+        (StoreView(()), FleetView(), {"minReplicas": 2}, 2, "minReplicas 2"),
+        (StoreView((depth(waiting=10**6),)), FleetView(), {}, 20, "maxReplicas 20"),
+        (StoreView((depth(waiting=10**6),)), FleetView(), {"manualReplicas": 3}, 3, "manualReplicas 3"),
+        (StoreView(()), FleetView(), {"idleSlots": 21}, 2, "so many slots shall be free"),
+        (StoreView((depth(waiting=10**6),), server=ServerView(0, 100, 91)), FleetView(), {}, 3, "100 connections"),
+        (StoreView(()), FleetView(5, 5), {}, 5, "scale-in to 0 allowed in"),
+        (StoreView((), degraded="depths"), FleetView(5, 5), {"scaleIn": {"windowSeconds": 0}}, 5, "read in part only"),
+        (StoreView(()), FleetView(5, 5, rolling_out=True), {"scaleIn": {"windowSeconds": 0}}, 5, "during a rollout"),
+        (StoreView(()), FleetView(10, 10), {"scaleIn": {"windowSeconds": 0, "maxStep": "10%"}}, 9, "in steps of 10%"),
+        (StoreView(()), FleetView(10, 9, draining=1), {"scaleIn": {"windowSeconds": 0, "maxStep": "1"}}, 9, "in steps of 1"),
+        (
+            StoreView((depth(waiting=10**6),)),
+            FleetView(2, 0, (StartingPod("a", 999.0), StartingPod("b", 999.0))),
+            {},
+            2,
+            "no pod becomes Ready",
+        ),
+    ],
+)
+def test_bounds_and_guards(store: StoreView, fleet: FleetView, scaling: dict[str, Any], desired: int, said: str) -> None:
+    decision, _ = once(store, fleet, **scaling)
+    assert decision.desired_replicas == desired
+    assert said in decision.sentence
+
+
+def test_the_rule_returns_after_the_manual_time() -> None:
+    store = StoreView(())
+    scaling = {"manualReplicas": 4, "manualSeconds": 100}
+    first, memory = once(store, **scaling)
+    assert first.desired_replicas == 4
+    later, memory = once(store, FleetView(4, 4), memory, 101.0, **scaling)
+    assert later.desired_replicas == 0
+
+
+def test_job_seconds_and_arrivals_are_learnt() -> None:
+    _, memory = once(StoreView((depth(),)))
+    store = StoreView((depth(arrived=600, finished=Finished(60, 120.0, 240.0)),))
+    decision, _ = once(store, FleetView(), memory, 60.0)
+    (default, _) = decision.queues
+    assert (default.job_seconds, default.measured) == (pytest.approx(2.0), True)
+    assert default.arrivals_slow == pytest.approx(10.0)
