@@ -6,7 +6,7 @@ SRC := operator/src worker/src examples/library/src devcluster demo scripts
 ALL := $(SRC) tests benchmarks
 COV := $(BIN)/coverage run -m pytest
 .DEFAULT_GOAL := help
-.PHONY: help setup lint types unit test-db test-interop test-chart test-image test-cluster test-chaos test-long test bench demo \
+.PHONY: help setup lint types unit test-db test-interop test-chart test-image test-cluster test-chaos test-long test bench simulate demo \
         chart lock coverage clean cluster-up cluster-down format
 
 help: ## this list
@@ -60,6 +60,9 @@ test: setup ## everything this computer can run
 
 bench: setup ## benchmarks, into build/
 	$(BIN)/python -m benchmarks
+
+simulate: setup ## the operator's decisions against KEDA and the HPA, into build/simulate.json
+	$(BIN)/rivermill-operator simulate --seeds 5 --json build/simulate.json --check
 
 demo: setup ## the main job, end to end, on the dev cluster
 	$(BIN)/python -m demo

@@ -1,4 +1,4 @@
-"""The operator's process: ``rivermill-operator run|explain|version``."""
+"""The operator's process: ``rivermill-operator run|explain|simulate|version``."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from rivermill_operator.logs import configure_logging
 from rivermill_operator.metrics import Metrics
 from rivermill_operator.model import names
 from rivermill_operator.settings import Settings, SettingsError
+from rivermill_operator.simulate import cli
 from rivermill_operator.store.registry import Stores
 
 _LAST_SECONDS = 5.0
@@ -38,12 +39,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("run", help="run the operator")
     explain = commands.add_parser("explain", help="say why a fleet has the size it has")
     explain.add_argument("jobqueue", metavar="NAMESPACE/NAME")
+    cli.add_arguments(commands.add_parser("simulate", help="compare the operator's decisions with KEDA and the HPA"))
     commands.add_parser("version", help="print the version")
     options = parser.parse_args(arguments)
     try:
         if options.command == "version":
             sys.stdout.write(f"rivermill-operator {__version__}\n")
             return 0
+        if options.command == "simulate":
+            return cli.run(options)
         if options.command == "explain":
             return asyncio.run(_explain(options.jobqueue))
         return asyncio.run(_run(Settings.load()))

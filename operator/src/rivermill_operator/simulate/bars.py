@@ -1,0 +1,53 @@
+"""What must hold of the operator's decisions, checked against tuned KEDA over all runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from rivermill_operator.simulate.matrix import Run
+
+OURS, RIVAL, NOISE = "rivermill", "keda-tuned", "noise"
+GOOD_SHARE = 0.95
+COST_RATIO = 1.2
+COST_RATIO_WHERE_KEDA_INTERRUPTS = 1.25
+NOISE_WRITES_PER_HOUR = 4.0
+
+
+def check(runs: Sequence[Run]) -> list[str]:
+    """Every bar that is missed, as a sentence that says where; means are over seeds."""
+    failures: list[str] = []
+    ratios = []
+    for name in dict.fromkeys(run.workload for run in runs):
+        chosen = [run for run in runs if run.workload == name]
+        if name == NOISE:
+            failures += _noise(chosen)
+            continue
+        share, rival = _mean(r.outcomes[OURS].share for r in chosen), _mean(r.outcomes[RIVAL].share for r in chosen)
+        reachable = _mean(r.reachable for r in chosen)
+        if reachable >= GOOD_SHARE and share < GOOD_SHARE:
+            failures.append(f"{name}: {share:.2%} within the goal, at least 95 % can be reached")
+        if share < rival:
+            failures.append(f"{name}: {share:.3%} within the goal, tuned KEDA {rival:.3%}")
+        ratio = _mean(r.outcomes[OURS].pod_seconds / r.outcomes[RIVAL].pod_seconds for r in chosen)
+        ratios.append(ratio)
+        kills = any(r.outcomes[RIVAL].interrupted for r in chosen)
+        limit = COST_RATIO_WHERE_KEDA_INTERRUPTS if kills else COST_RATIO
+        if ratio > limit:
+            failures.append(f"{name}: {ratio:.2f} times tuned KEDA's pod-seconds, at most {limit}")
+        interrupted = sum(r.outcomes[OURS].interrupted for r in chosen)
+        if interrupted:
+            failures.append(f"{name}: {interrupted} jobs interrupted")
+    if ratios and (geometric := math.exp(_mean(math.log(ratio) for ratio in ratios))) >= 1:
+        failures.append(f"all: {geometric:.3f} times tuned KEDA's pod-seconds in the geometric mean, must be below 1")
+    return failures
+
+
+def _noise(runs: Sequence[Run]) -> list[str]:
+    writes = _mean(run.outcomes[OURS].writes / run.horizon * 3600 for run in runs)
+    return [f"noise: {writes:.1f} replica writes per hour, at most 4"] if writes > NOISE_WRITES_PER_HOUR else []
+
+
+def _mean(values: Iterable[float]) -> float:
+    listed = list(values)
+    return math.fsum(listed) / len(listed)

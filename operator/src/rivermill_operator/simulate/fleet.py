@@ -1,0 +1,175 @@
+"""The operator as a scaler: the very ``plan`` of the product, fed with what the simulation shows and carried out on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rivermill_operator.model import names
+from rivermill_operator.model.observed import ClientView, DeploymentView, Observed, PodView, QueueDepth, StoreView, Unknown
+from rivermill_operator.model.spec import DatabaseSpec, JobQueue, JobQueueSpec, QueueSpec, ScalingSpec, WorkerSpec
+from rivermill_operator.plan import Memory, Plan, plan
+from rivermill_operator.simulate.cluster import Pod
+from rivermill_operator.simulate.engine import Simulation
+from rivermill_operator.simulate.workload import NEVER, Workload
+
+#: Between a wake-up and the look that follows it, as in ``control.loop``.
+DEBOUNCE_SECONDS = 0.05
+#: A look that is due sooner than this is not brought forward by an insert.
+_SOON_SECONDS = 2.0
+
+
+class Fleet:
+    """``Policy``: Rivermill's operator."""
+
+    name = "rivermill"
+
+    def __init__(self) -> None:
+        self._memory = Memory()
+        self._images = 0
+        self._look_at = NEVER
+        self._turn = 0
+        self._blind_since: float | None = None
+
+    def begin(self, simulation: Simulation) -> None:
+        """Look for the first time."""
+        self._simulation = simulation
+        self._job_queue = job_queue(simulation.workload, self._images)
+        self._schedule(0.0)
+
+    def job_due(self) -> None:
+        """A notification of the database."""
+        if self._simulation.observable():
+            self._simulation.notify = False
+            self._schedule(DEBOUNCE_SECONDS)
+
+    def pods_changed(self) -> None:
+        """The watch on pods."""
+        self._schedule(DEBOUNCE_SECONDS)
+
+    def rollout(self) -> None:
+        """Another image."""
+        self._images += 1
+        self._job_queue = job_queue(self._simulation.workload, self._images)
+        self._schedule(DEBOUNCE_SECONDS)
+
+    def _schedule(self, seconds: float) -> None:
+        at = self._simulation.now + seconds
+        if at < self._look_at:
+            self._look_at = at
+            self._turn += 1
+            self._simulation.call_in(seconds, self._look, self._turn)
+
+    def _look(self, turn: int) -> None:
+        if turn != self._turn:
+            return  # an earlier look took its place
+        self._look_at = NEVER
+        decided = plan(self._observe(), self._job_queue, self._memory)
+        self._memory = decided.memory
+        self._apply(decided)
+        self._simulation.notify = decided.wake_after > _SOON_SECONDS
+        self._schedule(max(decided.wake_after, DEBOUNCE_SECONDS))
+
+    # --- observing ---
+
+    def _observe(self) -> Observed:
+        simulation, cluster = self._simulation, self._simulation.cluster
+        ready: dict[str, int] = {}
+        for pod in cluster.pods.values():
+            if pod.ready and not pod.terminating:
+                ready[pod.version] = ready.get(pod.version, 0) + 1
+        deployments = tuple(
+            DeploymentView(
+                name=f"d-{group.version}",
+                template_hash=group.version,
+                resource_version="1",
+                replicas=group.replicas,
+                ready_replicas=ready.get(group.version, 0),
+                age_seconds=simulation.now - group.created,
+                applied_hash=group.applied_hash,
+            )
+            for group in cluster.sets.values()
+        )
+        pods = tuple(self._pod_view(pod) for pod in cluster.pods.values())
+        return Observed(simulation.now, self._store(), deployments, pods)
+
+    def _pod_view(self, pod: Pod) -> PodView:
+        return PodView(
+            name=str(pod.number),
+            uid=str(pod.number),
+            template_hash=pod.version,
+            resource_version="1",
+            age_seconds=self._simulation.now - pod.created,
+            started=pod.ready_since != NEVER,
+            ready=pod.ready,
+            deleting=pod.terminating,
+            deletion_cost=pod.cost,
+        )
+
+    def _store(self) -> StoreView | Unknown:
+        simulation = self._simulation
+        if not simulation.observable():
+            self._blind_since = simulation.now if self._blind_since is None else self._blind_since
+            return Unknown("DatabaseUnreachable", "The database cannot be reached.", simulation.now - self._blind_since)
+        self._blind_since = None
+        return StoreView(
+            tuple(self._depth(number, queue.name) for number, queue in enumerate(simulation.workload.queues)),
+            tuple(self._client(pod) for pod in simulation.cluster.pods.values() if pod.ready_since != NEVER),
+        )
+
+    def _depth(self, number: int, name: str) -> QueueDepth:
+        simulation = self._simulation
+        oldest = simulation.board.oldest(number)
+        return QueueDepth(
+            name=name,
+            waiting=simulation.board.depth[number],
+            running=simulation.running[number],
+            oldest_seconds=None if oldest is None else simulation.now - oldest,
+            due_soon=simulation.due_within(number, 60.0),
+        )
+
+    def _client(self, pod: Pod) -> ClientView:
+        drained = pod.cordoned and not pod.running
+        return ClientView(
+            client_id=str(pod.number),
+            pod_uid=str(pod.number),
+            state="drained" if drained else "cordoned" if pod.cordoned else "accepting",
+            wanted_state="cordoned" if pod.cordoned else "accepting",
+            slots=self._simulation.workload.slots,
+            running=len(pod.running),
+            silent_seconds=1.0,
+        )
+
+    # --- applying ---
+
+    def _apply(self, decided: Plan) -> None:
+        cluster = self._simulation.cluster
+        for apply in decided.apply:
+            metadata = apply.manifest["metadata"]
+            group = cluster.add_set(metadata["labels"][names.HASH_LABEL])
+            group.applied_hash = metadata["annotations"][names.MANIFEST_ANNOTATION]
+        self._each(decided.uncordon, cluster.uncordon)
+        self._each(decided.cordon, cluster.cordon)
+        for cost in decided.deletion_costs:
+            cluster.pods[int(cost.pod)].cost = cost.cost or 0
+        for scale in decided.scales:
+            cluster.write_replicas(scale.deployment.removeprefix("d-"), scale.replicas)
+
+    def _each(self, clients: tuple[str, ...], write: Callable[[Pod], None]) -> None:
+        for client in clients:
+            write(self._simulation.cluster.pods[int(client)])
+
+
+def job_queue(workload: Workload, images: int) -> JobQueue:
+    """The ``JobQueue`` that a user would write for a workload; ``images`` counts the images set before."""
+    return JobQueue(
+        namespace="simulation",
+        name="simulation",
+        uid="simulation",
+        generation=1 + images,
+        spec=JobQueueSpec(
+            database=DatabaseSpec("database", "url"),
+            queues=tuple(QueueSpec(q.name, q.max_workers, q.priority, q.target_wait_seconds) for q in workload.queues),
+            worker=WorkerSpec(f"worker:{images + 1}", "jobs:workers", workload.slots),
+            scaling=ScalingSpec(max_replicas=workload.max_replicas),
+        ),
+    )
