@@ -1,0 +1,100 @@
+"""Cached plans of the hot statements, on a big table whose statistics are old: nothing may scan it or walk dead entries.
+
+PostgreSQL plans a prepared statement anew only when it thinks that worth its while, so what counts is the generic plan.
+Statistics are taken when nearly all jobs are finished, none is running, and are not renewed when that changes.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from rivermill.completer import general_sql, plain_sql
+from rivermill.db import Connection
+from rivermill.producer import claim_sql, return_lost_sql
+from rivermill.schema import Schema
+
+FINISHED, WAITING, BATCH = 50_000, 2_000, 100
+CLIENT = "client"
+
+
+@pytest.fixture
+async def aged(connection: Connection, schema: Schema) -> Schema:
+    """Many finished jobs, statistics of that, and jobs that came, and were claimed, only afterwards."""
+    table = schema.table("river_job")
+    await connection.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
+    await connection.execute(
+        f"INSERT INTO {table} (kind, args, state, finalized_at, attempt, attempted_by) "
+        f"SELECT 'done', '{{}}', 'completed', now(), 1, ARRAY['gone'] FROM generate_series(1, {FINISHED})"
+    )
+    await connection.execute(f"ANALYZE {table}")
+    await connection.execute(f"INSERT INTO {table} (kind, args) SELECT 'todo', '{{}}' FROM generate_series(1, {WAITING})")
+    await connection.execute("SET plan_cache_mode = force_generic_plan")
+    return schema
+
+
+async def plan(connection: Connection, sql: str, *args: Any) -> dict[str, Any]:
+    """Execute the statement and return its plan with what each node really did."""
+    text = await connection.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}", *args)
+    root: dict[str, Any] = json.loads(text)[0]["Plan"]
+    return root
+
+
+def nodes(root: dict[str, Any]) -> list[dict[str, Any]]:
+    return [root, *(node for child in root.get("Plans", ()) for node in nodes(child))]
+
+
+def check(root: dict[str, Any], indexes: set[str], most_buffers: int) -> None:
+    seen = nodes(root)
+    assert not [node for node in seen if node["Node Type"] == "Seq Scan"], "a sequential scan"
+    assert {node["Index Name"] for node in seen if "Index Name" in node} == indexes
+    assert root["Shared Hit Blocks"] + root["Shared Read Blocks"] <= most_buffers
+
+
+async def claim(connection: Connection, schema: Schema, count: int) -> list[int]:
+    return [record["id"] for record in await connection.fetch(claim_sql(schema), "default", count, CLIENT)]
+
+
+async def test_a_claim_walks_the_fetching_index_and_the_key(connection: Connection, aged: Schema) -> None:
+    root = await plan(connection, claim_sql(aged), "default", BATCH, CLIENT)
+    check(root, {"river_job_prioritized_fetching_index", "river_job_pkey"}, 100 * BATCH)
+    assert root["Actual Rows"] == BATCH
+
+
+@pytest.mark.parametrize("general", [False, True], ids=["plain", "general"])
+async def test_completions_find_their_rows_by_key(connection: Connection, aged: Schema, general: bool) -> None:
+    # Entries of jobs that were running and are not any more stay in the index on state until a vacuum.
+    for _ in range(10):
+        await connection.execute(plain_sql(aged), sorted(await claim(connection, aged, BATCH)), CLIENT)
+    ids = sorted(await claim(connection, aged, BATCH))
+    if general:
+        nothing = [None] * BATCH
+        columns = (ids, ["available"] * BATCH, [0] * BATCH, nothing, nothing, nothing, CLIENT)
+        root = await plan(connection, general_sql(aged), *columns)
+    else:
+        root = await plan(connection, plain_sql(aged), ids, CLIENT)
+    check(root, {"river_job_pkey"}, 100 * BATCH)
+    table, left = aged.table("river_job"), "completed" if not general else "available"
+    assert await connection.fetchval(f"SELECT count(*) FROM {table} WHERE id = ANY($1) AND state = '{left}'", ids) == BATCH
+
+
+async def test_what_a_lost_claim_holds_is_found_by_state(connection: Connection, aged: Schema) -> None:
+    known = await claim(connection, aged, BATCH)
+    lost = await claim(connection, aged, BATCH)
+    root = await plan(connection, return_lost_sql(aged), CLIENT, known)
+    assert not [node for node in nodes(root) if node["Node Type"] == "Seq Scan"]
+    table = aged.table("river_job")
+    assert await connection.fetchval(f"SELECT count(*) FROM {table} WHERE id = ANY($1) AND state = 'available'", lost) == BATCH
+    assert await connection.fetchval(f"SELECT count(*) FROM {table} WHERE id = ANY($1) AND state = 'running'", known) == BATCH
+
+
+@pytest.mark.parametrize(
+    "condition", ["state = 'running' AND id <> ALL($1)", "id + 0 = ANY($1)"], ids=["index on state", "sequential scan"]
+)
+async def test_the_check_sees_what_it_is_for(connection: Connection, aged: Schema, condition: str) -> None:
+    ids = await claim(connection, aged, BATCH)
+    root = await plan(connection, f"SELECT FROM {aged.table('river_job')} WHERE {condition}", ids)
+    with pytest.raises(AssertionError):
+        check(root, {"river_job_pkey"}, 100 * BATCH)
