@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -14,8 +13,7 @@ from tests.interop.peers import Peer, build_go
 
 __all__ = ["connection", "dsn", "empty_schema", "postgres", "schema"]
 
-ADAPTER = (sys.executable, "-m", "coverage", "run", str(Path(__file__).parent / "adapter.py"))
-Spawn = Callable[..., Awaitable[Peer]]
+Spawn = Callable[[], Awaitable[Peer]]
 
 
 @pytest.fixture(scope="session")
@@ -25,11 +23,11 @@ def riverpeer() -> Path:
 
 @pytest.fixture
 async def spawn(dsn: str, empty_schema: Schema, riverpeer: Path) -> AsyncIterator[Spawn]:
-    """Starts peers by name on the test's schema; each must exit with 0 unless the test has killed it."""
+    """Starts processes of River for Go on the test's schema; each must exit with 0 unless the test has killed it."""
     peers: list[Peer] = []
 
-    async def start(name: str) -> Peer:
-        peer = Peer(name, (str(riverpeer),) if name == "go" else ADAPTER, dsn, empty_schema.name)
+    async def start() -> Peer:
+        peer = Peer("go", (str(riverpeer),), dsn, empty_schema.name)
         await peer.open()
         peers.append(peer)
         return peer
@@ -42,4 +40,4 @@ async def spawn(dsn: str, empty_schema: Schema, riverpeer: Path) -> AsyncIterato
 @pytest.fixture
 async def go(spawn: Spawn) -> Peer:
     """River for Go."""
-    return await spawn("go")
+    return await spawn()

@@ -1,4 +1,4 @@
-"""Processes that speak River's conformance contract: River for Go (built here), and our adapter."""
+"""Processes that speak River's conformance contract: River for Go, built here."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Peer:
     """One process of an implementation.
 
     Args:
-        name: ``go`` or ``python``.
+        name: the implementation, e.g. ``go``.
         command: how to start it.
         dsn: the database.
         schema: what its search_path is.
