@@ -20,6 +20,7 @@ from rivermill import (
     InsertOpts,
     InsertParams,
     Job,
+    JobListParams,
     JobRunningError,
     JobState,
     NotFoundError,
@@ -105,7 +106,7 @@ async def test_a_rolled_back_transaction_inserts_and_notifies_nothing(
     await transaction.start()
     await client.insert(Mail(), tx=connection)
     await transaction.rollback()
-    assert await client.job_list() == []
+    assert (await client.job_list()).jobs == []
     other = Client(dsn, schema=schema)
     await other.insert_many([Mail(), Mail()])
     await other.stop()
@@ -141,11 +142,12 @@ async def test_managing_jobs(client: Client, connection: Connection, schema: Sch
 
 async def test_filters(client: Client) -> None:
     jobs = [r.job for r in await client.insert_many([InsertParams(Mail(), InsertOpts(priority=p)) for p in (1, 2, 3)])]
-    assert [j.id for j in await client.job_list(priorities=[1, 3])] == [jobs[0].id, jobs[2].id]
-    assert [j.id for j in await client.job_list(descending=True, limit=1)] == [jobs[2].id]
-    assert await client.job_list(states=[JobState.RUNNING], kinds=["mail"], queues=["mails"]) == []
+    assert [j.id for j in (await client.job_list(JobListParams(priorities=[1, 3]))).jobs] == [jobs[0].id, jobs[2].id]
+    assert [j.id for j in (await client.job_list(JobListParams(descending=True, limit=1))).jobs] == [jobs[2].id]
+    none = JobListParams(states=[JobState.RUNNING], kinds=["mail"], queues=["mails"])
+    assert (await client.job_list(none)).jobs == []
     with pytest.raises(ValidationError, match="limit"):
-        await client.job_list(limit=0)
+        JobListParams(limit=0)
 
 
 def cli(dsn: str, schema: str, *arguments: str) -> subprocess.CompletedProcess[str]:

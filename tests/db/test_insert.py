@@ -92,7 +92,7 @@ async def test_an_insert_waits_for_an_uncommitted_duplicate(client: Client, conn
 async def test_copy_inserts_all_or_nothing(client: Client, connection: Connection, dsn: str, schema: Schema) -> None:
     opts = InsertOpts(priority=3, tags=["abc", "d-e"], metadata={"a": 1}, max_attempts=7)
     assert await client.insert_many_fast([InsertParams(Mail("a"), opts), Letter("b")]) == 2
-    copied, letter = await client.job_list()
+    copied, letter = (await client.job_list()).jobs
     assert (copied.args, copied.priority, copied.tags, copied.metadata, copied.max_attempts, copied.state) == (
         {"to": "a"}, 3, ("abc", "d-e"), {"a": 1}, 7, JobState.AVAILABLE,
     )  # fmt: skip
@@ -104,7 +104,7 @@ async def test_copy_inserts_all_or_nothing(client: Client, connection: Connectio
     await transaction.start()
     await client.insert_many_fast([Mail("d")], tx=connection)
     await transaction.rollback()
-    assert len(await client.job_list()) == 2
+    assert len((await client.job_list()).jobs) == 2
 
 
 async def test_copy_notifies(dsn: str, schema: Schema) -> None:

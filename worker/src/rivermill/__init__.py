@@ -19,6 +19,7 @@ from rivermill.errors import (
 )
 from rivermill.insert import InsertOpts, InsertParams, JobInsertResult
 from rivermill.job import AttemptError, Job, JobRow, JobState
+from rivermill.joblist import JobFilter, JobListCursor, JobListOrder, JobListParams, JobListResult
 from rivermill.queues import Queue
 from rivermill.unique import UNIQUE_STATES_DEFAULT, Unique
 from rivermill.worker import NO_TIMEOUT, Worker, Workers
@@ -36,7 +37,12 @@ __all__ = [
     "InsertParams",
     "Job",
     "JobCancel",
+    "JobFilter",
     "JobInsertResult",
+    "JobListCursor",
+    "JobListOrder",
+    "JobListParams",
+    "JobListResult",
     "JobOutcome",
     "JobQueue",
     "JobRow",

@@ -13,6 +13,7 @@ from rivermill.client import Client
 from rivermill.errors import ValidationError
 from rivermill.insert import InsertOpts
 from rivermill.job import JobRow, JobState
+from rivermill.joblist import JobListOrder, JobListParams
 
 _JOB_COLUMNS = ("id", "state", "kind", "queue", "priority", "attempt", "max_attempts", "scheduled_at")
 _QUEUE_COLUMNS = ("name", "paused_at", "updated_at")
@@ -40,6 +41,8 @@ def add_admin_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
     listing.add_argument("--state", action="append", default=[], choices=[s.value for s in JobState])
     listing.add_argument("--kind", action="append", default=[])
     listing.add_argument("--queue", action="append", default=[])
+    listing.add_argument("--tag", action="append", default=[])
+    listing.add_argument("--order-by", default="id", choices=[order.value for order in JobListOrder])
     listing.add_argument("--limit", type=int, default=100)
     listing.add_argument("--newest", action="store_true", help="newest first")
     listing.set_defaults(run=_job_list)
@@ -115,16 +118,20 @@ async def _job(options: argparse.Namespace) -> int:
 async def _job_list(options: argparse.Namespace) -> int:
     client = _client(options)
     try:
-        rows = await client.job_list(
-            kinds=options.kind,
-            queues=options.queue,
-            states=[JobState(state) for state in options.state],
-            limit=options.limit,
-            descending=options.newest,
+        page = await client.job_list(
+            JobListParams(
+                kinds=options.kind,
+                queues=options.queue,
+                states=[JobState(state) for state in options.state],
+                tags_all=options.tag,
+                order_by=JobListOrder(options.order_by),
+                limit=options.limit,
+                descending=options.newest,
+            )
         )
     finally:
         await client.stop()
-    _show(rows, _JOB_COLUMNS, options)
+    _show(page.jobs, _JOB_COLUMNS, options)
     return 0
 
 

@@ -5,96 +5,124 @@ Mirrors the ``Job…`` and ``Queue…`` calls of River's ``client.go``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import Any
 
 from rivermill.client_base import ClientBase
+from rivermill.db import Connection
 from rivermill.insert import check_queue
-from rivermill.job import JobRow, JobState
-from rivermill.jobs import JobFilter
+from rivermill.job import JobRow
+from rivermill.joblist import JobFilter, JobListParams, JobListResult
 from rivermill.queues import ALL_QUEUES, Queue
 
 
 class JobMethods(ClientBase):
-    """The part of ``Client`` that manages jobs."""
+    """The part of ``Client`` that manages jobs; ``tx`` is the caller's own asyncpg connection, as for ``insert``."""
 
-    async def cancel(self, job_id: int) -> JobRow:
+    async def cancel(self, job_id: int, *, tx: Connection | None = None) -> JobRow:
         """Cancel a job: at once if it is not running, else by asking the client that runs it.
 
         Raises:
             NotFoundError: there is none of this id.
         """
-        async with self._connection() as connection:
+        async with self._connection(tx) as connection:
             return await self._jobs.cancel(connection, job_id)
 
-    async def job_get(self, job_id: int) -> JobRow:
+    async def job_get(self, job_id: int, *, tx: Connection | None = None) -> JobRow:
         """One job.
 
         Raises:
             NotFoundError: there is none of this id.
         """
-        async with self._connection() as connection:
+        async with self._connection(tx) as connection:
             return await self._jobs.get(connection, job_id)
 
-    async def job_list(
-        self,
-        *,
-        ids: Sequence[int] = (),
-        kinds: Sequence[str] = (),
-        queues: Sequence[str] = (),
-        states: Sequence[JobState] = (),
-        priorities: Sequence[int] = (),
-        limit: int = 100,
-        descending: bool = False,
-    ) -> list[JobRow]:
-        """Jobs in the order of their ids; an empty filter does not filter, several must all match."""
-        filters = JobFilter(ids, kinds, queues, states, priorities)
-        async with self._connection() as connection:
-            return await self._jobs.list(connection, filters, limit=limit, descending=descending)
+    async def job_list(self, params: JobListParams | None = None, *, tx: Connection | None = None) -> JobListResult:
+        """One page of jobs; without ``params`` the first 100 by id.
 
-    async def job_retry(self, job_id: int) -> JobRow:
+        Raises:
+            DatabaseUnavailableError: there is no connection.
+        """
+        async with self._connection(tx) as connection:
+            return await self._jobs.page(connection, params or JobListParams())
+
+    async def job_delete_many(
+        self,
+        filters: JobFilter | None = None,
+        *,
+        limit: int = 100,
+        everything: bool = False,
+        tx: Connection | None = None,
+    ) -> list[JobRow]:
+        """Delete up to ``limit`` (1 to 10,000) jobs that match and are not running; returns what they were.
+
+        Rows that another transaction has locked are passed over, so an empty result does not mean that none is left.
+
+        Raises:
+            ValidationError: there is no filter and not ``everything=True``, or both, or ``limit`` is out of its range.
+        """
+        async with self._connection(tx) as connection:
+            return await self._jobs.delete_many(connection, filters or JobFilter(), limit=limit, everything=everything)
+
+    async def job_update(self, job_id: int, *, output: Any, tx: Connection | None = None) -> JobRow:
+        """Set a job's output: any JSON value of at most 32 MiB, kept in its metadata.
+
+        Raises:
+            NotFoundError: there is none of this id.
+            ValidationError: the output cannot be encoded, or is too large.
+        """
+        async with self._connection(tx) as connection:
+            return await self._jobs.update(connection, job_id, output)
+
+    async def job_retry(self, job_id: int, *, tx: Connection | None = None) -> JobRow:
         """Make a job that is not running due now.
 
         Raises:
             NotFoundError: there is none of this id.
             UniqueConflictError: another live job holds its unique key.
         """
-        async with self._connection() as connection:
+        async with self._connection(tx) as connection:
             return await self._jobs.retry(connection, job_id)
 
-    async def job_delete(self, job_id: int) -> JobRow:
+    async def job_delete(self, job_id: int, *, tx: Connection | None = None) -> JobRow:
         """Delete a job that is not running; returns what it was.
 
         Raises:
             NotFoundError: there is none of this id.
             JobRunningError: it is running.
         """
-        async with self._connection() as connection:
+        async with self._connection(tx) as connection:
             return await self._jobs.delete(connection, job_id)
 
 
 class QueueMethods(ClientBase):
-    """The part of ``Client`` that manages queues."""
+    """The part of ``Client`` that manages queues; ``tx`` is the caller's own asyncpg connection, as for ``insert``."""
 
-    async def queue_get(self, name: str) -> Queue:
+    async def queue_get(self, name: str, *, tx: Connection | None = None) -> Queue:
         """One queue; raises NotFoundError if there is none."""
-        async with self._connection() as connection:
+        async with self._connection(tx) as connection:
             return await self._queues.get(connection, name)
 
-    async def queue_list(self, *, limit: int = 100) -> list[Queue]:
-        """Queues by name."""
-        async with self._connection() as connection:
-            return await self._queues.list(connection, limit=limit)
+    async def queue_list(self, *, limit: int = 100, after: str = "", tx: Connection | None = None) -> list[Queue]:
+        """Queues by name, up to ``limit`` (1 to 10,000) after the name ``after``."""
+        async with self._connection(tx) as connection:
+            return await self._queues.list(connection, limit=limit, after=after)
 
-    async def queue_pause(self, name: str) -> None:
+    async def queue_update(self, name: str, *, metadata: Mapping[str, Any], tx: Connection | None = None) -> Queue:
+        """Replace a queue's metadata; raises NotFoundError if there is none of this name."""
+        async with self._connection(tx) as connection:
+            return await self._queues.update(connection, name, metadata)
+
+    async def queue_pause(self, name: str, *, tx: Connection | None = None) -> None:
         """Stop every client's claims from a queue (``*``: all); raises NotFoundError if there is none."""
         _check_queue_or_all(name)
-        async with self._connection() as connection:
+        async with self._connection(tx) as connection:
             await self._queues.pause(connection, name)
 
-    async def queue_resume(self, name: str) -> None:
+    async def queue_resume(self, name: str, *, tx: Connection | None = None) -> None:
         """Let clients claim again from a queue (``*``: all); raises NotFoundError if there is none."""
         _check_queue_or_all(name)
-        async with self._connection() as connection:
+        async with self._connection(tx) as connection:
             await self._queues.resume(connection, name)
 
 

@@ -1,55 +1,24 @@
-"""Looking at jobs and changing them from outside: get, list, cancel, retry, delete.
+"""Looking at jobs and changing them from outside: get, list, cancel, retry, delete, update.
 
-Mirrors ``JobGet``, ``JobList``, ``JobCancel``, ``JobRetry`` and ``JobDelete`` of River's ``client.go``.
+Mirrors ``JobGet``, ``JobList``, ``JobCancel``, ``JobRetry``, ``JobDelete``, ``JobDeleteMany`` and ``JobUpdate`` of River's
+``client.go``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
 
+from rivermill import gojson
 from rivermill.db import Connection
 from rivermill.errors import JobRunningError, NotFoundError, UniqueConflictError, ValidationError
-from rivermill.job import JobRow, JobState
+from rivermill.job import JobRow
+from rivermill.joblist import MAX_LIST, JobFilter, JobListParams, JobListResult
 from rivermill.rows import job_columns, job_from_record
 from rivermill.schema import Schema
 
-MAX_LIST = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class JobFilter:
-    """Which jobs to list; an empty field does not filter, several fields must all match."""
-
-    ids: Sequence[int] = ()
-    kinds: Sequence[str] = ()
-    queues: Sequence[str] = ()
-    states: Sequence[JobState] = ()
-    priorities: Sequence[int] = ()
-
-    def where(self, first: int, schema: Schema) -> tuple[str, list[Any]]:
-        """The conditions and their parameters, numbered from ``first``."""
-        columns = (
-            ("id", "bigint", list(self.ids)),
-            ("kind", "text", list(self.kinds)),
-            ("queue", "text", list(self.queues)),
-            ("priority", "smallint", list(self.priorities)),
-        )
-        conditions = ["true"]
-        values: list[Any] = []
-        for column, sql_type, wanted in columns:
-            if wanted:
-                conditions.append(f"{column} = ANY(${first + len(values)}::{sql_type}[])")
-                values.append(wanted)
-        if self.states:
-            enum = schema.table("river_job_state")
-            conditions.append(f"state = ANY(${first + len(values)}::text[]::{enum}[])")
-            values.append([JobState(state).value for state in self.states])
-        return " AND ".join(conditions), values
+MAX_OUTPUT = 32 * 1024 * 1024
 
 
 class JobAdmin:
@@ -70,18 +39,11 @@ class JobAdmin:
         record = await connection.fetchrow(f"SELECT {job_columns()} FROM {self._table} WHERE id = $1", job_id)
         return self._found(record, job_id)
 
-    async def list(self, connection: Connection, filters: JobFilter, *, limit: int, descending: bool) -> list[JobRow]:
-        """Jobs in the order of their ids.
-
-        Raises:
-            ValidationError: ``limit`` is not within 1 to 10,000.
-        """
-        if not 1 <= limit <= MAX_LIST:
-            raise ValidationError(f"limit {limit}: use 1 to {MAX_LIST}")
-        where, values = filters.where(2, self._schema)
-        order = "DESC" if descending else "ASC"
-        sql = f"SELECT {job_columns()} FROM {self._table} WHERE {where} ORDER BY id {order} LIMIT $1"
-        return [job_from_record(record) for record in await connection.fetch(sql, limit, *values)]
+    async def page(self, connection: Connection, params: JobListParams) -> JobListResult:
+        """One page of jobs."""
+        sql, values = params.statement(self._schema, job_columns())
+        jobs = [job_from_record(record) for record in await connection.fetch(sql, *values)]
+        return JobListResult(jobs, params.cursor(jobs[-1]) if jobs else None)
 
     async def cancel(self, connection: Connection, job_id: int) -> JobRow:
         """Cancel a job: at once if it is not running, else by asking the client that runs it.
@@ -111,8 +73,7 @@ class JobAdmin:
             SELECT {job_columns("job")} FROM {self._table} AS job
             JOIN locked USING (id) WHERE locked.finalized_at IS NOT NULL
         """
-        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-        return self._found(await connection.fetchrow(sql, job_id, self._control, now), job_id)
+        return self._found(await connection.fetchrow(sql, job_id, self._control, gojson.now()), job_id)
 
     async def retry(self, connection: Connection, job_id: int) -> JobRow:
         """Make a job that is not running due now, granting one more attempt if none is left.
@@ -129,6 +90,7 @@ class JobAdmin:
             ), changed AS (
                 UPDATE {self._table} AS job SET
                     state = 'available', scheduled_at = now(), finalized_at = NULL,
+                    metadata = job.metadata - 'cancel_attempted_at',
                     max_attempts = CASE WHEN job.attempt = job.max_attempts THEN job.max_attempts + 1
                                         ELSE job.max_attempts END
                 FROM candidate WHERE job.id = candidate.id
@@ -160,6 +122,44 @@ class JobAdmin:
             await self.get(connection, job_id)
             raise JobRunningError(f"job {job_id} is running: cancel it and wait until it has ended, then delete it")
         return job_from_record(record)
+
+    async def delete_many(self, connection: Connection, filters: JobFilter, *, limit: int, everything: bool) -> list[JobRow]:
+        """Delete jobs that are not running, in the order of their ids; rows that others have locked are passed over.
+
+        Raises:
+            ValidationError: there is no filter and not ``everything``, or ``limit`` is out of its range.
+        """
+        if not 1 <= limit <= MAX_LIST:
+            raise ValidationError(f"limit {limit}: use 1 to {MAX_LIST}")
+        if filters.empty != everything:
+            raise ValidationError("job_delete_many: give a filter, or everything=True without one to delete all jobs")
+        values: list[Any] = [limit]
+        where = " AND ".join(["state <> 'running'", *filters.where(self._schema, values)])
+        sql = f"""
+            WITH doomed AS (
+                SELECT id FROM {self._table} WHERE {where} ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
+            ), deleted AS (
+                DELETE FROM {self._table} AS job WHERE job.id = ANY(ARRAY(SELECT id FROM doomed)) RETURNING {job_columns("job")}
+            )
+            SELECT * FROM deleted ORDER BY id
+        """
+        return [job_from_record(record) for record in await connection.fetch(sql, *values)]
+
+    async def update(self, connection: Connection, job_id: int, output: Any) -> JobRow:
+        """Set the metadata key ``output``.
+
+        Raises:
+            NotFoundError: there is none of this id.
+            ValidationError: the output cannot be encoded as JSON, or is larger than 32 MiB.
+        """
+        try:
+            text = gojson.encode({"output": output})
+        except (TypeError, ValueError) as error:
+            raise ValidationError(f"output of type {type(output).__name__} cannot be encoded as JSON: {error}") from error
+        if len(text.encode()) > MAX_OUTPUT:
+            raise ValidationError(f"output of {len(text.encode())} bytes: use at most {MAX_OUTPUT}")
+        sql = f"UPDATE {self._table} SET metadata = metadata || $2::text::jsonb WHERE id = $1 RETURNING {job_columns()}"
+        return self._found(await connection.fetchrow(sql, job_id, text), job_id)
 
     def _found(self, record: Any, job_id: int) -> JobRow:
         if record is None:

@@ -1,4 +1,4 @@
-"""Queues as ``river_queue`` knows them: get, list, pause, resume. Mirrors the queue calls of River's ``client.go``."""
+"""Queues as ``river_queue`` knows them: get, list, pause, resume, update. Mirrors the queue calls of River's ``client.go``."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from rivermill import gojson
 from rivermill.db import Connection
-from rivermill.errors import NotFoundError
+from rivermill.errors import NotFoundError, ValidationError
+from rivermill.joblist import MAX_LIST
 from rivermill.schema import Schema
 
 ALL_QUEUES = "*"
@@ -47,10 +49,41 @@ class QueueAdmin:
             raise self._missing(name)
         return _queue(record)
 
-    async def list(self, connection: Connection, *, limit: int = 100) -> list[Queue]:
-        """Queues by name."""
-        sql = f"SELECT {self._columns} FROM {self._table} ORDER BY name LIMIT $1"
-        return [_queue(record) for record in await connection.fetch(sql, limit)]
+    async def list(self, connection: Connection, *, limit: int = 100, after: str = "") -> list[Queue]:
+        """Queues by name, those after a name.
+
+        Raises:
+            ValidationError: ``limit`` is not within 1 to 10,000.
+        """
+        if not 1 <= limit <= MAX_LIST:
+            raise ValidationError(f"limit {limit}: use 1 to {MAX_LIST}")
+        sql = f"SELECT {self._columns} FROM {self._table} WHERE name > $2 ORDER BY name LIMIT $1"
+        return [_queue(record) for record in await connection.fetch(sql, limit, after)]
+
+    async def update(self, connection: Connection, name: str, metadata: Mapping[str, Any]) -> Queue:
+        """Replace a queue's metadata and tell the clients.
+
+        Raises:
+            NotFoundError: there is no such queue.
+            ValidationError: the metadata cannot be encoded as JSON.
+        """
+        try:
+            text = gojson.encode(dict(metadata))
+        except (TypeError, ValueError) as error:
+            raise ValidationError(f"queue metadata cannot be encoded as JSON: {error}") from error
+        payload = f'{{"action":"metadata_changed","metadata":{text},"queue":{gojson.encode(name)}}}'
+        sql = f"""
+            WITH changed AS (
+                UPDATE {self._table} SET metadata = $2::text::jsonb, updated_at = now() WHERE name = $1 RETURNING *
+            ), told AS (
+                SELECT count(pg_notify($3, $4)) FROM changed
+            )
+            SELECT {self._columns} FROM changed, told
+        """
+        record = await connection.fetchrow(sql, name, text, self._control, payload)
+        if record is None:
+            raise self._missing(name)
+        return _queue(record)
 
     async def pause(self, connection: Connection, name: str) -> None:
         """Stop every client's claims from a queue, or from all with ``*``; running jobs go on.
