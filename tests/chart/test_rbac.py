@@ -15,6 +15,7 @@ EVERYWHERE = {
     ("rivermill.dev", "jobqueues/scale"): "get",
     ("apps", "deployments"): "get list watch create patch delete",
     ("apps", "deployments/scale"): "get patch",
+    ("policy", "poddisruptionbudgets"): "create patch delete",
     ("", "pods"): "get list watch patch",
     ("", "secrets"): "get",
     ("", "events"): "create patch",

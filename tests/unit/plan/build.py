@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rivermill_operator.model.observed import ClientView, DeploymentView, PodView, QueueDepth
+from rivermill_operator.model.observed import ClientView, DeploymentView, PodView, QueueDepth, Verdict
 from rivermill_operator.model.parse import parse_job_queue
 from rivermill_operator.model.spec import JobQueue
 from rivermill_operator.plan.manifests import template_hash
@@ -33,8 +33,9 @@ def depth(name: str = "default", **numbers: Any) -> QueueDepth:
     return QueueDepth(name, **numbers)
 
 
-def deployment(replicas: int, version: str = VERSION, ready: int | None = None) -> DeploymentView:
-    return DeploymentView(f"q-{version}", version, "7", replicas, replicas if ready is None else ready, 100.0)
+def deployment(replicas: int, version: str = VERSION, **changes: Any) -> DeploymentView:
+    values = {"ready_replicas": replicas, "age_seconds": 100.0, "verdict": Verdict.ACCEPTED}
+    return DeploymentView(f"q-{version}", version, "7", replicas, **{**values, **changes})
 
 
 def pod(number: int, version: str = VERSION, **changes: Any) -> PodView:

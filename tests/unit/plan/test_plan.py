@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from rivermill_operator.model.observed import ClientView, Observed, PodView, StoreView, Unknown
 from rivermill_operator.plan import Memory, plan
-from rivermill_operator.plan.drain import LOWEST_COST
 from rivermill_operator.plan.manifests import deployment as manifest
 from rivermill_operator.plan.manifests import merge, template_hash
+from rivermill_operator.plan.versions import LOWEST_COST
 from tests.unit.plan.build import VERSION, client, deployment, depth, job_queue, pod
 
 IDLE = StoreView((depth(), depth("high")))
@@ -23,7 +23,7 @@ IDLE = StoreView((depth(), depth("high")))
 def test_a_missing_deployment_is_made_empty_first() -> None:
     done = plan(Observed(0, IDLE), job_queue(), Memory())
     assert [item.name for item in done.apply] == [f"q-{VERSION}"]
-    assert "replicas" not in done.apply[0].manifest["spec"]
+    assert "replicas" not in done.apply[0].deployment["spec"]
     assert not done.scales
 
 
@@ -151,15 +151,6 @@ def _live_on(worker: ClientView, home: PodView, rng: random.Random) -> tuple[Cli
     return replace(worker, running=running, running_by_queue={"default": running}, state=state), replace(
         home, ready=state == "accepting"
     )
-
-
-def test_old_versions_drain_when_new_pods_are_ready() -> None:
-    old = (deployment(2, "0ld"), pod(1, "0ld"), pod(2, "0ld"))
-    store = StoreView((depth(waiting=20),), (client(1), client(2)))
-    fresh = plan(Observed(0, store, (deployment(2, ready=0), old[0]), old[1:]), job_queue(), Memory())
-    assert fresh.cordon == ()
-    ready = plan(Observed(0, store, (deployment(2, ready=2), old[0]), old[1:]), job_queue(), Memory())
-    assert sorted(ready.cordon) == ["c1", "c2"]
 
 
 def test_empty_old_versions_are_kept_for_a_while() -> None:

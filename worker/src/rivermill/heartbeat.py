@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import os
 import socket
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from rivermill.config import Settings
@@ -25,10 +26,11 @@ class ClientState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """What a beat reports."""
+    """What a beat reports; ``attempts`` are those that ended since the start, by queue: all, and those with an error."""
 
     busy: int
     state: ClientState
+    attempts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 class Heartbeat:
@@ -58,11 +60,12 @@ class Heartbeat:
             self.enabled = False
             return ClientState.ACCEPTING
         self.enabled = True
-        queues = {n: {"max_workers": q.max_workers, "priority": q.priority} for n, q in settings.queues.items()}
+        queues = {n: self._queue(n, vitals) for n in settings.queues}
         wanted = await connection.fetchval(
             f"INSERT INTO {self._table} AS client (client_id, namespace, pod_name, pod_uid, host, pid, version, queues, "
             "slots, busy, state) VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb, $9, $10, $11) "
-            "ON CONFLICT (client_id) DO UPDATE SET busy = excluded.busy, state = excluded.state, last_seen_at = now() "
+            "ON CONFLICT (client_id) DO UPDATE SET busy = excluded.busy, state = excluded.state, "
+            "queues = excluded.queues, last_seen_at = now() "
             "RETURNING wanted_state",
             settings.client_id,
             settings.pod.namespace,
@@ -80,6 +83,11 @@ class Heartbeat:
             await self._tell(connection, vitals.state)
             self._reported = vitals.state
         return ClientState(wanted)
+
+    def _queue(self, name: str, vitals: Vitals) -> dict[str, int]:
+        config = self._settings.queues[name]
+        ended, failed = vitals.attempts.get(name, (0, 0))
+        return {"max_workers": config.max_workers, "priority": config.priority, "ended": ended, "failed": failed}
 
     async def leave(self, connection: Connection) -> None:
         """Delete the row."""

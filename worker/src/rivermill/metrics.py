@@ -41,3 +41,14 @@ class Metrics:
         self.service_errors = Counter(
             "rivermill_service_errors", "Failures of a background service.", ["service"], registry=add
         )
+
+    def attempts(self) -> dict[str, tuple[int, int]]:
+        """Attempts that ended so far, by queue: all of them, and those that ended with an error."""
+        counts: dict[str, tuple[int, int]] = {}
+        for metric in self.jobs.collect():
+            for sample in metric.samples:
+                if sample.name.endswith("_total"):
+                    ended, failed = counts.get(sample.labels["queue"], (0, 0))
+                    bad = sample.labels["outcome"] in ("failed", "discarded")
+                    counts[sample.labels["queue"]] = (ended + int(sample.value), failed + int(sample.value) * bad)
+        return counts

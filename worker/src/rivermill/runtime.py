@@ -210,7 +210,7 @@ class Runtime:
             },
             connected=self._on_connected,
             wanted=self._cordon.want,
-            vitals=lambda: Vitals(self._executor.busy, self._cordon.state),
+            vitals=lambda: Vitals(self._executor.busy, self._cordon.state, self.metrics.attempts()),
         )
 
     def _spawn(self, name: str, coroutine: Coroutine[Any, Any, None]) -> None:

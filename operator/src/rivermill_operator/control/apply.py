@@ -45,11 +45,11 @@ async def apply(plan: Plan, job_queue: JobQueue, kube: Kube, store: Store | None
 def _writes(plan: Plan, job_queue: JobQueue, kube: Kube, store: Store | None) -> Iterator[tuple[str, Write]]:
     """What to write, in order."""
     namespace = job_queue.namespace
-    for item in plan.apply:
-        yield f"apply {item.name}", partial(kube.apply_deployment, namespace, item.manifest)
-    for state, clients in (("accepting", plan.uncordon), ("cordoned", plan.cordon)):
-        if store is not None and clients:
-            yield f"want {state}", partial(store.want, state, clients)
+    yield from _version_writes(plan, namespace, kube)
+    yield from _client_writes(plan, store)
+    for change in plan.protections:
+        write = partial(kube.set_protection, namespace, change.pod, change.protected, change.resource_version)
+        yield f"protection of {change.pod}", write
     for cost in plan.deletion_costs:
         write = partial(kube.set_deletion_cost, namespace, cost.pod, cost.cost, cost.resource_version)
         yield f"deletion cost of {cost.pod}", write
@@ -57,8 +57,27 @@ def _writes(plan: Plan, job_queue: JobQueue, kube: Kube, store: Store | None) ->
         write = partial(kube.set_replicas, namespace, scale.deployment, scale.replicas, scale.resource_version)
         yield f"scale {scale.deployment} to {scale.replicas}", write
     for gone in plan.deletions:
-        yield f"delete {gone.name}", partial(kube.delete_deployment, namespace, gone.name, gone.resource_version)
+        yield f"delete {gone.name}", partial(kube.delete_version, namespace, gone.name, gone.resource_version)
     for name in plan.release_ownership:
         yield f"release {name}", partial(kube.release_ownership, namespace, name)
     for event in plan.events:
         yield f"event {event.reason}", partial(kube.emit_event, job_queue, event.type, event.reason, event.message)
+
+
+def _version_writes(plan: Plan, namespace: str, kube: Kube) -> Iterator[tuple[str, Write]]:
+    for item in plan.apply:
+        yield f"apply {item.name}", partial(kube.apply_deployment, namespace, item.deployment)
+        yield f"apply disruption budget {item.name}", partial(kube.apply_budget, namespace, item.budget)
+    for mark in plan.verdicts:
+        write = partial(kube.set_verdict, namespace, mark.deployment, mark.verdict, mark.resource_version)
+        yield f"verdict of {mark.deployment}", write
+
+
+def _client_writes(plan: Plan, store: Store | None) -> Iterator[tuple[str, Write]]:
+    if store is None:
+        return
+    if plan.bury:
+        yield "declare clients dead", partial(store.bury, plan.bury)
+    for state, clients in (("accepting", plan.uncordon), ("cordoned", plan.cordon)):
+        if clients:
+            yield f"want {state}", partial(store.want, state, clients)

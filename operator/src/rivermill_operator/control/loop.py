@@ -22,7 +22,7 @@ from rivermill_operator.model.parse import SpecError, parse_job_queue
 from rivermill_operator.model.spec import JobQueue
 from rivermill_operator.plan import Memory, Plan, plan
 from rivermill_operator.plan.scaling import probes
-from rivermill_operator.store.port import Store, StoreError, StoreProvider
+from rivermill_operator.store.port import Store, StoreError, StoreProvider, Usage
 
 DEBOUNCE_SECONDS = 0.05
 REFRESH_SECONDS = 15.0
@@ -140,7 +140,8 @@ class Loop:
         try:
             async with asyncio.timeout(OBSERVE_SECONDS):
                 self._store = await self._open(job_queue)
-                store = await self._store.observe(probes(job_queue.spec, self._memory.scaling), [pod.uid for pod in pods])
+                uids = [*(pod.uid for pod in pods), *(uid for uid, _ in self._memory.lost)]
+                store = await self._store.observe(probes(job_queue.spec, self._memory.scaling), uids)
             self._unknown_since = None
         except (StoreError, TimeoutError) as error:
             store = self._unknown(error)
@@ -160,7 +161,7 @@ class Loop:
         if self._dsn is None or time.monotonic() - self._dsn[0] > REFRESH_SECONDS:
             self._dsn = (time.monotonic(), await self._read_secret(job_queue))
         queues = frozenset(queue.name for queue in job_queue.spec.queues)
-        return self._ports.stores.use(self._key, self._dsn[1], database.schema, queues)
+        return self._ports.stores.use(self._key, self._dsn[1], Usage(job_queue.created, database.schema, queues))
 
     async def _read_secret(self, job_queue: JobQueue) -> str:
         database = job_queue.spec.database
@@ -181,10 +182,8 @@ class Loop:
             conflict = await self._ports.kube.conflict(job_queue.namespace, deployments)
             self._conflict = (time.monotonic(), conflict)
         if conflict is None and self._dsn is not None:
-            queues = frozenset(queue.name for queue in job_queue.spec.queues)
-            other = self._ports.stores.other_user(self._key, self._dsn[1], job_queue.spec.database.schema, queues)
-            # Both see each other; the one that comes later by name gives way.
-            if other is not None and other[0] < self._key:
+            other = self._ports.stores.older_user(self._key, self._dsn[1])
+            if other is not None:
                 return f"JobQueue {'/'.join(other[0])} works queue {other[1]} of this database too: leave it to one of them."
         return conflict
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from rivermill_operator.model import names
-from rivermill_operator.model.observed import DeploymentView, PodView
+from rivermill_operator.model.observed import DeploymentView, PodView, Verdict
 
 _TROUBLE = frozenset(
     {"CrashLoopBackOff", "ImagePullBackOff", "ErrImagePull", "ErrImageNeverPull", "InvalidImageName",
@@ -18,6 +18,7 @@ _TROUBLE = frozenset(
 def deployment_view(obj: Mapping[str, Any], now: datetime) -> DeploymentView:
     """One Deployment."""
     meta, status = obj["metadata"], obj.get("status") or {}
+    annotations = meta.get("annotations") or {}
     return DeploymentView(
         name=meta["name"],
         template_hash=meta.get("labels", {}).get(names.HASH_LABEL, ""),
@@ -25,7 +26,8 @@ def deployment_view(obj: Mapping[str, Any], now: datetime) -> DeploymentView:
         replicas=int(obj["spec"].get("replicas", 1)),
         ready_replicas=int(status.get("readyReplicas", 0)),
         age_seconds=_age(meta, now),
-        applied_hash=(meta.get("annotations") or {}).get(names.MANIFEST_ANNOTATION),
+        applied_hash=annotations.get(names.MANIFEST_ANNOTATION),
+        verdict=_verdict(annotations.get(names.VERDICT_ANNOTATION)),
     )
 
 
@@ -47,6 +49,7 @@ def pod_view(obj: Mapping[str, Any], now: datetime) -> PodView:
         deletion_cost=_integer(annotations.get(names.DELETION_COST)),
         scheduled=bool(obj["spec"].get("nodeName")) or conditions.get("PodScheduled") == "True",
         ready_after_seconds=_ready_after(meta, status),
+        protected=any(annotations.get(name) == busy for name, (busy, _) in names.PROTECTION.items()),
         trouble=_trouble([*containers, *(status.get("initContainerStatuses") or [])]),
     )
 
@@ -56,6 +59,10 @@ def _ready_after(meta: Mapping[str, Any], status: Mapping[str, Any]) -> float | 
         if condition["type"] == "Ready" and condition["status"] == "True" and condition.get("lastTransitionTime"):
             return _age(meta, datetime.fromisoformat(condition["lastTransitionTime"]))
     return None
+
+
+def _verdict(text: str | None) -> Verdict:
+    return Verdict(text) if text in tuple(Verdict) else Verdict.PENDING
 
 
 def _trouble(statuses: list[Mapping[str, Any]]) -> str | None:

@@ -11,10 +11,12 @@ from rivermill_operator.kube.cache import Cache, Key
 from rivermill_operator.kube.port import FleetObjects, KubeError
 from rivermill_operator.kube.rest import APPLY_PATCH, MERGE_PATCH, Rest
 from rivermill_operator.model import names
+from rivermill_operator.model.observed import Verdict
 from rivermill_operator.model.spec import JobQueue
 
 _NOT_FOUND = 404
 _APPS = "/apis/apps/v1"
+_POLICY = "/apis/policy/v1"
 
 
 class KubeClient:
@@ -86,6 +88,18 @@ class KubeClient:
         query = {"fieldManager": names.FIELD_MANAGER, "force": "true"}
         await self._rest.request("PATCH", f"{path}/{name}", query=query, body=dict(manifest), content_type=APPLY_PATCH)
 
+    async def apply_budget(self, namespace: str, manifest: Mapping[str, Any]) -> None:
+        """Server-side apply of a PodDisruptionBudget."""
+        path = f"{_POLICY}/namespaces/{namespace}/poddisruptionbudgets/{manifest['metadata']['name']}"
+        query = {"fieldManager": names.FIELD_MANAGER, "force": "true"}
+        await self._rest.request("PATCH", path, query=query, body=dict(manifest), content_type=APPLY_PATCH)
+
+    async def set_verdict(self, namespace: str, name: str, verdict: Verdict, resource_version: str) -> None:
+        """Annotate a Deployment, if it is still at this version."""
+        annotations = {names.VERDICT_ANNOTATION: verdict.value}
+        body = {"metadata": {"resourceVersion": resource_version, "annotations": annotations}}
+        await self._patch(f"{_APPS}/namespaces/{namespace}/deployments/{name}", body)
+
     @staticmethod
     def _key(namespace: str, manifest: Mapping[str, Any]) -> Key:
         return namespace, manifest["metadata"]["labels"][names.JOB_QUEUE_LABEL]
@@ -95,21 +109,29 @@ class KubeClient:
         body = {"metadata": {"resourceVersion": resource_version}, "spec": {"replicas": replicas}}
         await self._patch(f"{_APPS}/namespaces/{namespace}/deployments/{name}/scale", body)
 
+    async def set_protection(self, namespace: str, pod: str, protected: bool, resource_version: str) -> None:
+        """Tell node autoscalers whether they may remove a pod, if it is still at this version."""
+        annotations = {name: busy if protected else idle for name, (busy, idle) in names.PROTECTION.items()}
+        body = {"metadata": {"resourceVersion": resource_version, "annotations": annotations}}
+        await self._patch(f"/api/v1/namespaces/{namespace}/pods/{pod}", body)
+
     async def set_deletion_cost(self, namespace: str, pod: str, cost: int | None, resource_version: str) -> None:
         """Annotate a pod, if it is still at this version."""
         annotations = {names.DELETION_COST: None if cost is None else str(cost)}
         body = {"metadata": {"resourceVersion": resource_version, "annotations": annotations}}
         await self._patch(f"/api/v1/namespaces/{namespace}/pods/{pod}", body)
 
-    async def delete_deployment(self, namespace: str, name: str, resource_version: str) -> None:
-        """Delete a Deployment, if it is still at this version."""
+    async def delete_version(self, namespace: str, name: str, resource_version: str) -> None:
+        """Delete a Deployment, if it is still at this version, and its PodDisruptionBudget."""
         body = {"preconditions": {"resourceVersion": resource_version}, "propagationPolicy": "Background"}
         await self._rest.request("DELETE", f"{_APPS}/namespaces/{namespace}/deployments/{name}", body=body)
+        await self._rest.request("DELETE", f"{_POLICY}/namespaces/{namespace}/poddisruptionbudgets/{name}")
 
     async def release_ownership(self, namespace: str, name: str) -> None:
-        """Remove the owner reference of a Deployment, so that it outlives its ``JobQueue``."""
+        """Remove the owner references of a version's objects, so that they outlive their ``JobQueue``."""
         body = {"metadata": {"ownerReferences": None}}
         await self._patch(f"{_APPS}/namespaces/{namespace}/deployments/{name}", body)
+        await self._patch(f"{_POLICY}/namespaces/{namespace}/poddisruptionbudgets/{name}", body)
 
     async def remove_finalizer(self, namespace: str, name: str) -> None:
         """Let a ``JobQueue`` go: remove our finalizer, and only ours."""

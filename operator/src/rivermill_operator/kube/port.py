@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from rivermill_operator.model.observed import Verdict
 from rivermill_operator.model.spec import JobQueue
 
 
@@ -49,20 +50,32 @@ class Kube(Protocol):
         """Server-side apply; a Deployment that does not exist is made with no replicas."""
         ...
 
+    async def apply_budget(self, namespace: str, manifest: Mapping[str, Any]) -> None:
+        """Server-side apply of a PodDisruptionBudget."""
+        ...
+
+    async def set_verdict(self, namespace: str, name: str, verdict: Verdict, resource_version: str) -> None:
+        """Annotate a Deployment, if it is still at this version."""
+        ...
+
     async def set_replicas(self, namespace: str, name: str, replicas: int, resource_version: str) -> None:
         """Write ``/scale``, if the Deployment is still at this version."""
+        ...
+
+    async def set_protection(self, namespace: str, pod: str, protected: bool, resource_version: str) -> None:
+        """Tell node autoscalers whether they may remove a pod, if it is still at this version."""
         ...
 
     async def set_deletion_cost(self, namespace: str, pod: str, cost: int | None, resource_version: str) -> None:
         """Annotate a pod, if it is still at this version."""
         ...
 
-    async def delete_deployment(self, namespace: str, name: str, resource_version: str) -> None:
-        """Delete a Deployment, if it is still at this version."""
+    async def delete_version(self, namespace: str, name: str, resource_version: str) -> None:
+        """Delete a Deployment, if it is still at this version, and its PodDisruptionBudget."""
         ...
 
     async def release_ownership(self, namespace: str, name: str) -> None:
-        """Remove the owner reference of a Deployment, so that it outlives its ``JobQueue``."""
+        """Remove the owner references of a version's objects, so that they outlive their ``JobQueue``."""
         ...
 
     async def remove_finalizer(self, namespace: str, name: str) -> None:

@@ -14,6 +14,12 @@ MANAGED_BY = "rivermill"
 JOB_QUEUE_LABEL = f"{GROUP}/jobqueue"
 HASH_LABEL = f"{GROUP}/template-hash"
 MANIFEST_ANNOTATION = f"{GROUP}/manifest-hash"
+VERDICT_ANNOTATION = f"{GROUP}/verdict"
+#: What keeps node autoscalers from removing a pod, and the value that does so; the other value lets them.
+PROTECTION = {
+    "cluster-autoscaler.kubernetes.io/safe-to-evict": ("false", "true"),
+    "karpenter.sh/do-not-disrupt": ("true", "false"),
+}
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 MANAGED_SELECTOR = f"app.kubernetes.io/managed-by={MANAGED_BY}"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import StrEnum
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -89,7 +90,10 @@ class QueueDepth:
 
 @dataclass(frozen=True, slots=True)
 class ClientView:
-    """One row of ``rivermill_client`` and how many rows of ``river_job`` it holds ``running``, altogether and by queue."""
+    """One row of ``rivermill_client`` and how many rows of ``river_job`` it holds ``running``, altogether and by queue.
+
+    ``ended`` and ``failed`` count the attempts that ended in this client since it started, and those that ended with an error.
+    """
 
     client_id: str
     pod_uid: str | None
@@ -99,6 +103,8 @@ class ClientView:
     running: int
     silent_seconds: float
     running_by_queue: Mapping[str, int] = field(default_factory=dict)
+    ended: int = 0
+    failed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +150,7 @@ class PodView:
     """One worker pod.
 
     ``started`` says that its worker container runs; ``trouble`` is a waiting or termination reason; ``ready_after_seconds`` is
-    the time from its creation until it last became Ready.
+    the time from its creation until it last became Ready; ``protected`` says that node autoscalers are told to leave it alone.
     """
 
     name: str
@@ -159,11 +165,24 @@ class PodView:
     scheduled: bool = True
     trouble: str | None = None
     ready_after_seconds: float | None = None
+    protected: bool = True
+
+
+#: A client that beats every 10 s has missed a beat by now; one that only lost its pod object is not silent.
+SILENT_SECONDS = 12.0
+
+
+class Verdict(StrEnum):
+    """What became of a version's trial; kept as an annotation of its Deployment."""
+
+    PENDING = "pending"
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
 
 
 @dataclass(frozen=True, slots=True)
 class DeploymentView:
-    """One worker Deployment; ``applied_hash`` is the hash annotation of the manifest last applied to it."""
+    """One version: a worker Deployment; ``applied_hash`` is the hash annotation of the manifests last applied."""
 
     name: str
     template_hash: str
@@ -172,6 +191,7 @@ class DeploymentView:
     ready_replicas: int
     age_seconds: float
     applied_hash: str | None = None
+    verdict: Verdict = Verdict.PENDING
 
 
 @dataclass(frozen=True, slots=True)

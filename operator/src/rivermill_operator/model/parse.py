@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from rivermill_operator.model.cron import Cron, CronError
@@ -21,15 +22,18 @@ from rivermill_operator.model.spec import (
     Mode,
     QueueSpec,
     RolloutSpec,
+    RolloutStrategy,
     ScaleInSpec,
     ScalingSpec,
     ScheduleSpec,
     WorkerSpec,
 )
 
+_Choice = TypeVar("_Choice", bound=StrEnum)
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_PODS_OR_PERCENT = re.compile(r"[1-9][0-9]{0,4}%?")
 _SCHEMA = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,45}")
 
 
@@ -50,6 +54,7 @@ def parse_job_queue(body: Mapping[str, Any]) -> JobQueue:
         uid=meta["uid"],
         generation=int(meta.get("generation", 1)),
         spec=parse_spec(_Node("spec", body.get("spec"))),
+        created=str(meta.get("creationTimestamp", "")),
         deleting=meta.get("deletionTimestamp") is not None,
     )
 
@@ -83,6 +88,13 @@ class _Node:
     def integer(self, key: str, default: int | None, low: int, high: int = 2**31 - 1) -> int:
         return int(self.number(key, default, low, high))
 
+    def choice(self, key: str, default: _Choice) -> _Choice:
+        value = self.text(key, default.value)
+        kinds = type(default)
+        if value not in [kind.value for kind in kinds]:
+            raise SpecError(f"{self.path}.{key}: {value!r} is none of {', '.join(kind.value for kind in kinds)}")
+        return kinds(value)
+
     def duration(self, key: str, default: str) -> float:
         text = self.text(key, default)
         if not _DURATION.fullmatch(text):
@@ -98,12 +110,23 @@ def parse_spec(spec: _Node) -> JobQueueSpec:
         queues=queues,
         worker=_worker(spec.child("worker"), queues),
         scaling=_scaling(spec.child("scaling")),
-        mode=Mode(spec.text("mode", "Scale")),
-        rollout=RolloutSpec(
-            spec.child("rollout").text("strategy", "Rainbow"),
-            spec.child("rollout").number("keepSeconds", 86400, 0),
-        ),
-        deletion_policy=DeletionPolicy(spec.text("deletionPolicy", "Drain")),
+        mode=spec.choice("mode", Mode.SCALE),
+        rollout=_rollout(spec.child("rollout")),
+        deletion_policy=spec.choice("deletionPolicy", DeletionPolicy.DRAIN),
+    )
+
+
+def _rollout(node: _Node) -> RolloutSpec:
+    surge = node.text("maxSurge", "25%")
+    if not _PODS_OR_PERCENT.fullmatch(surge):
+        raise SpecError(f"{node.path}.maxSurge: {surge!r} is neither a number of pods nor a percentage: write 2 or 25%")
+    bounded = node.value.get("maxDrainSeconds") is not None
+    return RolloutSpec(
+        strategy=node.choice("strategy", RolloutStrategy.RAINBOW),
+        max_surge=surge,
+        gate_seconds=node.number("gateSeconds", 30, 0, 86400),
+        keep_seconds=node.number("keepSeconds", 86400, 0),
+        max_drain_seconds=node.number("maxDrainSeconds", None, 0) if bounded else None,
     )
 
 
@@ -138,7 +161,7 @@ def _database(node: _Node) -> DatabaseSpec:
         secret_name=reference.text("name"),
         secret_key=reference.text("key", "url"),
         schema=schema,
-        migrate=Migrate(node.text("migrate", "Verify")),
+        migrate=node.choice("migrate", Migrate.VERIFY),
         max_connections=node.integer("maxConnections", None, 3) if has_budget else None,
     )
 

@@ -112,12 +112,30 @@ class ScalingSpec:
     manual_seconds: float = 3600.0
 
 
+class RolloutStrategy(StrEnum):
+    """How many pods a rollout may add."""
+
+    RAINBOW = "Rainbow"
+    ROLLING_UPDATE = "RollingUpdate"
+
+
 @dataclass(frozen=True, slots=True)
 class RolloutSpec:
-    """How a new template replaces an old one."""
+    """How a new template replaces an old one.
 
-    strategy: str = "Rainbow"
+    Attributes:
+        strategy: Rainbow starts the whole new version at once; RollingUpdate adds at most ``max_surge`` pods.
+        max_surge: pods, or a percentage of those wanted, that RollingUpdate may add.
+        gate_seconds: a new version's first pod must stay Ready this long, or end enough attempts, before others follow.
+        keep_seconds: how long an emptied old version is kept for a roll back.
+        max_drain_seconds: after this long, a draining pod is stopped with its jobs; None waits for ever.
+    """
+
+    strategy: RolloutStrategy = RolloutStrategy.RAINBOW
+    max_surge: str = "25%"
+    gate_seconds: float = 30.0
     keep_seconds: float = 86400.0
+    max_drain_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +153,12 @@ class JobQueueSpec:
 
 @dataclass(frozen=True, slots=True)
 class JobQueue:
-    """One ``JobQueue`` object: identity, generation and parsed spec."""
+    """One ``JobQueue`` object: identity, generation and parsed spec; ``created`` is an RFC 3339 time of the API server."""
 
     namespace: str
     name: str
     uid: str
     generation: int
     spec: JobQueueSpec
+    created: str = ""
     deleting: bool = False

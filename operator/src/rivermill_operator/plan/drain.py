@@ -6,71 +6,41 @@ running for it and it is NotReady with the lowest deletion cost, in place for a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
-from rivermill_operator.model.observed import ClientView, DeploymentView, Observed, PodView, StoreView
 from rivermill_operator.plan.plan import SetDeletionCost, SetReplicas
+from rivermill_operator.plan.versions import DEAD_AFTER_SECONDS, LOWEST_COST, Member, Version
 
-LOWEST_COST = -(2**31) + 1
 SETTLE_SECONDS = 1.0
-DEAD_AFTER_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
-    """A pod and the client that runs in it."""
+class Clock:
+    """The time, and since when what was seen at earlier times has been so (pod uid → seconds of the same clock)."""
 
-    pod: PodView
-    client: ClientView | None
+    now: float
+    costed: Mapping[str, float] = field(default_factory=dict)
+    draining: Mapping[str, float] = field(default_factory=dict)
+    max_drain_seconds: float | None = None
 
-    @property
-    def draining(self) -> bool:
-        """Whether it has been told to stop claiming, or is about to be removed."""
-        return self.pod.deletion_cost == LOWEST_COST or (self.client is not None and self.client.wanted_state == "cordoned")
-
-    @property
-    def running(self) -> int:
-        """Jobs that run in it."""
-        return self.client.running if self.client else 0
-
-    @property
-    def hopeless(self) -> bool:
-        """Whether nothing can be running in it: it has no node, or its container cannot start."""
-        return self.client is None and (not self.pod.scheduled or (self.pod.trouble is not None and not self.pod.started))
-
-    @property
-    def empty(self) -> bool:
-        """Whether it is safe to remove."""
-        if self.hopeless:
-            return True
-        if self.client is None or self.running:
-            return False
-        dead = self.client.silent_seconds > DEAD_AFTER_SECONDS
-        return not self.pod.ready and (self.client.state == "drained" or dead)
+    def overdue(self, member: Member) -> bool:
+        """Whether a draining pod has used up the time that the user gives to its jobs."""
+        since = self.draining.get(member.pod.uid, self.now)
+        return self.max_drain_seconds is not None and self.now - since >= self.max_drain_seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """What to write to shrink the fleet safely."""
+    """What to write to bring one version to its size; ``costed`` and ``draining`` are remembered, ``removed`` are pod uids."""
 
     cordon: tuple[str, ...] = ()
     uncordon: tuple[str, ...] = ()
     costs: tuple[SetDeletionCost, ...] = ()
     scales: tuple[SetReplicas, ...] = ()
     costed: tuple[tuple[str, float], ...] = ()
-
-
-def members(observed: Observed, template_hash: str) -> list[Member]:
-    """Pods of one version that are not being deleted, each with its newest client."""
-    clients: dict[str, ClientView] = {}
-    if isinstance(observed.store, StoreView):
-        for client in sorted(observed.store.clients, key=lambda c: c.client_id):
-            if client.pod_uid and (client.pod_uid not in clients or client.silent_seconds <= DEAD_AFTER_SECONDS):
-                clients[client.pod_uid] = client
-    return [
-        Member(pod, clients.get(pod.uid)) for pod in observed.pods if pod.template_hash == template_hash and not pod.deleting
-    ]
+    draining: tuple[tuple[str, float], ...] = ()
+    removed: tuple[str, ...] = ()
 
 
 def choose_victims(fleet: Iterable[Member], count: int) -> list[Member]:
@@ -83,41 +53,56 @@ def choose_victims(fleet: Iterable[Member], count: int) -> list[Member]:
     return candidates[: max(0, count)]
 
 
-def shrink(
-    deployment: DeploymentView, fleet: Sequence[Member], keep: int, now: float, costed: dict[str, float], max_step: int
-) -> Drain:
-    """Bring one Deployment towards ``keep`` accepting pods without touching a running job."""
-    draining = [m for m in fleet if m.draining]
-    accepting = deployment.replicas - len(draining)
-    victims = choose_victims(fleet, min(accepting - keep, max_step)) if accepting > keep else []
-    cordon = tuple(m.client.client_id for m in victims if m.client)
-    costs, seen, removable = [], [], 0
-    for member in [*draining, *(m for m in victims if m.client is None)]:
+def shrink(version: Version, keep: int, clock: Clock) -> Drain:
+    """Bring one version towards ``keep`` accepting pods without touching a running job."""
+    victims = choose_victims(version.members, version.accepting - keep)
+    costs, seen, removed = [], [], []
+    for member in [*version.draining, *(m for m in victims if m.client is None)]:
         pod = member.pod
-        if not member.empty:
+        if not (member.empty or clock.overdue(member)):
             continue
         if pod.deletion_cost != LOWEST_COST:
             costs.append(SetDeletionCost(pod.name, LOWEST_COST, pod.resource_version))
             continue
-        since = costed.get(pod.uid, now)
+        since = clock.costed.get(pod.uid, clock.now)
         seen.append((pod.uid, since))
-        removable += now - since >= SETTLE_SECONDS
+        if clock.now - since >= SETTLE_SECONDS:
+            removed.append(pod.uid)
+    deployment = version.deployment
     scales: tuple[SetReplicas, ...] = ()
-    if removable:
-        scales = (SetReplicas(deployment.name, max(0, deployment.replicas - removable), deployment.resource_version),)
-    return Drain(cordon=cordon, costs=tuple(costs), scales=scales, costed=tuple(seen))
+    if removed:
+        left = max(0, deployment.replicas - len(removed))
+        scales = (SetReplicas(deployment.name, left, deployment.resource_version),)
+    return Drain(
+        cordon=tuple(m.client.client_id for m in victims if m.client),
+        costs=tuple(costs),
+        scales=scales,
+        costed=tuple(seen),
+        draining=tuple((m.pod.uid, clock.draining.get(m.pod.uid, clock.now)) for m in version.draining),
+        removed=tuple(removed),
+    )
 
 
-def grow(deployment: DeploymentView, fleet: Sequence[Member], desired: int) -> Drain:
-    """Bring one Deployment up to ``desired`` accepting pods: draining ones first, for they are warm."""
-    draining = sorted((m for m in fleet if m.draining), key=lambda m: (-m.running, -m.pod.age_seconds))
-    missing = desired - (deployment.replicas - len(draining))
+def grow(version: Version, desired: int, *, warm_only: bool = False) -> Drain:
+    """Bring one version up to ``desired`` accepting pods: draining ones first, for they are warm.
+
+    Args:
+        version: what to grow.
+        desired: accepting pods.
+        warm_only: make no new pods.
+    """
+    draining = sorted(version.draining, key=lambda m: (-m.running, -m.pod.age_seconds))
     back = [m for m in draining if m.client is not None and m.client.silent_seconds <= DEAD_AFTER_SECONDS]
-    back = back[: max(0, missing)]
-    uncordon = tuple(m.client.client_id for m in back if m.client)
-    costs = tuple(SetDeletionCost(m.pod.name, None, m.pod.resource_version) for m in back if m.pod.deletion_cost == LOWEST_COST)
+    back = back[: max(0, desired - version.accepting)]
+    deployment = version.deployment
     replicas = desired + len(draining) - len(back)
     scales: tuple[SetReplicas, ...] = ()
-    if replicas > deployment.replicas:
+    if replicas > deployment.replicas and not warm_only:
         scales = (SetReplicas(deployment.name, replicas, deployment.resource_version),)
-    return Drain(uncordon=uncordon, costs=costs, scales=scales)
+    return Drain(
+        uncordon=tuple(m.client.client_id for m in back if m.client),
+        costs=tuple(
+            SetDeletionCost(m.pod.name, None, m.pod.resource_version) for m in back if m.pod.deletion_cost == LOWEST_COST
+        ),
+        scales=scales,
+    )

@@ -1,41 +1,55 @@
-"""The fleet as the scaling decision sees it, from pods, Deployments and clients."""
+"""The fleet as the scaling decision sees it, from its versions."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
-from rivermill_operator.model.observed import FleetView, Observed, StartingPod
-from rivermill_operator.plan import drain
+from rivermill_operator.model.observed import FleetView, StartingPod
 from rivermill_operator.plan.memory import ScalingMemory
+from rivermill_operator.plan.rollout import trusted
+from rivermill_operator.plan.versions import Version
 
 
-def fleet_view(observed: Observed, template_hash: str, memory: ScalingMemory) -> FleetView:
-    """Count the pods of every version that take jobs; those of an older template than ``template_hash`` are a rollout.
+def fleet_view(live: Version | None, old: Sequence[Version], memory: ScalingMemory, last: int | None) -> FleetView:
+    """Count the pods that take jobs. What a rollout has twice is counted once, or the fleet would be held at both its sizes.
 
     Args:
-        observed: the world.
-        template_hash: of the version that is wanted.
+        live: the version of the current template, if it is there.
+        old: the others.
         memory: of the last decision, which knows the pods that were starting then.
+        last: the replicas last decided; None after a restart.
     """
-    members = [m for d in observed.deployments for m in drain.members(observed, d.template_hash)]
-    accepting = [m for m in members if not m.draining]
+    fleet = [*([live] if live else []), *old]
+    members = [member for version in fleet for member in version.members]
+    accepting = [member for member in members if not member.draining]
     busy: Counter[str] = Counter()
     for member in accepting:
         busy.update(member.client.running_by_queue if member.client else {})
     starting = [StartingPod(m.pod.uid, m.pod.age_seconds, m.pod.scheduled) for m in accepting if not m.pod.ready]
-    replicas = sum(d.replicas for d in observed.deployments)
-    missing = max(0, replicas - len(members))
+    missing = sum(max(0, v.deployment.replicas - len(v.members)) for v in fleet)
+    size = _size(live, old, last)
+    ready = min(size, sum(version.serving for version in fleet))
     was_starting = frozenset(memory.starting)
     return FleetView(
-        replicas=replicas,
-        ready=sum(1 for m in accepting if m.pod.ready),
-        starting=(*starting, *(StartingPod("", 0.0) for _ in range(missing))),
-        draining=len(members) - len(accepting),
+        replicas=sum(v.deployment.replicas for v in fleet),
+        ready=ready,
+        starting=(*starting, *(StartingPod("", 0.0) for _ in range(missing)))[: size - ready],
+        draining=sum(len(version.draining) for version in fleet),
         busy=dict(busy),
         started=tuple(
             m.pod.ready_after_seconds
             for m in accepting
             if m.pod.ready and m.pod.uid in was_starting and m.pod.ready_after_seconds is not None
         ),
-        rolling_out=any(m.pod.template_hash != template_hash for m in accepting),
+        rolling_out=trusted(live, old) and any(version.accepting for version in old),
     )
+
+
+def _size(live: Version | None, old: Sequence[Version], last: int | None) -> int:
+    new, rest = live.accepting if live else 0, sum(version.accepting for version in old)
+    if not new or not rest:
+        return new + rest
+    if last is None:
+        return max(new, rest, sum(version.serving for version in (*([live] if live else []), *old)))
+    return min(new + rest, last)

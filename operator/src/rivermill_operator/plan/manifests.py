@@ -65,6 +65,22 @@ def deployment(job_queue: JobQueue) -> dict[str, Any]:
     }
 
 
+def disruption_budget(job_queue: JobQueue) -> dict[str, Any]:
+    """The PodDisruptionBudget of the current version: a node is drained one busy pod at a time, drained pods at will."""
+    made = deployment(job_queue)
+    meta = made["metadata"]
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {key: meta[key] for key in ("name", "namespace", "labels", "ownerReferences")},
+        "spec": {
+            "maxUnavailable": 1,
+            "selector": made["spec"]["selector"],
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        },
+    }
+
+
 def _pod_template(job_queue: JobQueue) -> dict[str, Any]:
     spec = job_queue.spec
     container = {
@@ -98,7 +114,9 @@ def _pod_template(job_queue: JobQueue) -> dict[str, Any]:
             {**{k: container[k] for k in ("image", "command", "env", "securityContext", "volumeMounts")}, "name": "migrate",
              "args": ["migrate", "up"]}
         ]  # fmt: skip
-    merged: dict[str, Any] = merge({"metadata": {}, "spec": pod}, spec.worker.template)
+    # A pod may get jobs as soon as it is there.
+    metadata = {"annotations": {name: busy for name, (busy, _) in names.PROTECTION.items()}}
+    merged: dict[str, Any] = merge({"metadata": metadata, "spec": pod}, spec.worker.template)
     return merged
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rivermill_operator.model.observed import Verdict
 from rivermill_operator.model.status import Condition, Decision
 from rivermill_operator.plan.memory import ScalingMemory
 
@@ -17,6 +18,13 @@ class Memory:
     Attributes:
         scaling: of the scaling decision.
         costed: pod uid → ``now`` at which its deletion cost was first seen in place.
+        draining: pod uid → ``now`` at which it was first seen draining.
+        removing: uids of the pods that a scale-in was about, while they are there.
+        doomed: uids of the pods that were being deleted last time.
+        idle_since: pod uid → ``now`` since which nothing has run in it.
+        homes: uids of the pods that were there last time.
+        lost: pod uid → ``now`` at which it was found gone, until its clients are known to be gone too.
+        ready_since: template hash of a version on trial, and ``now`` since which its pod has been Ready.
         empty_since: template hash → ``now`` since which an old version has had no pod.
         desired: the replicas last decided, for events on change.
         conditions: ``(type, status, reason)`` of the last plan, for events on change.
@@ -24,17 +32,34 @@ class Memory:
 
     scaling: ScalingMemory = ScalingMemory()
     costed: tuple[tuple[str, float], ...] = ()
+    draining: tuple[tuple[str, float], ...] = ()
+    removing: tuple[str, ...] = ()
+    doomed: tuple[str, ...] = ()
+    idle_since: tuple[tuple[str, float], ...] = ()
+    homes: tuple[str, ...] = ()
+    lost: tuple[tuple[str, float], ...] = ()
+    ready_since: tuple[str, float] | None = None
     empty_since: tuple[tuple[str, float], ...] = ()
     desired: int | None = None
     conditions: tuple[tuple[str, str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class ApplyDeployment:
-    """Server-side apply of one Deployment (never carrying ``spec.replicas``)."""
+class ApplyVersion:
+    """Server-side apply of one version: its Deployment (never carrying ``spec.replicas``) and its disruption budget."""
 
     name: str
-    manifest: Mapping[str, Any]
+    deployment: Mapping[str, Any]
+    budget: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SetVerdict:
+    """Annotate a version's Deployment with what became of its trial."""
+
+    deployment: str
+    verdict: Verdict
+    resource_version: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +81,17 @@ class SetDeletionCost:
 
 
 @dataclass(frozen=True, slots=True)
-class DeleteDeployment:
-    """Delete one Deployment that has no pods left (or, ``immediate``, with them)."""
+class SetProtection:
+    """Annotate one pod so that node autoscalers leave it alone, or may remove it."""
+
+    pod: str
+    protected: bool
+    resource_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteVersion:
+    """Delete one version's Deployment, with the pods it has, and its disruption budget."""
 
     name: str
     resource_version: str
@@ -79,12 +113,15 @@ class Plan:
     decision: Decision
     conditions: tuple[Condition, ...]
     memory: Memory
-    apply: tuple[ApplyDeployment, ...] = ()
+    apply: tuple[ApplyVersion, ...] = ()
+    verdicts: tuple[SetVerdict, ...] = ()
+    bury: tuple[str, ...] = ()
     uncordon: tuple[str, ...] = ()
     cordon: tuple[str, ...] = ()
+    protections: tuple[SetProtection, ...] = ()
     deletion_costs: tuple[SetDeletionCost, ...] = ()
     scales: tuple[SetReplicas, ...] = ()
-    deletions: tuple[DeleteDeployment, ...] = ()
+    deletions: tuple[DeleteVersion, ...] = ()
     release_ownership: tuple[str, ...] = ()
     events: tuple[Event, ...] = ()
     done: bool = False

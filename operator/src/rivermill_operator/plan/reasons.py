@@ -24,14 +24,23 @@ def _is(kind: str, *, true: bool, reason: str, message: str) -> Condition:
     return Condition(kind, "True" if true else "False", reason, message)
 
 
-def conditions(job_queue: JobQueue, observed: Observed, decision: Decision) -> tuple[Condition, ...]:
-    """Every condition, in a fixed order. What could not be looked at is Unknown, not False."""
+def conditions(
+    job_queue: JobQueue, observed: Observed, decision: Decision, rejected: str | None = None
+) -> tuple[Condition, ...]:
+    """Every condition, in a fixed order. What could not be looked at is Unknown, not False.
+
+    Args:
+        job_queue: what is wanted.
+        observed: the world as it is.
+        decision: what was decided.
+        rejected: why the current template gets no pods, if its trial failed.
+    """
     parts = (
         _queue_observed(observed),
         _schema_ready(observed),
         _scaling_active(job_queue, observed),
         _scaling_limited(decision),
-        _workers_available(observed.pods),
+        _workers_available(observed.pods, rejected),
         _target_conflict(observed),
     )
     return (_ready(parts), *parts)
@@ -77,7 +86,9 @@ def _scaling_limited(decision: Decision) -> Condition:
     return _is(SCALING_LIMITED, true=False, reason="WithinBounds", message="No bound changed the outcome.")
 
 
-def _workers_available(pods: Sequence[PodView]) -> Condition:
+def _workers_available(pods: Sequence[PodView], rejected: str | None) -> Condition:
+    if rejected is not None:
+        return _is(WORKERS_AVAILABLE, true=False, reason="VersionRejected", message=rejected)
     alive = [pod for pod in pods if not pod.deleting]
     troubled = [pod for pod in alive if pod.trouble and not pod.ready]
     if troubled:

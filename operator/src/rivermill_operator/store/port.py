@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from rivermill_operator.model.observed import QueueProbe, StoreView
@@ -33,18 +34,29 @@ class Store(Protocol):
         """Tell clients what to do: ``cordoned`` or ``accepting``."""
         ...
 
+    async def bury(self, client_ids: Sequence[str]) -> None:
+        """Declare clients dead whose pods are gone, unless they have been heard of again."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one JobQueue uses of a database; ``created`` is the JobQueue's creation time, RFC 3339."""
+
+    created: str
+    schema: str
+    queues: frozenset[str]
+
 
 class StoreProvider(Protocol):
     """Hands out stores, and knows who uses which."""
 
-    def use(self, key: tuple[str, str], dsn: str, schema: str, queues: frozenset[str]) -> Store:
+    def use(self, key: tuple[str, str], dsn: str, usage: Usage) -> Store:
         """The store of a JobQueue, which from now on is woken by notifications for its queues."""
         ...
 
-    def other_user(
-        self, key: tuple[str, str], dsn: str, schema: str, queues: frozenset[str]
-    ) -> tuple[tuple[str, str], str] | None:
-        """Another JobQueue that works one of these queues of this database, and which queue."""
+    def older_user(self, key: tuple[str, str], dsn: str) -> tuple[tuple[str, str], str] | None:
+        """An older JobQueue that works one of the queues of this one, and which queue; equal ages go by name."""
         ...
 
     def release(self, key: tuple[str, str]) -> None:

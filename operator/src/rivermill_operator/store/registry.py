@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from rivermill_operator.store.listen import Listener
+from rivermill_operator.store.port import Usage
 from rivermill_operator.store.stats import Database, PostgresStore
 
 Key = tuple[str, str]
@@ -17,7 +18,7 @@ class _Shared:
     database: Database
     listener: Listener
     task: asyncio.Task[None]
-    users: dict[Key, tuple[str, frozenset[str]]] = field(default_factory=dict)
+    users: dict[Key, Usage] = field(default_factory=dict)
 
 
 class Stores:
@@ -31,25 +32,27 @@ class Stores:
         self._wake = wake
         self._shared: dict[str, _Shared] = {}
 
-    def use(self, key: Key, dsn: str, schema: str, queues: frozenset[str]) -> PostgresStore:
+    def use(self, key: Key, dsn: str, usage: Usage) -> PostgresStore:
         """The store of a JobQueue, which from now on is woken by notifications for its queues."""
         shared = self._shared.get(dsn)
-        if shared is None or shared.users.get(key) != (schema, queues):
+        if shared is None or shared.users.get(key) != usage:
             self._forget(key, keep=dsn)
         if shared is None:
             listener = Listener(dsn, lambda s, q: self._notified(dsn, s, q))
             task = asyncio.create_task(listener.run(), name="listen")
             shared = self._shared[dsn] = _Shared(Database(dsn), listener, task)
-        shared.users[key] = (schema, queues)
-        shared.listener.add(schema)
-        return PostgresStore(shared.database, schema)
+        shared.users[key] = usage
+        shared.listener.add(usage.schema)
+        return PostgresStore(shared.database, usage.schema)
 
-    def other_user(self, key: Key, dsn: str, schema: str, queues: frozenset[str]) -> tuple[Key, str] | None:
-        """Another JobQueue that works one of these queues of this database, and which."""
-        shared = self._shared.get(dsn)
-        for other, (other_schema, other_queues) in (shared.users if shared else {}).items():
-            both = queues & other_queues
-            if other != key and other_schema == schema and both:
+    def older_user(self, key: Key, dsn: str) -> tuple[Key, str] | None:
+        """An older JobQueue that works one of the queues of this one, and which queue; equal ages go by name."""
+        users = self._shared[dsn].users if dsn in self._shared else {}
+        mine = users.get(key)
+        for other, usage in users.items():
+            if mine is None or usage.schema != mine.schema or not (both := usage.queues & mine.queues):
+                continue
+            if (usage.created, other) < (mine.created, key):
                 return other, min(both)
         return None
 
@@ -80,8 +83,8 @@ class Stores:
 
     def _notified(self, dsn: str, schema: str, queue: str | None) -> None:
         shared = self._shared.get(dsn)
-        for key, (used_schema, queues) in (shared.users if shared else {}).items():
-            if used_schema == schema and (queue is None or queue in queues):
+        for key, usage in (shared.users if shared else {}).items():
+            if usage.schema == schema and (queue is None or queue in usage.queues):
                 self._wake(key)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
 
-from rivermill_operator.model.observed import ClientView, Finished, QueueDepth, QueueProbe, StoreView
+from rivermill_operator.model.observed import SILENT_SECONDS, ClientView, Finished, QueueDepth, QueueProbe, StoreView
 from rivermill_operator.store.flow import Flow
 from rivermill_operator.store.port import StoreError
 
@@ -175,6 +176,16 @@ class PostgresStore:
             json.dumps(payload),
         )
 
+    async def bury(self, client_ids: Sequence[str]) -> None:
+        """Declare clients dead whose pods are gone, unless they have been heard of again; raises StoreError."""
+        await self._database.fetch(
+            f'UPDATE "{self._schema}".rivermill_client SET last_seen_at = to_timestamp(0) WHERE client_id IN (SELECT client_id '
+            f'FROM "{self._schema}".rivermill_client WHERE client_id = ANY($1::text[]) AND last_seen_at < now() - $2::interval '
+            "ORDER BY client_id FOR UPDATE)",
+            list(client_ids),
+            timedelta(seconds=SILENT_SECONDS),
+        )
+
     async def _check_versions(self) -> None:
         rows = await self._database.fetch(
             f'SELECT line, max(version)::int AS version FROM "{self._schema}".river_migration GROUP BY line'
@@ -226,7 +237,9 @@ def clients_sql(schema: str) -> str:
     """``$1`` pod uids."""
     return f"""
         SELECT client_id, pod_uid, client.state, wanted_state, slots, coalesce(running.queues, '{{}}') AS queues,
-            greatest(0, extract(epoch FROM now() - last_seen_at))::float8 AS silent_seconds
+            greatest(0, extract(epoch FROM now() - last_seen_at))::float8 AS silent_seconds,
+            (SELECT coalesce(sum((value ->> 'ended')::bigint), 0)::bigint FROM jsonb_each(client.queues)) AS ended,
+            (SELECT coalesce(sum((value ->> 'failed')::bigint), 0)::bigint FROM jsonb_each(client.queues)) AS failed
         FROM "{schema}".rivermill_client AS client
         LEFT JOIN (
             SELECT client_id, jsonb_object_agg(queue, jobs)::text AS queues FROM (

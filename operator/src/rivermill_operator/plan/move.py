@@ -1,0 +1,158 @@
+"""Brings the fleet's versions to their sizes: what to cordon, uncordon, mark, scale and delete."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from rivermill_operator.model.observed import Observed, StoreView, Verdict
+from rivermill_operator.model.spec import JobQueue
+from rivermill_operator.model.status import Decision
+from rivermill_operator.plan import drain
+from rivermill_operator.plan.plan import DeleteVersion, Event, Memory, Plan, SetReplicas, SetVerdict
+from rivermill_operator.plan.protect import protect
+from rivermill_operator.plan.rollout import Rollout, Target, roll
+from rivermill_operator.plan.versions import Version
+
+CONNECTIONS_PER_POD = 3
+
+
+def move(base: Plan, before: Memory, observed: Observed, job_queue: JobQueue, live: Version, old: Sequence[Version]) -> Plan:
+    """Bring the versions of a fleet that was observed completely to ``base.decision.desired_replicas``.
+
+    Args:
+        base: the decision, and the memory to add to.
+        before: the memory of the last plan.
+        observed: the world as it is.
+        job_queue: what is wanted.
+        live: the version of the current template.
+        old: the others, the youngest first.
+    """
+    assert isinstance(observed.store, StoreView)
+    assert base.decision.desired_replicas is not None
+    spec, memory, now = job_queue.spec, base.memory, observed.now
+    budget = spec.database.max_connections
+    rollout = roll(
+        spec.rollout,
+        live,
+        old,
+        base.decision.desired_replicas,
+        limit=None if budget is None else budget // CONNECTIONS_PER_POD,
+        now=now,
+        ready_since=memory.ready_since,
+    )
+    clock = drain.Clock(now, dict(memory.costed), dict(memory.draining), spec.rollout.max_drain_seconds)
+    drains = [_bring(target, clock) for target in rollout.targets]
+    protections, idle_since = protect((m for v in (live, *old) for m in v.members), dict(memory.idle_since), now)
+    empty_since, deletions = _retire(observed, old, dict(memory.empty_since), spec.rollout.keep_seconds)
+    costed = tuple(pair for part in drains for pair in part.costed)
+    settling = any(now - since < drain.SETTLE_SECONDS for _, since in costed) or any(part.costs for part in drains)
+    return replace(
+        base,
+        decision=_explained(base, rollout),
+        memory=replace(
+            memory,
+            costed=costed,
+            draining=tuple(pair for part in drains for pair in part.draining),
+            removing=_still_there(observed, (*memory.removing, *(uid for part in drains for uid in part.removed))),
+            idle_since=idle_since,
+            ready_since=rollout.ready_since,
+            empty_since=empty_since,
+        ),
+        verdicts=_verdicts(live, rollout),
+        cordon=tuple(client for part in drains for client in part.cordon),
+        uncordon=tuple(client for part in drains for client in part.uncordon),
+        protections=protections,
+        deletion_costs=tuple(cost for part in drains for cost in part.costs),
+        scales=tuple(scale for part in drains for scale in part.scales),
+        deletions=deletions,
+        events=(*base.events, *_verdict_events(live, rollout), *_wrong_victims(observed, before)),
+        wake_after=min(base.wake_after, drain.SETTLE_SECONDS) if settling else base.wake_after,
+    )
+
+
+def hold(base: Plan, live: Version, current: int) -> Plan:
+    """Scale nothing in while the queues cannot be read; ``current`` is the fleet's size as the decision saw it.
+
+    More than there are can only be wanted by a fallback or for a migration: those are added to the live version.
+    """
+    extra = (base.decision.desired_replicas or 0) - current
+    if extra <= 0:
+        return base
+    deployment = live.deployment
+    scale = SetReplicas(deployment.name, deployment.replicas + extra, deployment.resource_version)
+    return replace(base, scales=(scale,))
+
+
+def _bring(target: Target, clock: drain.Clock) -> drain.Drain:
+    version = target.version
+    if target.accepting > version.accepting:
+        # What is drained meanwhile goes on being so, and is removed when there is no more to add.
+        found = drain.grow(version, target.accepting, warm_only=not target.grows)
+        return replace(found, draining=tuple((uid, clock.draining.get(uid, clock.now)) for uid in _uids(version)))
+    return drain.shrink(version, target.accepting, clock)
+
+
+def _uids(version: Version) -> list[str]:
+    return [member.pod.uid for member in version.draining]
+
+
+def _explained(base: Plan, rollout: Rollout) -> Decision:
+    if rollout.pending is None:
+        return base.decision
+    pending = "; ".join(part for part in (base.decision.pending, rollout.pending) if part)
+    return replace(base.decision, pending=pending)
+
+
+def _verdicts(live: Version, rollout: Rollout) -> tuple[SetVerdict, ...]:
+    deployment = live.deployment
+    if rollout.verdict is deployment.verdict:
+        return ()
+    return (SetVerdict(deployment.name, rollout.verdict, deployment.resource_version),)
+
+
+def _verdict_events(live: Version, rollout: Rollout) -> tuple[Event, ...]:
+    if rollout.verdict is live.deployment.verdict:
+        return ()
+    if rollout.verdict is Verdict.REJECTED:
+        return (Event("Warning", "VersionRejected", rejection(live)),)
+    return (Event("Normal", "VersionAccepted", f"Version {live.name} works: the fleet moves to it."),)
+
+
+def _wrong_victims(observed: Observed, memory: Memory) -> tuple[Event, ...]:
+    """A pod is being deleted that nobody chose, while one that was chosen lives on."""
+    spared = [pod.name for pod in observed.pods if pod.uid in memory.removing and not pod.deleting]
+    known = set(memory.homes) - set(memory.removing) - set(memory.doomed)
+    hit = [pod.name for pod in observed.pods if pod.deleting and pod.uid in known]
+    if not spared or not hit:
+        return ()
+    message = f"Pod {hit[0]} is being deleted although {spared[0]} was drained for it; its jobs get their grace period."
+    return (Event("Warning", "WrongVictim", message),)
+
+
+def _still_there(observed: Observed, uids: Sequence[str]) -> tuple[str, ...]:
+    here = {pod.uid for pod in observed.pods}
+    return tuple(dict.fromkeys(uid for uid in uids if uid in here))
+
+
+def rejection(live: Version) -> str:
+    """Why a version gets no pods, and the way out."""
+    return (
+        f"Version {live.name} failed {live.failed} of {live.ended} attempts, more than the versions before: it gets no pods, "
+        "and the last accepted version serves on. Change spec.worker to a version that works."
+    )
+
+
+def _retire(
+    observed: Observed, old: Sequence[Version], empty_since: dict[str, float], keep_seconds: float
+) -> tuple[tuple[tuple[str, float], ...], tuple[DeleteVersion, ...]]:
+    """Old versions without pods, since when, and those whose time for a roll back is over."""
+    occupied = {pod.template_hash for pod in observed.pods}
+    empty = [v for v in old if v.deployment.replicas == 0 and v.name not in occupied]
+    since = {v.name: empty_since.get(v.name, observed.now) for v in empty}
+    gone = tuple(
+        DeleteVersion(v.deployment.name, v.deployment.resource_version)
+        for v in empty
+        if observed.now - since[v.name] >= keep_seconds
+    )
+    return tuple(since.items()), gone

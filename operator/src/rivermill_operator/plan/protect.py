@@ -1,0 +1,36 @@
+"""Which pods node autoscalers (Karpenter, cluster-autoscaler) must leave alone: those that run a job, or did a moment ago."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from rivermill_operator.plan.plan import SetProtection
+from rivermill_operator.plan.versions import Member
+
+#: A pod is released when it has been idle this long, so that a busy fleet costs no write for each job.
+IDLE_SECONDS = 60.0
+
+
+def protect(
+    members: Iterable[Member], idle_since: Mapping[str, float], now: float
+) -> tuple[tuple[SetProtection, ...], tuple[tuple[str, float], ...]]:
+    """What to annotate, and since when each pod has been idle. Pods are made protected.
+
+    Args:
+        members: every pod with its client, of one complete observation.
+        idle_since: as the last call returned it.
+        now: seconds of a monotonic clock.
+    """
+    idle, changes = {}, []
+    for member in members:
+        pod = member.pod
+        if member.client is None or member.draining:
+            continue
+        if member.running:
+            wanted = True
+        else:
+            idle[pod.uid] = idle_since.get(pod.uid, now)
+            wanted = pod.protected and now - idle[pod.uid] < IDLE_SECONDS
+        if wanted is not pod.protected:
+            changes.append(SetProtection(pod.name, wanted, pod.resource_version))
+    return tuple(changes), tuple(idle.items())

@@ -1,0 +1,100 @@
+"""The fleet by versions: each Deployment with its pods, and each pod with the client that runs in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rivermill_operator.model.observed import ClientView, DeploymentView, Observed, PodView, StoreView
+
+LOWEST_COST = -(2**31) + 1
+DEAD_AFTER_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A pod and the client that runs in it."""
+
+    pod: PodView
+    client: ClientView | None
+
+    @property
+    def draining(self) -> bool:
+        """Whether it has been told to stop claiming, or is about to be removed."""
+        return self.pod.deletion_cost == LOWEST_COST or (self.client is not None and self.client.wanted_state == "cordoned")
+
+    @property
+    def running(self) -> int:
+        """Jobs that run in it."""
+        return self.client.running if self.client else 0
+
+    @property
+    def serving(self) -> bool:
+        """Whether it claims jobs: Ready, and not told to stop."""
+        return self.pod.ready and not self.draining
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether nothing can be running in it: it has no node, or its container cannot start."""
+        return self.client is None and (not self.pod.scheduled or (self.pod.trouble is not None and not self.pod.started))
+
+    @property
+    def empty(self) -> bool:
+        """Whether it is safe to remove."""
+        if self.hopeless:
+            return True
+        if self.client is None or self.running:
+            return False
+        dead = self.client.silent_seconds > DEAD_AFTER_SECONDS
+        return not self.pod.ready and (self.client.state == "drained" or dead)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One pod template of a fleet: its Deployment and the pods of it that are not being deleted."""
+
+    deployment: DeploymentView
+    members: tuple[Member, ...]
+
+    @property
+    def name(self) -> str:
+        """The hash of its template."""
+        return self.deployment.template_hash
+
+    @property
+    def draining(self) -> tuple[Member, ...]:
+        """The pods that finish their jobs and take no more."""
+        return tuple(member for member in self.members if member.draining)
+
+    @property
+    def accepting(self) -> int:
+        """Replicas that claim, or will once they have started."""
+        return max(0, self.deployment.replicas - len(self.draining))
+
+    @property
+    def serving(self) -> int:
+        """Pods that claim now."""
+        return sum(1 for member in self.members if member.serving)
+
+    @property
+    def ended(self) -> int:
+        """Attempts that ended in its pods."""
+        return sum(member.client.ended for member in self.members if member.client)
+
+    @property
+    def failed(self) -> int:
+        """Attempts that ended with an error in its pods."""
+        return sum(member.client.failed for member in self.members if member.client)
+
+
+def versions(observed: Observed) -> tuple[Version, ...]:
+    """Every version that has a Deployment, the youngest first."""
+    clients: dict[str, ClientView] = {}
+    if isinstance(observed.store, StoreView):
+        for client in sorted(observed.store.clients, key=lambda c: c.client_id):
+            if client.pod_uid and (client.pod_uid not in clients or client.silent_seconds <= DEAD_AFTER_SECONDS):
+                clients[client.pod_uid] = client
+    alive = [Member(pod, clients.get(pod.uid)) for pod in observed.pods if not pod.deleting]
+    return tuple(
+        Version(deployment, tuple(m for m in alive if m.pod.template_hash == deployment.template_hash))
+        for deployment in sorted(observed.deployments, key=lambda d: (d.age_seconds, d.name))
+    )

@@ -1,0 +1,70 @@
+"""What a deleted ``JobQueue`` leaves behind, as its deletion policy says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rivermill_operator.model.observed import Observed, Unknown
+from rivermill_operator.model.spec import DeletionPolicy, JobQueue
+from rivermill_operator.model.status import Decision
+from rivermill_operator.plan import drain
+from rivermill_operator.plan.plan import DeleteVersion, Memory, Plan, SetReplicas
+from rivermill_operator.plan.reasons import SECRET_REASONS, conditions
+from rivermill_operator.plan.versions import versions
+
+BUSY_SECONDS = 1.5
+#: How long a deletion waits for a database that cannot be read before it trusts SIGTERM to drain the pods.
+BLIND_DRAIN_SECONDS = 60.0
+
+
+def wind_down(observed: Observed, job_queue: JobQueue, memory: Memory) -> Plan:
+    """Decide what to write while the object waits for its finalizer."""
+    policy = job_queue.spec.deletion_policy
+    decision = Decision(0, sentence=f"The JobQueue is being deleted ({policy.value}).")
+    base = Plan(
+        decision=decision,
+        conditions=conditions(job_queue, observed, decision),
+        memory=memory,
+        wake_after=BUSY_SECONDS,
+    )
+    deployments = observed.deployments
+    if policy is DeletionPolicy.ORPHAN:
+        return replace(base, release_ownership=tuple(d.name for d in deployments), done=True)
+    if not deployments:
+        # Pods of deleted Deployments still finish their jobs within the grace period; wait for them.
+        return replace(base, done=not observed.pods)
+    if policy is DeletionPolicy.IMMEDIATE:
+        return replace(base, deletions=tuple(DeleteVersion(d.name, d.resource_version) for d in deployments))
+    if isinstance(observed.store, Unknown):
+        blind = observed.store.reason in SECRET_REASONS or observed.store.since_seconds > BLIND_DRAIN_SECONDS
+        scales = tuple(SetReplicas(d.name, 0, d.resource_version) for d in deployments if d.replicas) if blind else ()
+        return replace(base, scales=scales, deletions=_empty(observed))
+    return _drain(base, observed, job_queue)
+
+
+def _drain(base: Plan, observed: Observed, job_queue: JobQueue) -> Plan:
+    memory = base.memory
+    clock = drain.Clock(observed.now, dict(memory.costed), dict(memory.draining), job_queue.spec.rollout.max_drain_seconds)
+    drains = [drain.shrink(version, 0, clock) for version in versions(observed)]
+    return replace(
+        base,
+        memory=replace(
+            memory,
+            costed=tuple(pair for part in drains for pair in part.costed),
+            draining=tuple(pair for part in drains for pair in part.draining),
+        ),
+        cordon=tuple(client for part in drains for client in part.cordon),
+        deletion_costs=tuple(cost for part in drains for cost in part.costs),
+        scales=tuple(scale for part in drains for scale in part.scales),
+        deletions=_empty(observed),
+        wake_after=drain.SETTLE_SECONDS,
+    )
+
+
+def _empty(observed: Observed) -> tuple[DeleteVersion, ...]:
+    occupied = {pod.template_hash for pod in observed.pods}
+    return tuple(
+        DeleteVersion(d.name, d.resource_version)
+        for d in observed.deployments
+        if d.replicas == 0 and d.template_hash not in occupied
+    )

@@ -1,0 +1,71 @@
+"""The operator's side of the database: who works a queue, what clients report, and clients declared dead."""
+
+from __future__ import annotations
+
+import pytest
+
+from rivermill.config import load_settings
+from rivermill.db import Connection
+from rivermill.heartbeat import ClientState, Heartbeat, Vitals
+from rivermill.schema import Schema
+from rivermill_operator.store.port import Usage
+from rivermill_operator.store.registry import Stores
+
+OLD, YOUNG = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "found"),
+    [
+        (("b", Usage(YOUNG, "public", frozenset({"x", "y"}))), ("a", Usage(OLD, "public", frozenset({"y", "z"}))), "y"),
+        (("a", Usage(YOUNG, "public", frozenset({"x"}))), ("b", Usage(OLD, "public", frozenset({"x"}))), "x"),
+        (("b", Usage(OLD, "public", frozenset({"x"}))), ("a", Usage(YOUNG, "public", frozenset({"x"}))), None),
+        (("b", Usage(OLD, "public", frozenset({"x"}))), ("a", Usage(OLD, "public", frozenset({"x"}))), "x"),
+        (("b", Usage(YOUNG, "public", frozenset({"x"}))), ("a", Usage(OLD, "other", frozenset({"x"}))), None),
+        (("b", Usage(YOUNG, "public", frozenset({"x"}))), ("a", Usage(OLD, "public", frozenset({"y"}))), None),
+    ],
+)
+async def test_the_younger_of_two_gives_way(
+    dsn: str, mine: tuple[str, Usage], theirs: tuple[str, Usage], found: str | None
+) -> None:
+    stores = Stores(lambda _: None)
+    try:
+        stores.use(("n", theirs[0]), dsn, theirs[1])
+        stores.use(("n", mine[0]), dsn, mine[1])
+        assert stores.older_user(("n", mine[0]), dsn) == (None if found is None else (("n", theirs[0]), found))
+    finally:
+        await stores.close()
+
+
+async def test_clients_report_their_attempts(dsn: str, connection: Connection, schema: Schema) -> None:
+    settings = load_settings(dsn=dsn, queues={"a": 1, "b": 2}, schema=schema.name, client_id="c1")
+    heartbeat = Heartbeat(settings, "0")
+    await heartbeat.beat(connection, Vitals(0, ClientState.ACCEPTING))
+    await heartbeat.beat(connection, Vitals(0, ClientState.ACCEPTING, {"a": (5, 2), "b": (7, 1)}))
+    await connection.execute(f"UPDATE {schema.table('rivermill_client')} SET pod_uid = 'u1'")
+    stores = Stores(lambda _: None)
+    try:
+        store = stores.use(("n", "q"), dsn, Usage(OLD, schema.name, frozenset({"a"})))
+        (client,) = (await store.observe(["a"], ["u1", "u2"])).clients
+        assert (client.client_id, client.ended, client.failed) == ("c1", 12, 3)
+    finally:
+        await stores.close()
+
+
+async def test_only_silent_clients_are_declared_dead(dsn: str, connection: Connection, schema: Schema) -> None:
+    table = schema.table("rivermill_client")
+    for client_id, seconds in (("silent", 13), ("heard", 5)):
+        await connection.execute(
+            f"INSERT INTO {table} (client_id, host, pid, version, queues, slots, last_seen_at) "
+            "VALUES ($1, 'h', 1, '0', '{}', 1, now() - make_interval(secs => $2))",
+            client_id,
+            seconds,
+        )
+    stores = Stores(lambda _: None)
+    try:
+        store = stores.use(("n", "q"), dsn, Usage(OLD, schema.name, frozenset({"a"})))
+        await store.bury(["silent", "heard"])
+        dead = await connection.fetch(f"SELECT client_id FROM {table} WHERE last_seen_at < now() - interval '1 day'")
+        assert [row["client_id"] for row in dead] == ["silent"]
+    finally:
+        await stores.close()

@@ -1,0 +1,75 @@
+"""What becomes of single pods: protection from node autoscalers, pods that vanish, and pods hit by mistake."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from rivermill_operator.model.observed import Observed, StoreView, Unknown
+from rivermill_operator.plan import Memory, plan
+from rivermill_operator.plan.versions import LOWEST_COST
+from tests.unit.plan.build import client, deployment, depth, job_queue, pod
+
+QUEUE = job_queue(minReplicas=1)
+
+
+@pytest.mark.parametrize(
+    ("running", "protected", "idle_for", "written"),
+    [(1, True, 0, None), (1, False, 0, True), (0, True, 59, None), (0, True, 60, False), (0, False, 99, None)],
+)
+def test_busy_pods_are_protected(running: int, protected: bool, idle_for: float, written: bool | None) -> None:
+    store = StoreView((depth(running=running),), (client(1, running=running),))
+    observed = Observed(100.0, store, (deployment(1),), (pod(1, protected=protected),))
+    memory = replace(Memory(), idle_since=(("uid1", 100.0 - idle_for),))
+    changes = plan(observed, QUEUE, memory).protections
+    assert [c.protected for c in changes] == ([] if written is None else [written])
+
+
+def test_a_job_starts_the_idle_time_anew() -> None:
+    busy = Observed(10.0, StoreView((depth(),), (client(1, running=1),)), (deployment(1),), (pod(1),))
+    after = plan(busy, QUEUE, replace(Memory(), idle_since=(("uid1", 0.0),)))
+    assert after.memory.idle_since == ()
+
+
+def test_clients_of_pods_that_are_gone_are_declared_dead() -> None:
+    here = Observed(0.0, StoreView((depth(),), (client(1, running=2),)), (deployment(1),), (pod(1),))
+    first = plan(here, QUEUE, Memory())
+    gone = replace(here, now=1.0, pods=())
+    second = plan(gone, QUEUE, first.memory)
+    assert (second.bury, [uid for uid, _ in second.memory.lost]) == ((), ["uid1"])
+    silent = replace(gone, now=12.0, store=StoreView((depth(),), (client(1, running=2, silent_seconds=13.0),)))
+    third = plan(silent, QUEUE, second.memory)
+    assert third.bury == ("c1",)
+    rescued = replace(gone, now=20.0, store=StoreView((depth(),)))
+    assert plan(rescued, QUEUE, third.memory).memory.lost == ()
+
+
+def test_a_client_that_still_beats_is_left_alone() -> None:
+    memory = replace(Memory(), lost=(("uid1", 0.0),))
+    observed = Observed(99.0, StoreView((depth(),), (client(1, running=2, silent_seconds=11.0),)), (deployment(0),))
+    done = plan(observed, QUEUE, memory)
+    assert (done.bury, len(done.memory.lost)) == ((), 1)
+
+
+def test_unknown_forgets_no_lost_pod() -> None:
+    memory = replace(Memory(), lost=(("uid1", 0.0),))
+    assert plan(Observed(99.0, Unknown("X", "x."), (deployment(0),)), QUEUE, memory).memory.lost == memory.lost
+
+
+def test_a_wrong_victim_is_told_once() -> None:
+    spared = pod(1, ready=False, deletion_cost=LOWEST_COST)
+    store = StoreView((depth(),), (client(1, wanted_state="cordoned", state="drained"), client(2, running=1)))
+    memory = replace(Memory(), removing=("uid1",), homes=("uid1", "uid2"))
+    observed = Observed(5.0, store, (deployment(1),), (spared, pod(2, deleting=True)))
+    first = plan(observed, QUEUE, memory)
+    assert "WrongVictim" in {event.reason for event in first.events}
+    assert "WrongVictim" not in {event.reason for event in plan(observed, QUEUE, first.memory).events}
+    right = Observed(5.0, store, (deployment(1),), (replace(spared, deleting=True), pod(2)))
+    assert "WrongVictim" not in {event.reason for event in plan(right, QUEUE, memory).events}
+
+
+def test_unknown_adds_no_pods_in_a_rollout() -> None:
+    """Replicas of all versions are held; the new one does not grow by what the old one has."""
+    observed = Observed(0.0, Unknown("X", "x."), (deployment(1), deployment(5, "0ld")), (pod(1),))
+    assert plan(observed, QUEUE, Memory()).scales == ()

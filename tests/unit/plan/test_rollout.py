@@ -1,0 +1,226 @@
+"""Roll-outs: the trial of a new version, who serves meanwhile, how the old ones go, and rolling back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from rivermill_operator.model.observed import DeploymentView, Observed, PodView, StoreView, Verdict
+from rivermill_operator.model.spec import RolloutSpec, RolloutStrategy
+from rivermill_operator.plan import Memory, plan
+from rivermill_operator.plan.rollout import Rollout, fails_more, roll
+from rivermill_operator.plan.versions import Version, versions
+from tests.unit.plan.build import VERSION, client, deployment, depth, job_queue, pod
+
+NEW, OLD = "new", "0ld"
+
+
+def version(name: str, replicas: int, *, serving: int = 0, draining: int = 0, **changes: Any) -> Version:
+    """A version of which ``serving`` pods claim, ``draining`` drain, and the rest start."""
+    numbers = changes.pop("numbers", {})
+    pods, clients = [], []
+    for n in range(replicas):
+        number = hash(name) % 1000 * 100 + n
+        drains = serving <= n < serving + draining
+        pods.append(pod(number, name, ready=n < serving))
+        if n < serving + draining:
+            clients.append(client(number, wanted_state="cordoned" if drains else "accepting", **numbers))
+    observed = Observed(0, StoreView((depth(),), tuple(clients)), (deployment(replicas, name, **changes),), tuple(pods))
+    return versions(observed)[0]
+
+
+def rolled(
+    live: Version,
+    *old: Version,
+    desired: int = 4,
+    now: float = 0.0,
+    since: float | None = None,
+    limit: int | None = None,
+    **spec: Any,
+) -> Rollout:
+    ready_since = None if since is None else (NEW, since)
+    return roll(RolloutSpec(**spec), live, old, desired, limit=limit, now=now, ready_since=ready_since)
+
+
+def sizes(rollout: Rollout) -> dict[str, int]:
+    return {target.version.name: target.accepting for target in rollout.targets}
+
+
+PENDING = {"verdict": Verdict.PENDING}
+
+
+@pytest.mark.parametrize(
+    ("live", "now", "since", "verdict", "wanted"),
+    [
+        # one pod is tried while the accepted version serves on
+        (version(NEW, 0, **PENDING), 0, None, Verdict.PENDING, {NEW: 1, OLD: 4}),
+        (version(NEW, 1, **PENDING), 99, None, Verdict.PENDING, {NEW: 1, OLD: 4}),
+        (version(NEW, 1, serving=1, **PENDING), 99, None, Verdict.PENDING, {NEW: 1, OLD: 4}),
+        (version(NEW, 1, serving=1, **PENDING), 29, 0, Verdict.PENDING, {NEW: 1, OLD: 4}),
+        # it stayed Ready for long enough, or ended enough attempts
+        (version(NEW, 1, serving=1, **PENDING), 30, 0, Verdict.ACCEPTED, {NEW: 4, OLD: 3}),
+        (version(NEW, 1, serving=1, numbers={"ended": 20}, **PENDING), 0, None, Verdict.ACCEPTED, {NEW: 4, OLD: 3}),
+        # it fails
+        (version(NEW, 1, serving=1, numbers={"ended": 3, "failed": 3}, **PENDING), 30, 0, Verdict.REJECTED, {NEW: 0, OLD: 4}),
+        (version(NEW, 0, verdict=Verdict.REJECTED), 30, None, Verdict.REJECTED, {NEW: 0, OLD: 4}),
+        # roll back: an accepted template is tried by nobody
+        (version(NEW, 0), 0, None, Verdict.ACCEPTED, {NEW: 4, OLD: 4}),
+        (version(NEW, 4, serving=4), 0, None, Verdict.ACCEPTED, {NEW: 4, OLD: 0}),
+    ],
+)
+def test_trial(live: Version, now: float, since: float | None, verdict: Verdict, wanted: dict[str, int]) -> None:
+    old = version(OLD, 4, serving=4, numbers={"ended": 500, "failed": 5})
+    found = rolled(live, old, now=now, since=since)
+    assert (found.verdict, sizes(found)) == (verdict, wanted)
+
+
+def test_the_first_version_is_not_tried() -> None:
+    found = rolled(version(NEW, 0, **PENDING))
+    assert (found.verdict, sizes(found)) == (Verdict.PENDING, {NEW: 4})
+    assert rolled(version(NEW, 4, serving=1, **PENDING)).verdict is Verdict.ACCEPTED
+
+
+def test_a_version_that_never_worked_is_replaced_at_once() -> None:
+    broken = version(OLD, 4, **PENDING)
+    assert sizes(rolled(version(NEW, 0, **PENDING), broken)) == {NEW: 4, OLD: 4}
+
+
+def test_the_trial_begins_anew_when_its_pod_is_not_ready() -> None:
+    old = version(OLD, 4, serving=4)
+    assert rolled(version(NEW, 1, **PENDING), old, now=50, since=0).ready_since is None
+
+
+def test_old_pods_serve_until_as_many_new_ones_do() -> None:
+    older = version("older", 2, serving=2)
+    found = sizes(rolled(version(NEW, 4, serving=1), version(OLD, 2, serving=2), older))
+    assert found == {NEW: 4, OLD: 2, "older": 1}
+
+
+def test_rolling_update_adds_no_more_than_its_surge() -> None:
+    rolling = {"strategy": RolloutStrategy.ROLLING_UPDATE, "max_surge": "25%"}
+    start = rolled(version(NEW, 0), version(OLD, 8, serving=8), desired=8, **rolling)
+    assert sizes(start) == {NEW: 2, OLD: 8}
+    # draining pods still hold their place
+    later = rolled(version(NEW, 2, serving=2), version(OLD, 8, serving=6, draining=2), desired=8, **rolling)
+    assert sizes(later) == {NEW: 2, OLD: 6}
+    freed = rolled(version(NEW, 2, serving=2), version(OLD, 6, serving=6), desired=8, **rolling)
+    assert sizes(freed) == {NEW: 4, OLD: 6}
+
+
+def test_connections_bound_all_versions_together() -> None:
+    """With no connection to spare, a part of the old pods gives way first."""
+    stuck = rolled(version(NEW, 0), version(OLD, 4, serving=4), limit=4)
+    assert sizes(stuck) == {NEW: 0, OLD: 3}
+    draining = rolled(version(NEW, 0), version(OLD, 4, serving=3, draining=1), limit=4)
+    assert sizes(draining) == {NEW: 0, OLD: 3}
+    room = rolled(version(NEW, 0), version(OLD, 3, serving=3), limit=4)
+    assert sizes(room) == {NEW: 1, OLD: 3}
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "worse"),
+    [
+        ((2, 2), (1000, 0), False),  # too few to say
+        ((3, 3), (1000, 0), True),
+        ((20, 4), (1000, 100), False),
+        ((20, 10), (1000, 100), True),
+        ((20, 20), (20, 20), False),
+        ((5, 5), (0, 0), False),
+        ((20, 20), (0, 0), True),
+    ],
+)
+def test_failing_more(new: tuple[int, int], old: tuple[int, int], worse: bool) -> None:
+    live = version(NEW, 1, serving=1, numbers={"ended": new[0], "failed": new[1]})
+    other = version(OLD, 1, serving=1, numbers={"ended": old[0], "failed": old[1]})
+    assert fails_more(live, [other]) is worse
+
+
+def fleet(*parts: tuple[DeploymentView, list[PodView]], waiting: int = 20, now: float = 0.0, **changes: Any) -> Observed:
+    pods = [one for _, group in parts for one in group]
+    clients = tuple(client(int(one.name[1:]), **changes) for one in pods)
+    return Observed(now, StoreView((depth(waiting=waiting),), clients), tuple(d for d, _ in parts), tuple(pods))
+
+
+def test_old_pods_are_cordoned_when_new_ones_are_ready() -> None:
+    old = (deployment(2, OLD), [pod(1, OLD), pod(2, OLD)])
+    starting = (deployment(2), [pod(3, ready=False), pod(4, ready=False)])
+    first = plan(fleet(old, starting), job_queue(), Memory())
+    assert (first.cordon, first.scales, first.decision.desired_replicas) == ((), (), 2)
+    second = plan(fleet(old, (deployment(2), [pod(3), pod(4)])), job_queue(), first.memory)
+    assert (sorted(second.cordon), second.decision.desired_replicas) == (["c1", "c2"], 2)
+
+
+@pytest.mark.parametrize(("strategy", "most"), [(RolloutStrategy.RAINBOW, 8), (RolloutStrategy.ROLLING_UPDATE, 5)])
+def test_a_rollout_does_not_inflate_the_fleet(strategy: RolloutStrategy, most: int) -> None:
+    """Old and new pods side by side are one fleet; step by step the rollout ends at the size that it began with."""
+    queue = job_queue(minReplicas=4)
+    queue = replace(queue, spec=replace(queue.spec, rollout=RolloutSpec(strategy=strategy)))
+    new, old, cordoned, memory = 0, [1, 2, 3, 4], set[int](), Memory()
+    for step in range(60):
+        pods = [pod(100 + n) for n in range(new)] + [pod(n, OLD, ready=n not in cordoned) for n in old]
+        clients = [client(100 + n) for n in range(new)]
+        clients += [client(n, running=1, wanted_state="cordoned" if n in cordoned else "accepting") for n in old]
+        deployments = (deployment(new, age_seconds=9.0), deployment(len(old), OLD))
+        store = StoreView((depth(running=len(old)),), tuple(clients))
+        done = plan(Observed(2.0 * step, store, deployments, tuple(pods)), queue, memory)
+        memory, serving = done.memory, new + len(set(old) - cordoned)
+        assert (done.decision.desired_replicas, serving >= 4) == (4, True)
+        cordoned |= {int(name[1:]) for name in done.cordon}
+        new = next((scale.replicas for scale in done.scales if scale.deployment == f"q-{VERSION}"), new)
+        assert new + len(old) <= most
+        if step % 3 == 2 and cordoned:  # the jobs of one end, and it goes
+            old.remove(cordoned.pop())
+    assert (new, old) == (4, [])
+
+
+def test_verdicts_are_written_once_with_an_event() -> None:
+    parts = (deployment(1, **PENDING), [pod(3)]), (deployment(2, OLD), [pod(1, OLD), pod(2, OLD)])
+    done = plan(fleet(*parts, ended=20), job_queue(), Memory())
+    assert [(v.verdict, v.resource_version) for v in done.verdicts] == [(Verdict.ACCEPTED, "7")]
+    assert "VersionAccepted" in {event.reason for event in done.events}
+    accepted = (deployment(1), parts[0][1]), parts[1]
+    assert not plan(fleet(*accepted, ended=20), job_queue(), done.memory).verdicts
+
+
+def test_a_rejected_version_is_a_condition_with_the_way_out() -> None:
+    parts = (deployment(0, verdict=Verdict.REJECTED), []), (deployment(1, OLD), [pod(1, OLD)])
+    found = {c.type: c for c in plan(fleet(*parts), job_queue(), Memory()).conditions}
+    assert (found["WorkersAvailable"].status, found["WorkersAvailable"].reason) == ("False", "VersionRejected")
+    assert "spec.worker" in found["Ready"].message
+
+
+def test_draining_pods_do_not_count_as_replicas_after_a_restart() -> None:
+    """Else a restart in the midst of a rollout would hold the fleet at twice its size."""
+    old = (deployment(3, OLD), [pod(n, OLD, ready=False) for n in (1, 2, 3)])
+    observed = fleet(old, (deployment(1), [pod(4)]), waiting=1)
+    assert isinstance(observed.store, StoreView)
+    clients = tuple(
+        replace(c, wanted_state="cordoned", state="cordoned", running=1) if c.client_id != "c4" else c
+        for c in observed.store.clients
+    )
+    observed = replace(observed, store=replace(observed.store, clients=clients))
+    assert plan(observed, job_queue(), Memory()).decision.desired_replicas == 1
+
+
+def test_a_drain_ends_at_its_bound_and_not_before() -> None:
+    queue = job_queue(scaleIn={"windowSeconds": 0})
+    queue = replace(queue, spec=replace(queue.spec, rollout=RolloutSpec(max_drain_seconds=60)))
+    busy = client(1, wanted_state="cordoned", state="cordoned", running=1)
+    observed = Observed(0.0, StoreView((depth(),), (busy,)), (deployment(1),), (pod(1, ready=False),))
+    first = plan(observed, queue, Memory())
+    assert not first.deletion_costs
+    assert not plan(replace(observed, now=59.0), queue, first.memory).deletion_costs
+    assert plan(replace(observed, now=60.0), queue, first.memory).deletion_costs
+    endless = replace(queue, spec=replace(queue.spec, rollout=RolloutSpec()))
+    assert not plan(replace(observed, now=1e9), endless, first.memory).deletion_costs
+
+
+def test_new_templates_start_protected_and_have_a_budget() -> None:
+    made = plan(Observed(0, StoreView((depth(),))), job_queue(), Memory()).apply[0]
+    annotations = made.deployment["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "false"
+    assert annotations["karpenter.sh/do-not-disrupt"] == "true"
+    assert made.budget["metadata"]["name"] == f"q-{VERSION}"
+    assert made.budget["spec"]["selector"] == made.deployment["spec"]["selector"]
