@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from rivermill_operator.model.observed import Verdict
 from rivermill_operator.simulate.workload import NEVER, PodStart
 
 #: Between the end of a worker's last job after SIGTERM and its pod being gone.
@@ -54,6 +55,7 @@ class ReplicaSet:
     created: float
     replicas: int = 0
     applied_hash: str | None = None
+    verdict: Verdict = Verdict.PENDING
 
 
 class World(Protocol):

@@ -86,6 +86,7 @@ class Fleet:
                 ready_replicas=ready.get(group.version, 0),
                 age_seconds=simulation.now - group.created,
                 applied_hash=group.applied_hash,
+                verdict=group.verdict,
             )
             for group in cluster.sets.values()
         )
@@ -144,9 +145,11 @@ class Fleet:
     def _apply(self, decided: Plan) -> None:
         cluster = self._simulation.cluster
         for apply in decided.apply:
-            metadata = apply.manifest["metadata"]
+            metadata = apply.deployment["metadata"]
             group = cluster.add_set(metadata["labels"][names.HASH_LABEL])
             group.applied_hash = metadata["annotations"][names.MANIFEST_ANNOTATION]
+        for mark in decided.verdicts:
+            cluster.sets[mark.deployment.removeprefix("d-")].verdict = mark.verdict
         self._each(decided.uncordon, cluster.uncordon)
         self._each(decided.cordon, cluster.cordon)
         for cost in decided.deletion_costs:
