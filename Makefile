@@ -73,8 +73,8 @@ cluster-up: setup ## start the dev cluster
 cluster-down: setup ## stop the dev cluster
 	$(BIN)/python -m devcluster down
 
-chart: setup ## generated parts of the charts
-	$(BIN)/python scripts/chart_docs.py
+chart: setup ## generated parts of the charts and of docs/jobqueue.md
+	$(BIN)/python -m scripts.chart_docs
 
 lock: setup ## lock the dependencies again
 	$(BIN)/python scripts/lock.py

@@ -1,7 +1,8 @@
-"""Write the generated parts of the charts, or with ``--check`` say which of them are out of date.
+"""Write the generated parts of the charts and of the reference, or with ``--check`` say which of them are out of date.
 
-Generated are: the templates of ``charts/rivermill-crds`` from ``crds/``; and, from the comments in each ``values.yaml``, the
-table of values in ``README.md`` and the descriptions in ``values.schema.json`` (its checks are written by hand).
+Generated are: the templates of ``charts/rivermill-crds`` and the tables of ``docs/jobqueue.md`` from ``crds/``; and, from the
+comments in each ``values.yaml``, the table of values in ``README.md`` and the descriptions in ``values.schema.json`` (its
+checks are written by hand).
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from scripts.resource_docs import ResourceError, render_page
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN = "<!-- values:begin (written by `make chart` from the comments in values.yaml) -->"
@@ -160,6 +163,9 @@ def generated_files(root: Path = ROOT) -> dict[Path, str]:
     for crd in sorted((root / "crds").glob("*.yaml")):
         target = root / "charts" / "rivermill-crds" / "templates" / crd.name
         files[target] = render_crd(crd.read_text(), f"crds/{crd.name}")
+    page = root / "docs" / "jobqueue.md"
+    resource = yaml.safe_load((root / "crds" / "rivermill.dev_jobqueues.yaml").read_text())
+    files[page] = render_page(page.read_text(), resource, "docs/jobqueue.md")
     return files
 
 
@@ -176,12 +182,12 @@ def main() -> int:
     Returns:
         0 when all is current; 1 when ``--check`` found a difference; 2 when a source is wrong.
     """
-    parser = argparse.ArgumentParser(description="Write the generated parts of the charts.")
+    parser = argparse.ArgumentParser(description="Write the generated parts of the charts and of the reference.")
     parser.add_argument("--check", action="store_true", help="change nothing, fail if something is out of date")
     options = parser.parse_args()
     try:
         files = generated_files()
-    except ChartError as error:
+    except (ChartError, ResourceError) as error:
         sys.stderr.write(f"chart_docs: {error}\n")
         return 2
     wrong = outdated(files)
