@@ -179,6 +179,6 @@ async def test_command_line(dsn: str, connection: Connection) -> None:
         assert (wrong.returncode, "must be a JSON object" in wrong.stderr) == (2, True)
         app = cli(dsn, schema, "work", "nothing.here:app")
         assert (app.returncode, "cannot import nothing.here" in app.stderr) == (2, True)
-        assert "applied migration rivermill 001 [down]" in cli(dsn, schema, "migrate", "down").stdout
+        assert "applied migration main 008 [down]" in cli(dsn, schema, "migrate", "down").stdout
     finally:
         await connection.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE')
