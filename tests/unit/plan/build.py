@@ -7,7 +7,7 @@ from typing import Any
 from rivermill_operator.model.observed import ClientView, DeploymentView, PodView, QueueDepth, Verdict
 from rivermill_operator.model.parse import parse_job_queue
 from rivermill_operator.model.spec import JobQueue
-from rivermill_operator.plan.manifests import template_hash
+from rivermill_operator.plan.manifests import build
 
 
 def body(**scaling: Any) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def job_queue(**scaling: Any) -> JobQueue:
     return parse_job_queue(body(**scaling))
 
 
-VERSION = template_hash(job_queue())
+VERSION = build(job_queue()).version
 
 
 def depth(name: str = "default", **numbers: Any) -> QueueDepth:

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from rivermill_operator.model.observed import ClientView, Observed, PodView, StoreView, Unknown
 from rivermill_operator.plan import Memory, plan
-from rivermill_operator.plan.manifests import deployment as manifest
-from rivermill_operator.plan.manifests import merge, template_hash
+from rivermill_operator.plan.manifests import build, merge
 from rivermill_operator.plan.versions import LOWEST_COST
 from tests.unit.plan.build import VERSION, client, deployment, depth, job_queue, pod
 
@@ -199,17 +198,17 @@ def test_events_only_on_change() -> None:
 
 
 def test_template_hash_ignores_scaling_and_sees_the_image() -> None:
-    assert template_hash(job_queue(maxReplicas=3)) == VERSION
+    assert build(job_queue(maxReplicas=3)).version == VERSION
     other = job_queue()
     worker = replace(other.spec.worker, image="j")
-    assert template_hash(replace(other, spec=replace(other.spec, worker=worker))) != VERSION
+    assert build(replace(other, spec=replace(other.spec, worker=worker))).version != VERSION
 
 
 def test_manifest_is_restricted_and_overlaid() -> None:
     queue = job_queue()
     overlay = {"spec": {"containers": [{"name": "worker", "env": [{"name": "A", "value": "1"}]}, {"name": "side"}]}}
     worker = replace(queue.spec.worker, template=overlay)
-    pod_spec = manifest(replace(queue, spec=replace(queue.spec, worker=worker)))["spec"]["template"]["spec"]
+    pod_spec = build(replace(queue, spec=replace(queue.spec, worker=worker))).deployment["spec"]["template"]["spec"]
     main, side = pod_spec["containers"]
     assert (main["name"], main["command"], side["name"]) == ("worker", ["rivermill"], "side")
     assert {"name": "A", "value": "1"} in main["env"]

@@ -73,3 +73,12 @@ def test_unknown_adds_no_pods_in_a_rollout() -> None:
     """Replicas of all versions are held; the new one does not grow by what the old one has."""
     observed = Observed(0.0, Unknown("X", "x."), (deployment(1), deployment(5, "0ld")), (pod(1),))
     assert plan(observed, QUEUE, Memory()).scales == ()
+
+
+@pytest.mark.parametrize(("warm", "starts"), [(True, ()), (False, ("uid1",))])
+def test_a_pod_that_takes_jobs_again_is_not_taken_for_a_start(warm: bool, starts: tuple[str, ...]) -> None:
+    returning = pod(1, ready=False, warm=warm, age_seconds=500.0)
+    store = StoreView((depth(),), (client(1),))
+    done = plan(Observed(0.0, store, (deployment(1),), (returning,)), QUEUE, Memory())
+    assert done.memory.scaling.starting == starts
+    assert (done.decision.pod_start_seconds < 500.0) is warm

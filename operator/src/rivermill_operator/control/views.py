@@ -49,6 +49,8 @@ def pod_view(obj: Mapping[str, Any], now: datetime) -> PodView:
         deletion_cost=_integer(annotations.get(names.DELETION_COST)),
         scheduled=bool(obj["spec"].get("nodeName")) or conditions.get("PodScheduled") == "True",
         ready_after_seconds=_ready_after(meta, status),
+        # The startup probe asks what the readiness probe asks.
+        warm=bool(containers) and all(c.get("started") is True for c in containers),
         protected=any(annotations.get(name) == busy for name, (busy, _) in names.PROTECTION.items()),
         trouble=_trouble([*containers, *(status.get("initContainerStatuses") or [])]),
     )

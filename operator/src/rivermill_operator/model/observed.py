@@ -150,7 +150,8 @@ class PodView:
     """One worker pod.
 
     ``started`` says that its worker container runs; ``trouble`` is a waiting or termination reason; ``ready_after_seconds`` is
-    the time from its creation until it last became Ready; ``protected`` says that node autoscalers are told to leave it alone.
+    the time from its creation until it last became Ready; ``warm`` says that it has been Ready before; ``protected`` says that
+    node autoscalers are told to leave it alone.
     """
 
     name: str
@@ -165,6 +166,7 @@ class PodView:
     scheduled: bool = True
     trouble: str | None = None
     ready_after_seconds: float | None = None
+    warm: bool = False
     protected: bool = True
 
 

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
-from rivermill_operator.model.names import MANIFEST_ANNOTATION
 from rivermill_operator.model.observed import DeploymentView, Moment, Observed, Unknown, Verdict
 from rivermill_operator.model.spec import JobQueue, Migrate, Mode
 from rivermill_operator.model.status import Condition, Decision
@@ -35,8 +31,8 @@ def plan(observed: Observed, job_queue: JobQueue, memory: Memory) -> Plan:
     if job_queue.deleting:
         return wind_down(observed, job_queue, memory)
     fleet = versions(observed)
-    name = manifests.template_hash(job_queue)
-    live = next((version for version in fleet if version.name == name), None)
+    built = manifests.build(job_queue)
+    live = next((version for version in fleet if version.name == built.version), None)
     old = [version for version in fleet if version is not live]
     unknown = isinstance(observed.store, Unknown)
     view = fleet_view(live, old, memory.scaling, memory.desired)
@@ -47,7 +43,7 @@ def plan(observed: Observed, job_queue: JobQueue, memory: Memory) -> Plan:
     base = _base(observed, job_queue, decision, memory, live)
     if job_queue.spec.mode is not Mode.SCALE:
         return base
-    base = replace(base, apply=_apply(job_queue, live.deployment if live else None))
+    base = replace(base, apply=_apply(built, live.deployment if live else None))
     if observed.conflict or live is None or decision.desired_replicas is None:
         # A Deployment that is not there yet is made first, empty; its creation wakes this loop again.
         return replace(base, wake_after=0.0 if live is None and not observed.conflict else base.wake_after)
@@ -79,18 +75,10 @@ def _base(observed: Observed, job_queue: JobQueue, decision: Decision, memory: M
     )
 
 
-def manifest_hash(applied: Sequence[dict[str, Any]]) -> str:
-    """Digest of manifests, kept as an annotation: what has been applied once needs no second apply."""
-    return hashlib.sha256(json.dumps(applied, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _apply(job_queue: JobQueue, live: DeploymentView | None) -> tuple[ApplyVersion, ...]:
-    deployment, budget = manifests.deployment(job_queue), manifests.disruption_budget(job_queue)
-    digest = manifest_hash([deployment, budget])
-    if live is not None and live.applied_hash == digest:
+def _apply(built: manifests.Manifests, live: DeploymentView | None) -> tuple[ApplyVersion, ...]:
+    if live is not None and live.applied_hash == built.digest:
         return ()
-    deployment["metadata"]["annotations"] = {MANIFEST_ANNOTATION: digest}
-    return (ApplyVersion(deployment["metadata"]["name"], deployment, budget),)
+    return (ApplyVersion(built.deployment["metadata"]["name"], built.deployment, built.budget),)
 
 
 def _bootstrap(job_queue: JobQueue, observed: Observed, decision: Decision) -> Decision:

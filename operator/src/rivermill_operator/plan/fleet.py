@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from rivermill_operator.model.observed import FleetView, StartingPod
+from rivermill_operator.model.observed import FleetView, PodView, StartingPod
 from rivermill_operator.plan.memory import ScalingMemory
 from rivermill_operator.plan.rollout import trusted
 from rivermill_operator.plan.versions import Version
@@ -26,7 +26,7 @@ def fleet_view(live: Version | None, old: Sequence[Version], memory: ScalingMemo
     busy: Counter[str] = Counter()
     for member in accepting:
         busy.update(member.client.running_by_queue if member.client else {})
-    starting = [StartingPod(m.pod.uid, m.pod.age_seconds, m.pod.scheduled) for m in accepting if not m.pod.ready]
+    starting = [_starting(m.pod) for m in accepting if not m.pod.ready]
     missing = sum(max(0, v.deployment.replicas - len(v.members)) for v in fleet)
     size = _size(live, old, last)
     ready = min(size, sum(version.serving for version in fleet))
@@ -44,6 +44,11 @@ def fleet_view(live: Version | None, old: Sequence[Version], memory: ScalingMemo
         ),
         rolling_out=trusted(live, old) and any(version.accepting for version in old),
     )
+
+
+def _starting(pod: PodView) -> StartingPod:
+    """A pod that takes jobs again after it had drained is back within a second: its age says nothing about a start."""
+    return StartingPod("", 0.0) if pod.warm else StartingPod(pod.uid, pod.age_seconds, pod.scheduled)
 
 
 def _size(live: Version | None, old: Sequence[Version], last: int | None) -> int:

@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from rivermill_operator.model import names
@@ -26,17 +27,40 @@ _LIST_KEYS = {
 }
 
 
-def template_hash(job_queue: JobQueue) -> str:
-    """Eight hex digits that change whenever the pods would differ, and never with the scaling settings."""
-    text = json.dumps(_pod_template(job_queue), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+@dataclass(frozen=True, slots=True)
+class Manifests:
+    """Everything that one version consists of, built once for a decision.
+
+    Attributes:
+        version: eight hex digits that change whenever the pods would differ, and never with the scaling settings.
+        deployment: without ``spec.replicas``: those are written through ``/scale`` only. It is annotated with ``digest``.
+        budget: its PodDisruptionBudget.
+        digest: of both; what has been applied once needs no second apply.
+    """
+
+    version: str
+    deployment: Mapping[str, Any]
+    budget: Mapping[str, Any]
+    digest: str
 
 
-def deployment(job_queue: JobQueue) -> dict[str, Any]:
-    """The Deployment of the current version, without ``spec.replicas``: those are written through ``/scale`` only."""
-    version = template_hash(job_queue)
-    labels = names.labels(job_queue.name, version)
+def build(job_queue: JobQueue) -> Manifests:
+    """The manifests of the current version."""
     template = _pod_template(job_queue)
+    version = _digest(template)[:8]
+    deployment = _deployment(job_queue, template, version)
+    budget = _disruption_budget(deployment)
+    digest = _digest([deployment, budget])[:16]
+    deployment["metadata"]["annotations"] = {names.MANIFEST_ANNOTATION: digest}
+    return Manifests(version, deployment, budget, digest)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _deployment(job_queue: JobQueue, template: dict[str, Any], version: str) -> dict[str, Any]:
+    labels = names.labels(job_queue.name, version)
     metadata = template.setdefault("metadata", {})
     metadata["labels"] = {**metadata.get("labels", {}), **labels}
     return {
@@ -65,17 +89,16 @@ def deployment(job_queue: JobQueue) -> dict[str, Any]:
     }
 
 
-def disruption_budget(job_queue: JobQueue) -> dict[str, Any]:
-    """The PodDisruptionBudget of the current version: a node is drained one busy pod at a time, drained pods at will."""
-    made = deployment(job_queue)
-    meta = made["metadata"]
+def _disruption_budget(deployment: dict[str, Any]) -> dict[str, Any]:
+    """Nodes are drained one busy pod at a time, drained pods at will."""
+    meta = deployment["metadata"]
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
         "metadata": {key: meta[key] for key in ("name", "namespace", "labels", "ownerReferences")},
         "spec": {
             "maxUnavailable": 1,
-            "selector": made["spec"]["selector"],
+            "selector": deployment["spec"]["selector"],
             "unhealthyPodEvictionPolicy": "AlwaysAllow",
         },
     }
@@ -166,15 +189,18 @@ def _container_security() -> dict[str, Any]:
 
 
 def merge(base: Any, overlay: Any, key: str = "") -> Any:
-    """Lay ``overlay`` over ``base``: maps merge, lists of named items merge by name, anything else is replaced."""
+    """Lay ``overlay`` over ``base``: maps merge, lists of named items merge by name, anything else is replaced.
+
+    Neither is changed; what comes from ``base`` is shared, not copied.
+    """
     if isinstance(base, Mapping) and isinstance(overlay, Mapping):
-        merged = {k: copy.deepcopy(v) for k, v in base.items()}
+        merged = dict(base)
         for name, value in overlay.items():
             merged[name] = merge(merged[name], value, name) if name in merged else copy.deepcopy(value)
         return merged
     item_key = _LIST_KEYS.get(key)
     if item_key and isinstance(base, list) and isinstance(overlay, list):
-        items = {item.get(item_key): copy.deepcopy(item) for item in base}
+        items = {item.get(item_key): item for item in base}
         for item in overlay:
             name = item.get(item_key)
             items[name] = merge(items[name], item) if name in items else copy.deepcopy(item)

@@ -19,8 +19,8 @@ PROBE_SECONDS = 1.0
 class Pod:
     """One worker pod and what runs in it."""
 
-    __slots__ = ("cordoned", "cost", "created", "credit", "free", "number", "place", "ready", "ready_since", "room",
-                 "running", "starts_in", "terminating", "tie", "version")  # fmt: skip
+    __slots__ = ("cordoned", "cost", "created", "credit", "ended", "failed", "free", "number", "place", "ready", "ready_since",
+                 "room", "running", "starts_in", "terminating", "tie", "version")  # fmt: skip
 
     def __init__(self, number: int, version: str, created: float, starts_in: float, tie: float) -> None:
         self.number = number
@@ -35,6 +35,9 @@ class Pod:
         self.cost = 0
         #: job → when it started.
         self.running: dict[int, float] = {}
+        #: Attempts that ended in it, and those that failed.
+        self.ended = 0
+        self.failed = 0
         self.free = 0
         self.room: list[int] = []
         self.credit: list[int] = []

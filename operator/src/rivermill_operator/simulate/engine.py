@@ -7,18 +7,16 @@ import math
 import random
 from array import array
 from bisect import bisect_left, bisect_right, insort
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from rivermill_operator.model.observed import Finished
 from rivermill_operator.simulate.board import Board
 from rivermill_operator.simulate.cluster import Cluster, Pod
 from rivermill_operator.simulate.workload import PodStart, Workload, inside
 
 _RETRY_JITTER = 0.1
 _SAMPLES = 400
-#: Finished jobs that a scaler can see, as the operator's statement is bounded.
-_FINISHED_SEEN = 1_000
 
 
 class Policy(Protocol):
@@ -60,13 +58,15 @@ class Simulation:
         self.cluster = Cluster(self, workload.pod_start, workload.grace_seconds)
         self.running = [0] * len(queues)
         self.waits = [array("d") for _ in queues]
-        #: ``(queue, seconds, ended)`` of the last jobs that ended.
-        self.finished: deque[tuple[int, float, float]] = deque(maxlen=_FINISHED_SEEN)
+        #: Sum of the moments at which the running jobs started, by queue.
+        self.started = [0.0] * len(queues)
+        self.finished = [Finished() for _ in queues]
         self.completed = 0
         self.failed = 0
         self.interrupted = 0
         self.lost_seconds = 0.0
-        self.inserted = [0] * len(queues)
+        #: Jobs inserted to be worked at once, by queue.
+        self.arrived = [0] * len(queues)
         #: Due times of rows that wait for a later time, in order: ``(due, queue)``.
         self.later: list[tuple[float, int]] = []
         self.samples: list[tuple[float, int, int, int, int]] = []
@@ -131,7 +131,6 @@ class Simulation:
     # --- jobs ---
 
     def _insert_later(self, due: float, queue: int) -> None:
-        self.inserted[queue] += 1
         insort(self.later, (due, queue))
 
     def _forget_later(self, due: float, queue: int) -> None:
@@ -149,7 +148,7 @@ class Simulation:
         if trace.known[job] < trace.due[job]:
             self._forget_later(trace.due[job], trace.queue[job])
         else:
-            self.inserted[trace.queue[job]] += 1
+            self.arrived[trace.queue[job]] += 1
         self._offer(job)
 
     def _offer(self, job: int) -> None:
@@ -183,6 +182,7 @@ class Simulation:
         if pod.free == 0 and pod.place >= 0:
             self._leave_open(pod)
         self.running[queue] += 1
+        self.started[queue] += now
         heapq.heappush(self._endings, (now + self.workload.trace.seconds[job], job, pod))
 
     def _end(self, job: int, pod: Pod) -> None:
@@ -191,13 +191,17 @@ class Simulation:
             return  # it was interrupted before
         queue = self.workload.trace.queue[job]
         self.running[queue] -= 1
+        self.started[queue] -= started
         pod.room[queue] += 1
         pod.free += 1
-        self.finished.append((queue, self.now - started, self.now))
+        pod.ended += 1
         if self.workload.failing and inside(self.workload.failing, self.now):
+            pod.failed += 1
             self._retry(job, queue)
         else:
             self.completed += 1
+            sums, seconds = self.finished[queue], self.now - started
+            self.finished[queue] = Finished(sums.jobs + 1, sums.seconds + seconds, sums.seconds_squared + seconds**2)
         if pod.accepting:
             self._claim(pod)
         elif not pod.running:
@@ -264,7 +268,9 @@ class Simulation:
         for job, started in pod.running.items():
             self.interrupted += 1
             self.lost_seconds += self.now - started
-            self.running[self.workload.trace.queue[job]] -= 1
+            queue = self.workload.trace.queue[job]
+            self.running[queue] -= 1
+            self.started[queue] -= started
             self._resumed.add(job)
         jobs = list(pod.running)
         pod.running.clear()

@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rivermill_operator.model import names
-from rivermill_operator.model.observed import ClientView, DeploymentView, Observed, PodView, QueueDepth, StoreView, Unknown
+from rivermill_operator.model.observed import (
+    ClientView,
+    DeploymentView,
+    Observed,
+    PodView,
+    QueueDepth,
+    QueueProbe,
+    StoreView,
+    Unknown,
+)
 from rivermill_operator.model.spec import DatabaseSpec, JobQueue, JobQueueSpec, QueueSpec, ScalingSpec, WorkerSpec
 from rivermill_operator.plan import Memory, Plan, plan
+from rivermill_operator.plan.scaling import probes
 from rivermill_operator.simulate.cluster import Pod
 from rivermill_operator.simulate.engine import Simulation
 from rivermill_operator.simulate.workload import NEVER, Workload
@@ -102,6 +112,8 @@ class Fleet:
             age_seconds=self._simulation.now - pod.created,
             started=pod.ready_since != NEVER,
             ready=pod.ready,
+            warm=pod.ready_since != NEVER,
+            ready_after_seconds=pod.ready_since - pod.created if pod.ready else None,
             deleting=pod.terminating,
             deletion_cost=pod.cost,
         )
@@ -112,23 +124,30 @@ class Fleet:
             self._blind_since = simulation.now if self._blind_since is None else self._blind_since
             return Unknown("DatabaseUnreachable", "The database cannot be reached.", simulation.now - self._blind_since)
         self._blind_since = None
+        wanted = probes(self._job_queue.spec, self._memory.scaling)
         return StoreView(
-            tuple(self._depth(number, queue.name) for number, queue in enumerate(simulation.workload.queues)),
+            tuple(self._depth(number, probe) for number, probe in enumerate(wanted)),
             tuple(self._client(pod) for pod in simulation.cluster.pods.values() if pod.ready_since != NEVER),
         )
 
-    def _depth(self, number: int, name: str) -> QueueDepth:
+    def _depth(self, number: int, probe: QueueProbe) -> QueueDepth:
         simulation = self._simulation
+        waiting, running = simulation.board.depth[number], simulation.running[number]
         oldest = simulation.board.oldest(number)
         return QueueDepth(
-            name=name,
-            waiting=simulation.board.depth[number],
-            running=simulation.running[number],
+            name=probe.name,
+            waiting=min(waiting, probe.depth_bound),
+            bounded=waiting > probe.depth_bound,
+            running=running,
+            running_seconds=max(0.0, running * simulation.now - simulation.started[number]),
             oldest_seconds=None if oldest is None else simulation.now - oldest,
-            due_soon=simulation.due_within(number, 60.0),
+            due_soon=min(simulation.due_within(number, probe.horizon_seconds), probe.depth_bound + 1),
+            arrived=simulation.arrived[number],
+            finished=simulation.finished[number],
         )
 
     def _client(self, pod: Pod) -> ClientView:
+        queues = self._simulation.workload.queues
         drained = pod.cordoned and not pod.running
         return ClientView(
             client_id=str(pod.number),
@@ -138,6 +157,9 @@ class Fleet:
             slots=self._simulation.workload.slots,
             running=len(pod.running),
             silent_seconds=1.0,
+            running_by_queue={queue.name: queue.max_workers - room for queue, room in zip(queues, pod.room, strict=True)},
+            ended=pod.ended,
+            failed=pod.failed,
         )
 
     # --- applying ---

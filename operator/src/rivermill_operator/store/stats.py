@@ -15,7 +15,6 @@ from rivermill_operator.store.flow import Flow
 from rivermill_operator.store.port import StoreError
 
 APPLICATION = "rivermill-operator"
-SOON_BOUND = 1_000
 STATEMENT_SECONDS = 2.0
 CONNECT_SECONDS = 5.0
 #: The oldest and the newest version of River's line that the statements work with.
@@ -141,7 +140,6 @@ class PostgresStore:
             [p.name for p in probes],
             [p.depth_bound + 1 for p in probes],
             [p.horizon_seconds for p in probes],
-            SOON_BOUND,
         )
         rows = await self._database.fetch(self._observe_sql, *arguments)
         flow = self._database.flow(self._schema)
@@ -206,7 +204,7 @@ def _client(row: Any) -> ClientView:
 
 
 def observe_sql(schema: str) -> str:
-    """``$1`` queues, ``$2`` depth bound and ``$3`` look-ahead in seconds of each, ``$4`` the look-ahead's bound."""
+    """``$1`` queues, ``$2`` how many jobs to count and ``$3`` how many seconds to look ahead in each."""
     job, queue = f'"{schema}".river_job', f'"{schema}".river_queue'
     return f"""
         SELECT name, depth.waiting::int, running.running::int, running.seconds AS running_seconds,
@@ -229,7 +227,7 @@ def observe_sql(schema: str) -> str:
         CROSS JOIN LATERAL (SELECT count(*) AS due_soon FROM (
             SELECT 1 FROM {job} WHERE state IN ('scheduled', 'retryable') AND queue = wanted.name
                 AND priority IN (1, 2, 3, 4) AND scheduled_at <= now() + make_interval(secs => wanted.horizon)
-            LIMIT $4) AS bounded) AS soon
+            LIMIT wanted.depth_bound) AS bounded) AS soon
     """
 
 
