@@ -8,6 +8,7 @@ from rivermill.config import load_settings
 from rivermill.db import Connection
 from rivermill.heartbeat import ClientState, Heartbeat, Vitals
 from rivermill.schema import Schema
+from rivermill_operator.model.observed import QueueProbe
 from rivermill_operator.store.port import Usage
 from rivermill_operator.store.registry import Stores
 
@@ -46,7 +47,7 @@ async def test_clients_report_their_attempts(dsn: str, connection: Connection, s
     stores = Stores(lambda _: None)
     try:
         store = stores.use(("n", "q"), dsn, Usage(OLD, schema.name, frozenset({"a"})))
-        (client,) = (await store.observe(["a"], ["u1", "u2"])).clients
+        (client,) = (await store.observe([QueueProbe("a")], ["u1", "u2"])).clients
         assert (client.client_id, client.ended, client.failed) == ("c1", 12, 3)
     finally:
         await stores.close()
