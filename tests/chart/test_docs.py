@@ -1,0 +1,37 @@
+"""What the documents name is there, and what users can set is documented."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+WORKER = "\n".join(path.read_text() for path in sorted((ROOT / "worker" / "src" / "rivermill").rglob("*.py")))
+GUIDE = (ROOT / "docs" / "worker.md").read_text()
+#: Names that the code puts together.
+COMPOSED = {"RIVER_QUEUE_DEFAULT_PRIORITY", "RIVER_QUEUE_HIGH_PRIORITY"}
+
+
+def test_every_variable_of_the_worker_is_documented() -> None:
+    read = set(re.findall(r"\"(RIVER_[A-Z_]+|DATABASE_URL)\"", WORKER))
+    assert len(read) > 5
+    assert set(re.findall(r"`(RIVER_[A-Z_]+|DATABASE_URL)`", GUIDE)) == read | COMPOSED
+
+
+def test_metrics_that_are_documented_exist() -> None:
+    made = set(re.findall(r"\"(rivermill_[a-z_]+)\"", WORKER))
+    named = {name.removesuffix("_total") for name in re.findall(r"`(rivermill_[a-z_]+)[`{]", GUIDE)}
+    assert len(named) > 5
+    assert named <= made
+
+
+@pytest.mark.parametrize("page", [*sorted(ROOT.glob("docs/**/*.md")), ROOT / "README.md"], ids=lambda page: page.name)
+def test_links_and_tests_that_pages_name_exist(page: Path) -> None:
+    text = page.read_text()
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", text):
+        assert (page.parent / target).exists(), target
+    for path, name in re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", text):
+        assert (ROOT / path).exists(), path
+        assert not name or f"def {name}(" in (ROOT / path).read_text(), f"{path}::{name}"
