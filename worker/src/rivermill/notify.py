@@ -21,6 +21,8 @@ from rivermill.metrics import Metrics
 from rivermill.schema import Schema
 
 _MAX_BACKOFF = 10.0
+#: Intervals after which a heartbeat is late; another client's silence can be one interval longer.
+_LATE = 1.5
 _BLOCKED_AFTER = 1.0
 logger = logging.getLogger("rivermill.notify")
 
@@ -87,7 +89,15 @@ class Listener:
         self._stop: asyncio.Event | None = None
         self._thread: threading.Thread | None = None
         self._lost: asyncio.Event | None = None
+        self._steady_since = self._beat_at = float("inf")
         self.healthy = False
+
+    @property
+    def steady_seconds(self) -> float:
+        """For how long every heartbeat could be written when it was due: so long could every living client write its own."""
+        now = time.monotonic()
+        steady = self.healthy and now - self._beat_at <= _LATE * self._timings.heartbeat
+        return max(0.0, now - self._steady_since) if steady else 0.0
 
     async def start(self) -> None:
         """Start the thread; returns once it listens and the client's row is written.
@@ -196,6 +206,10 @@ class Listener:
     async def _beat(self, connection: Connection) -> None:
         async with asyncio.timeout(self._timings.timeout):
             wanted = await self._heartbeat.beat(connection, self._callbacks.vitals())
+        now = time.monotonic()
+        if not self.healthy or now - self._beat_at > _LATE * self._timings.heartbeat:
+            self._steady_since = now
+        self._beat_at = now
         self._call_main(self._callbacks.wanted, wanted)
 
     def _on_terminated(self, _: Connection) -> None:

@@ -72,7 +72,9 @@ class Runtime:
         self._producer = Producer(settings, self._claim, self._executor, self.metrics, self._completer.job_ids)
         self._cordon = Cordon(self._producer, self._executor, self._completer, self._on_cordon)
         self._elector = Elector(shared, settings.schema, settings.client_id, self._on_leadership, timings.election)
-        self._maintenance = Maintenance(settings, shared, self.metrics, timings.maintenance)
+        self._maintenance = Maintenance(
+            settings, shared, self.metrics, timings.maintenance, lambda: self._listener.steady_seconds
+        )
         self._listener = Listener(
             settings.dsn, name, settings.schema, self._heartbeat(), self._callbacks(), self.metrics, timings.listener
         )

@@ -18,6 +18,8 @@ from rivermill.metrics import Metrics
 from rivermill.retry import retry_delay
 
 BATCH = 1_000
+#: A silence that only clients have which were declared dead (the operator sets their last sign of life to 1970).
+ONLY_DECLARED_DEAD = timedelta(days=10_000)
 
 logger = logging.getLogger("rivermill.maintenance")
 
@@ -41,13 +43,22 @@ class Maintenance:
         shared: the connection for the statements.
         metrics: where rescues and failures are counted.
         timings: intervals.
+        steady_seconds: for how long this client has been able to write its heartbeats.
     """
 
-    def __init__(self, settings: Settings, shared: SharedConnection, metrics: Metrics, timings: MaintenanceTimings) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        shared: SharedConnection,
+        metrics: Metrics,
+        timings: MaintenanceTimings,
+        steady_seconds: Callable[[], float],
+    ) -> None:
         self._settings = settings
         self._shared = shared
         self._metrics = metrics
         self._timings = timings
+        self._steady_seconds = steady_seconds
 
     async def run(self) -> None:
         """Run every service until cancelled."""
@@ -78,10 +89,13 @@ class Maintenance:
         return await schedule_jobs(connection, self._settings.schema, limit=BATCH)
 
     async def _rescue(self, connection: Connection) -> int:
+        # When the database comes back after an outage every client has been silent: that says nothing about its life.
+        dead_after = timedelta(seconds=self._timings.dead_after)
+        steady = self._steady_seconds() >= self._timings.dead_after
         rescued = await rescue_jobs(
             connection,
             self._settings.schema,
-            dead_after=timedelta(seconds=self._timings.dead_after),
+            dead_after=dead_after if steady else ONLY_DECLARED_DEAD,
             rescue_after=self._settings.rescue_after,
             retry_delay=retry_delay,
             limit=BATCH,
