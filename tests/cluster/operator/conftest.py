@@ -122,6 +122,7 @@ def _template() -> dict[str, Any]:
 
 APP = """
 import asyncio
+import os
 from typing import ClassVar
 import msgspec
 from rivermill import Job, Workers
@@ -135,6 +136,8 @@ workers = Workers()
 @workers.work
 async def sleep(job: Job[Sleep]) -> None:
     await asyncio.sleep(job.args.seconds)
+    if "BROKEN" in os.environ:
+        raise RuntimeError("this release is broken")
 """
 
 
