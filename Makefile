@@ -52,6 +52,9 @@ test-cluster: setup ## operator and workers on the dev cluster
 test-chaos: setup ## worker processes killed under load, on a real Postgres
 	$(COV) tests/chaos
 
+test-long: setup ## what takes minutes by nature, on every tier
+	$(BIN)/python -m pytest -m long --timeout 1800 tests
+
 coverage: setup ## coverage of all tiers run so far, at least 80 %
 	$(BIN)/python scripts/coverage_report.py --fail-under 80
 
