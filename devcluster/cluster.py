@@ -1,48 +1,26 @@
-"""One cluster: up, down, and what tests and the demo do with it."""
+"""A cluster of our own: up, down, and what tests and the demo do with it."""
 
 from __future__ import annotations
 
-import fcntl
-import os
+import contextlib
+import json
 import shutil
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
-from devcluster import binaries, debian, images, paths, tools
-from devcluster.controlplane import ControlPlane
+from devcluster import binaries, debian, images, paths, surroundings, tools
+from devcluster.controlplane import PROGRAMS, ControlPlane
 from devcluster.errors import DevclusterError
 from devcluster.layout import DEFAULT_NAME, layout
-from devcluster.node import PAUSE_IMAGE, Node
-from devcluster.processes import Registry
+from devcluster.locks import lock
+from devcluster.node import Node
+from devcluster.port import AnyCluster
+from devcluster.processes import Registry, run
 from devcluster.progress import say
 
 _NODE_SECONDS = 60
-_FREE_BYTES = 8 * 2**30
-
-
-def check_surroundings() -> None:
-    """Say in one sentence what keeps a cluster from running here.
-
-    Raises:
-        DevclusterError: something does.
-    """
-    if sys.platform != "linux":
-        raise DevclusterError("the dev cluster needs Linux; elsewhere set CLUSTER=current to use your kubectl context")
-    if os.geteuid() != 0:
-        raise DevclusterError(
-            "the dev cluster needs root, for namespaces and a bridge: run it with sudo, or set CLUSTER=current"
-        )
-    free = shutil.disk_usage(paths.cache()).free
-    if free < _FREE_BYTES:
-        raise DevclusterError(
-            f"{paths.cache()} has {free / 2**30:.1f} GiB free, 8 are needed: make room or set RIVERMILL_CACHE"
-        )
 
 
 def prepare() -> None:
@@ -51,8 +29,8 @@ def prepare() -> None:
     Raises:
         DevclusterError: a step failed.
     """
-    check_surroundings()
-    with _lock(paths.cache() / "prepare.lock"):
+    surroundings.check()
+    with lock("prepare", "`devcluster prepare`"):
         debian.prepare()
         steps: tuple[Callable[[], None], ...] = (binaries.prepare, tools.prepare)
         with ThreadPoolExecutor(len(steps)) as pool:
@@ -61,19 +39,24 @@ def prepare() -> None:
         images.prepare()
 
 
-class Cluster:
+class Cluster(AnyCluster):
     """A Kubernetes cluster on this computer.
 
     Args:
         name: clusters of different names run side by side.
+
+    Raises:
+        DevclusterError: the name is not one.
     """
+
+    own = True
 
     def __init__(self, name: str = DEFAULT_NAME) -> None:
         self._layout = layout(name)
         self._directory = paths.state(name)
-        self._registry = Registry(self._directory / "processes.json")
+        self._registry = Registry(self._directory)
         self._plane = ControlPlane(self._layout, self._directory, self._registry)
-        self._node = Node(self._layout, self._directory, self._registry)
+        self._nodes = [Node(self._layout, node, self._directory, self._registry) for node in self._layout.possible_nodes]
 
     @property
     def kubeconfig(self) -> Path:
@@ -85,106 +68,157 @@ class Cluster:
         """The address under which pods reach this computer."""
         return self._layout.host_address
 
+    def check(self) -> None:
+        """Make sure that a cluster can run here.
+
+        Raises:
+            DevclusterError: it cannot; the message is one sentence that says what to do.
+        """
+        surroundings.check()
+
+    def prepare(self) -> None:
+        """Install, build and fetch everything a cluster needs.
+
+        Raises:
+            DevclusterError: a step failed.
+        """
+        prepare()
+
     def running(self) -> bool:
-        """Whether every part runs."""
+        """Whether every part that was started runs."""
         processes = self._registry.load()
-        return len(processes) == 5 and all(p.alive() for p in processes.values()) and self._plane.ready()  # noqa: PLR2004
+        needed = {*PROGRAMS, self._nodes[0].id}
+        return needed <= processes.keys() and all(p.alive() for p in processes.values()) and self._plane.ready()
 
     def make_network(self) -> None:
         """Make the bridge alone, so that a server can listen on it before the cluster is there."""
-        self._node.make_bridge()
+        bridge = self._layout.bridge
+        if not Path(f"/sys/class/net/{bridge}").exists():
+            run(["ip", "link", "add", bridge, "type", "bridge"])
+        run(["ip", "address", "replace", f"{self._layout.host_address}/24", "dev", bridge])
+        run(["ip", "link", "set", bridge, "up"])
 
-    def up(self) -> None:
-        """Start the cluster; one that runs is left as it is, what a crash left behind is removed first.
+    def up(self, nodes: int = 1) -> None:
+        """Start the cluster with at least so many nodes; what a crash left behind is removed first.
+
+        A cluster of which a part has ended is made anew, so its objects are lost.
 
         Raises:
             DevclusterError: a part does not start.
         """
-        prepare()
-        if self.running():
-            return
-        self.down(keep_bridge=True)
-        self._directory.mkdir(parents=True, exist_ok=True)
-        self._directory.chmod(0o700)
-        started = time.monotonic()
-        self._node.make_bridge()
-        self._plane.start()
-        self._plane.write_node_kubeconfigs()
-        self._node.start(self._plane.certificate)
-        self.load(PAUSE_IMAGE)
-        (self._directory / "node" / "images-ready").touch()
-        self._wait_for_node()
-        say(f"cluster {self._layout.name} is up after {time.monotonic() - started:.1f} s")
+        self._layout.nodes(nodes)  # a wrong number is told before anything is built
+        self.prepare()
+        with lock(f"cluster-{self._layout.name}", f"`devcluster` for cluster {self._layout.name}"):
+            started = time.monotonic()
+            if not self.running():
+                self._start()
+            recorded = self._registry.load()
+            self._start_nodes([node for node in self._nodes[:nodes] if node.id not in recorded])
+            say(f"cluster {self._layout.name} is up after {time.monotonic() - started:.1f} s")
 
-    def down(self, *, keep_bridge: bool = False) -> None:
-        """Stop the cluster and remove everything it made on this computer, its state included."""
-        self._node.kill()
-        for process in self._registry.load().values():
-            process.kill(signal.SIGKILL, 10)
-        self._node.remove_leftovers(keep_bridge=keep_bridge)
-        shutil.rmtree(self._directory, ignore_errors=True)
+    def down(self) -> None:
+        """Stop the cluster and remove everything it made on this computer, its state included.
+
+        Raises:
+            DevclusterError: something does not go away, or this is not root.
+        """
+        surroundings.check_rights()
+        with lock(f"cluster-{self._layout.name}", f"`devcluster` for cluster {self._layout.name}"):
+            self._remove()
+            bridge = self._layout.bridge
+            if Path(f"/sys/class/net/{bridge}").exists():
+                run(["ip", "link", "delete", bridge])
 
     def build(self, tag: str, dockerfile: Path, context: Path, build_args: tuple[str, ...] = ()) -> bool:
         """Build an image unless nothing it is made from has changed; returns whether it was built."""
         return images.build(tag, dockerfile, context, build_args)
 
     def load(self, *tags: str) -> None:
-        """Import built images into the node."""
-        for tag in tags:
-            file = images.archive(tag)
-            if not file.exists():
-                raise DevclusterError(f"image {tag} has not been built: run `python -m devcluster build`")
-            self._node.enter("ctr", "-n", "k8s.io", "images", "import", str(file), timeout=300)
-
-    def kubectl(self, *arguments: str, check: bool = True, text: str | None = None) -> subprocess.CompletedProcess[str]:
-        """Run kubectl against this cluster.
+        """Import built images into every node, and into those that start later.
 
         Raises:
-            DevclusterError: ``check`` is set and it failed.
+            DevclusterError: one has not been built.
         """
-        command = [str(tools.kubectl()), "--kubeconfig", str(self.kubeconfig), *arguments]
-        done = subprocess.run(command, check=False, capture_output=True, text=True, input=text, timeout=180)
-        if check and done.returncode != 0:
-            raise DevclusterError(f"kubectl {' '.join(arguments)} failed: {done.stderr.strip()}")
-        return done
-
-    def helm(self, *arguments: str, major: int = 4, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run helm against this cluster."""
-        command = [str(tools.helm(major)), "--kubeconfig", str(self.kubeconfig), *arguments]
-        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
-        if check and done.returncode != 0:
-            raise DevclusterError(f"helm {' '.join(arguments)} failed: {done.stderr.strip()}")
-        return done
+        recorded = self._registry.load()
+        for node in self._nodes:
+            if node.id in recorded and recorded[node.id].alive():
+                node.load(tags)
+        self._loaded_file.write_text(json.dumps(list(dict.fromkeys([*self._loaded(), *tags]))), encoding="utf-8")
 
     def stop_api_server(self) -> None:
         """Kill the API server."""
-        self._registry.load()["kube-apiserver"].kill(signal.SIGKILL, 10)
+        self._registry.kill("kube-apiserver")
 
     def start_api_server(self) -> None:
         """Start the API server again."""
         self._plane.start_api_server()
 
-    def kill_node(self) -> None:
-        """Kill the node with everything in it."""
-        self._node.kill()
+    def kill_node(self, index: int = 1) -> None:
+        """Kill a node with everything in it, as if it had lost power.
 
-    def _wait_for_node(self) -> None:
+        Args:
+            index: 1 is the first.
+        """
+        self._nodes[index - 1].kill()
+
+    def start_node(self, index: int = 1) -> None:
+        """Start a node that was killed, or one more; its images are those it had.
+
+        Raises:
+            DevclusterError: it does not start.
+        """
+        node = self._nodes[index - 1]
+        node.kill()
+        self._start_nodes([node])
+
+    def _start(self) -> None:
+        self._remove()
+        self._check_neighbours()
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._directory.chmod(0o700)
+        self.make_network()
+        self._plane.start()
+
+    def _start_nodes(self, nodes: Sequence[Node]) -> None:
+        started = time.time()
+        for node in nodes:
+            self._plane.write_node_kubeconfigs(node.layout)
+            node.start()
+            node.load([images.PAUSE_IMAGE, *self._loaded()])
+            node.release()
+        self._wait_for_nodes([node.layout.name for node in nodes], started)
+
+    def _remove(self) -> None:
+        """Everything but the bridge, on which servers of the caller's may listen."""
+        self._registry.kill_all()
+        for node in self._nodes:
+            node.remove_leftovers()
+        if self._directory.exists():
+            shutil.rmtree(self._directory)
+        with contextlib.suppress(OSError):  # other clusters have theirs in it
+            self._directory.parent.rmdir()
+
+    def _check_neighbours(self) -> None:
+        """Names are more than addresses: two can fall on the same ones."""
+        for other in paths.states().iterdir() if paths.states().exists() else ():
+            same = other.name != self._layout.name and layout(other.name).slot == self._layout.slot
+            if same and any(process.alive() for process in Registry(other).load().values()):
+                raise DevclusterError(
+                    f"cluster {other.name} has the addresses that {self._layout.name} needs: stop it, or choose another name"
+                )
+
+    def _wait_for_nodes(self, names: Sequence[str], since: float) -> None:
+        """Wait until each has said that it is Ready, later than ``since`` (seconds since 1970)."""
         deadline = time.monotonic() + _NODE_SECONDS
-        path = "jsonpath={.items[*].status.conditions[?(@.type=='Ready')].status}"
-        while time.monotonic() < deadline:
-            if self.kubectl("get", "nodes", "-o", path, check=False).stdout == "True":
-                return
+        while not set(names) <= self._plane.ready_nodes(since):
+            if time.monotonic() > deadline:
+                raise DevclusterError(f"not every node of {', '.join(names)} gets Ready; see the logs in {self._directory}")
             time.sleep(0.2)
-        raise DevclusterError(f"the node does not get Ready; see {self._directory / 'node' / 'kubelet.log'}")
 
+    @property
+    def _loaded_file(self) -> Path:
+        return self._directory / "images.json"
 
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Keep two runs of the same step apart."""
-    with path.open("w", encoding="ascii") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("waiting for another `devcluster prepare`")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    def _loaded(self) -> list[str]:
+        tags: list[str] = json.loads(self._loaded_file.read_text(encoding="utf-8")) if self._loaded_file.exists() else []
+        return tags

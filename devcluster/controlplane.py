@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import secrets
+import socket
 import ssl
 import time
 import urllib.error
 import urllib.request
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from devcluster import binaries
 from devcluster.errors import DevclusterError
-from devcluster.layout import Layout
-from devcluster.processes import Registry, run, spawn
+from devcluster.layout import Layout, NodeLayout
+from devcluster.processes import Registry, run
 
 _READY_SECONDS = 60
 _IDENTITIES = {
@@ -23,6 +25,31 @@ _IDENTITIES = {
     "scheduler": ("system:kube-scheduler", ""),
     "proxy": ("system:kube-proxy", ""),
 }
+#: Names of the control plane's processes.
+PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+
+
+def kubelet_identity(node: NodeLayout) -> str:
+    """The identity of a node's kubelet; its kubeconfig is called after it."""
+    return f"kubelet-{node.id}"
+
+
+def check_listeners(layout: Layout) -> None:
+    """Make sure that nobody else has the control plane's ports.
+
+    Raises:
+        DevclusterError: somebody has.
+    """
+    for address, port in layout.listeners:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((address, port))
+            except OSError as error:
+                raise DevclusterError(
+                    f"port {port} on {address} cannot be used ({error.strerror}): stop the program that `ss -ltnp` shows there, "
+                    "or use a cluster of another name with --name"
+                ) from error
 
 
 class ControlPlane:
@@ -38,7 +65,6 @@ class ControlPlane:
         self._layout = layout
         self._directory = directory
         self._registry = registry
-        self._programs = binaries.directory()
 
     def kubeconfig(self, identity: str) -> Path:
         """The kubeconfig of one identity."""
@@ -50,7 +76,12 @@ class ControlPlane:
         return self._directory / "certs" / "apiserver.crt"
 
     def start(self) -> None:
-        """Start everything and wait until the API server is ready."""
+        """Start everything and wait until the API server is ready.
+
+        Raises:
+            DevclusterError: a port is taken, or a part does not come up.
+        """
+        check_listeners(self._layout)
         self._write_identities()
         etcd = f"http://127.0.0.1:{self._layout.etcd_port}"
         peer = f"http://127.0.0.1:{self._layout.etcd_port + 1}"
@@ -65,7 +96,11 @@ class ControlPlane:
             ("kube-scheduler", "scheduler", []),
         ):
             config = str(self._write_kubeconfig(identity))
-            self._spawn(program, f"--kubeconfig={config}", "--leader-elect=false", "--secure-port=0", *options)
+            self._spawn(
+                program, f"--kubeconfig={config}", "--leader-elect=false", "--secure-port=0",
+                # The defaults are made for clusters that share their API server with many.
+                "--kube-api-qps=200", "--kube-api-burst=400", *options,
+            )  # fmt: skip
         self._wait_for_service_account()
 
     def start_api_server(self) -> None:
@@ -95,19 +130,21 @@ class ControlPlane:
 
     def _write_identities(self) -> None:
         tokens = self._directory / "tokens.json"
-        names = [*_IDENTITIES, "kubelet"]
-        values = {name: secrets.token_hex(24) for name in names}
+        # The API server reads them once, so nodes that may come later have theirs too.
+        users = _IDENTITIES | {
+            kubelet_identity(node): (f"system:node:{node.name}", "system:nodes") for node in self._layout.possible_nodes
+        }
+        values = {name: secrets.token_hex(24) for name in users}
         tokens.touch(mode=0o600)
         tokens.write_text(json.dumps(values), encoding="ascii")
-        lines = [f'{values[name]},{user},{name},"{groups}"' for name, (user, groups) in _IDENTITIES.items()]
-        lines.append(f'{values["kubelet"]},system:node:{self._layout.node_name},kubelet,"system:nodes"')
+        lines = [f'{values[name]},{user},{name},"{groups}"' for name, (user, groups) in users.items()]
         csv = self._directory / "tokens.csv"
         csv.touch(mode=0o600)
         csv.write_text("\n".join(lines) + "\n", encoding="ascii")
 
-    def write_node_kubeconfigs(self) -> None:
-        """The kubeconfigs of kubelet and kube-proxy."""
-        for identity in ("kubelet", "proxy"):
+    def write_node_kubeconfigs(self, node: NodeLayout) -> None:
+        """The kubeconfigs of a node's kubelet and kube-proxy."""
+        for identity in (kubelet_identity(node), "proxy"):
             self._write_kubeconfig(identity)
 
     def _write_kubeconfig(self, identity: str) -> Path:
@@ -128,8 +165,8 @@ class ControlPlane:
         return path
 
     def _spawn(self, program: str, *options: str) -> None:
-        command = [str(self._programs / program), *options]
-        self._registry.add(program, spawn(command, self._directory / f"{program}.log"))
+        command = [str(binaries.directory() / program), *options]
+        self._registry.spawn(program, command, self._directory / f"{program}.log")
 
     def _wait_ready(self) -> None:
         deadline = time.monotonic() + _READY_SECONDS
@@ -147,6 +184,21 @@ class ControlPlane:
             return self._get("/readyz").startswith(b"ok")
         except (OSError, urllib.error.URLError):
             return False
+
+    def ready_nodes(self, since: float) -> set[str]:
+        """Names of the nodes that have said they are Ready, later than ``since`` (seconds since 1970)."""
+        try:
+            nodes = json.loads(self._get("/api/v1/nodes"))["items"]
+        except (OSError, urllib.error.URLError):
+            return set()
+        return {
+            node["metadata"]["name"]
+            for node in nodes
+            for condition in node.get("status", {}).get("conditions", [])
+            if condition["type"] == "Ready" and condition["status"] == "True"
+            # Kubernetes tells the time in whole seconds.
+            if datetime.fromisoformat(condition["lastHeartbeatTime"]).timestamp() > since - 1
+        }
 
     def _wait_for_service_account(self) -> None:
         deadline = time.monotonic() + _READY_SECONDS

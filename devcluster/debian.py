@@ -23,6 +23,7 @@ _NEEDED = {
     "mmdebstrap": "mmdebstrap",
     "unshare": "util-linux",
     "mount": "mount",
+    "openssl": "openssl",
 }
 _PATH = "/usr/sbin:/sbin"
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from devcluster import binaries, paths
 from devcluster.errors import DevclusterError
-from devcluster.node import PAUSE_IMAGE
 from devcluster.processes import run
 from devcluster.progress import say
 
+PAUSE_IMAGE = "localhost/rivermill/pause:1"
 BASE_IMAGE = "docker.io/library/python:3.13-slim-trixie"
 _CERTIFICATES = "/etc/ssl/certs"
 _CONTAINERS_CONF = """

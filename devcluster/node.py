@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
+import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from devcluster import binaries, paths
+from devcluster import binaries, cgroups, images, paths
 from devcluster.errors import DevclusterError
-from devcluster.layout import Layout
-from devcluster.processes import Process, Registry, run, spawn
+from devcluster.layout import Layout, NodeLayout, routes
+from devcluster.processes import Process, Registry, run
 
 _UP_SECONDS = 30
 _CONTAINERD = """
@@ -28,88 +28,108 @@ state = "/run/containerd"
     bin_dir = "/usr/lib/cni"
     conf_dir = "{directory}/cni"
 """
-PAUSE_IMAGE = "localhost/rivermill/pause:1"
 
 
 class Node:
-    """The node of one cluster.
+    """One node of a cluster.
 
     Args:
-        layout: addresses.
-        directory: state of this cluster.
+        cluster: addresses of its cluster.
+        layout: its own names and addresses.
+        directory: state of its cluster.
         registry: where its process is recorded.
     """
 
-    def __init__(self, layout: Layout, directory: Path, registry: Registry) -> None:
-        self._layout = layout
-        self._directory = directory / "node"
+    def __init__(self, cluster: Layout, layout: NodeLayout, directory: Path, registry: Registry) -> None:
+        self._cluster = cluster
+        self.layout = layout
+        self._directory = directory / layout.id
         self._cluster_directory = directory
         self._registry = registry
 
-    def start(self, certificate: Path) -> None:
-        """Start the node and wait until containerd answers."""
-        self._write_configuration(certificate)
+    @property
+    def id(self) -> str:
+        """Its name in the registry."""
+        return self.layout.id
+
+    def start(self) -> None:
+        """Start the node and wait until containerd answers; kubelet waits for ``release``."""
+        self._write_configuration()
+        (self._directory / "images-ready").unlink(missing_ok=True)
         # The wrapper puts itself into the node's cgroups; what it becomes, and all children, stay there.
         enter = 'for folder in $1; do echo $$ > "$folder/cgroup.procs" || exit 1; done; shift; exec "$@"'
+        folders = " ".join(str(folder) for folder in cgroups.make(self.layout.cgroup))
         command = [
-            "sh", "-c", enter, "enter", " ".join(self._make_cgroups()),
+            "sh", "-c", enter, "enter", folders,
             "unshare", "--mount", "--propagation", "private", "--net", "--uts", "--ipc", "--cgroup", "--pid", "--fork",
             "--kill-child", "sh", str(paths.SOURCE / "node.sh"), str(self._directory), str(binaries.directory()),
         ]  # fmt: skip
-        env = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "NODE": self._layout.node_name}
-        env |= {"CGROUPS": "\n".join(f"{target} {kind} {options}" for target, kind, options in _hierarchies())}
-        process = spawn(command, self._directory / "node.log", env=env)
-        self._registry.add("node", process)
-        self._connect(self._init_pid(process))
+        env = {
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "NODE": self.layout.name,
+            "ADDRESS": self.layout.address,
+            "CGROUPS": "\n".join(f"{h.target} {h.kind} {h.options}" for h in cgroups.hierarchies()),
+        }
+        process = self._registry.spawn(self.id, command, self._directory / "node.log", env=env)
+        pid = self._init_pid(process)
+        cgroups.delegate(self.layout.cgroup)
+        self._connect(pid)
         self._wait_for_containerd(process)
 
+    def release(self) -> None:
+        """Let kubelet start: every image it may need is there."""
+        (self._directory / "images-ready").touch()
+
     def kill(self) -> None:
-        """End the node at once, with everything in it."""
-        process = self._registry.load().get("node")
-        if process is not None and not process.kill(signal.SIGKILL, 20):
-            raise DevclusterError(f"process {process.pid} of the node does not end")
+        """End the node at once, with everything in it.
+
+        Raises:
+            DevclusterError: it does not end.
+        """
+        self._registry.kill(self.id)
+        self.remove_leftovers()
 
     def enter(self, *command: str, timeout: float = 120) -> str:
         """Run a program inside the node's mount, pid and network namespaces."""
-        process = self._registry.load().get("node")
+        process = self._registry.load().get(self.id)
         if process is None or not process.alive():
-            raise DevclusterError("the node does not run: run `python -m devcluster up`")
+            raise DevclusterError(f"{self.layout.name} does not run: run `python -m devcluster up`")
         target = str(self._init_pid(process))
         return run(["nsenter", "-t", target, "-m", "-p", "-n", *command], timeout=timeout)
 
-    def remove_leftovers(self, *, keep_bridge: bool) -> None:
-        """Links and cgroup folders of a node that has ended."""
-        for link in (self._layout.veth,) if keep_bridge else (self._layout.veth, self._layout.bridge):
-            if Path(f"/sys/class/net/{link}").exists():
-                run(["ip", "link", "delete", link])
-        deadline = time.monotonic() + 10
-        for target, _, _ in _hierarchies():
-            top = Path(target) / self._layout.cgroup
-            while top.exists() and time.monotonic() < deadline:
-                _remove_tree(top)
-                time.sleep(0.05)
+    def load(self, tags: Sequence[str]) -> None:
+        """Import built images.
 
-    def make_bridge(self) -> None:
-        """The bridge over which node, pods and host reach each other."""
-        bridge = self._layout.bridge
-        if not Path(f"/sys/class/net/{bridge}").exists():
-            run(["ip", "link", "add", bridge, "type", "bridge"])
-            run(["ip", "address", "add", f"{self._layout.host_address}/24", "dev", bridge])
-        run(["ip", "link", "set", bridge, "up"])
+        Raises:
+            DevclusterError: one has not been built.
+        """
+        for tag in tags:
+            file = images.archive(tag)
+            if not file.exists():
+                raise DevclusterError(f"image {tag} has not been built: run `python -m devcluster build`")
+            self.enter("ctr", "-n", "k8s.io", "images", "import", str(file), timeout=300)
+
+    def remove_leftovers(self) -> None:
+        """Its link and its cgroup folders, once it has ended."""
+        if Path(f"/sys/class/net/{self.layout.veth}").exists():
+            # The kernel may be removing it at this moment, with the other end's namespace.
+            run(["ip", "link", "delete", self.layout.veth], check=False)
+        cgroups.remove(self.layout.cgroup)
 
     def _connect(self, pid: int) -> None:
-        layout = self._layout
-        run(["ip", "link", "add", layout.veth, "type", "veth", "peer", "name", "uplink", "netns", str(pid)])
-        run(["ip", "link", "set", layout.veth, "master", layout.bridge, "up"])
+        node, cluster = self.layout, self._cluster
+        run(["ip", "link", "add", node.veth, "type", "veth", "peer", "name", "uplink", "netns", str(pid)])
+        run(["ip", "link", "set", node.veth, "master", cluster.bridge, "up"])
         inside = ["nsenter", "-t", str(pid), "-n", "ip"]
         for command in (
             ["link", "set", "lo", "up"],
-            ["address", "add", f"{layout.node_address}/24", "dev", "uplink"],
+            ["address", "add", f"{node.address}/24", "dev", "uplink"],
             ["link", "set", "uplink", "up"],
-            ["route", "add", "default", "via", layout.host_address],
+            *(["route", "add", network, "via", gateway] for network, gateway in routes(node, cluster.possible_nodes)),
+            ["route", "add", "default", "via", cluster.host_address],
         ):
             run([*inside, *command])
-        run(["ip", "route", "replace", layout.pod_network, "via", layout.node_address])
+        run(["ip", "route", "replace", node.pod_network, "via", node.address])
 
     def _init_pid(self, process: Process) -> int:
         """The first process inside the node's pid namespace."""
@@ -131,11 +151,13 @@ class Node:
                 time.sleep(0.1)
         raise DevclusterError(f"containerd does not answer; see {self._directory / 'node.log'}")
 
-    def _write_configuration(self, certificate: Path) -> None:
-        layout, directory = self._layout, self._directory
+    def _write_configuration(self) -> None:
+        layout, directory = self.layout, self._directory
+        # Addresses that pods of an earlier life of this node held.
+        shutil.rmtree(directory / "varlibcni", ignore_errors=True)
         for folder in ("cni", "containerd", "kubelet", "varlibcni", "podlogs", "containerlogs"):
             (directory / folder).mkdir(parents=True, exist_ok=True)
-        (directory / "containerd.toml").write_text(_CONTAINERD.format(directory=directory, pause=PAUSE_IMAGE), encoding="utf-8")
+        (directory / "containerd.toml").write_text(_CONTAINERD.format(directory=directory, pause=images.PAUSE_IMAGE), encoding="utf-8")
         cni = {
             "cniVersion": "1.0.0",
             "name": "pods",
@@ -158,7 +180,7 @@ class Node:
             "apiVersion": "kubelet.config.k8s.io/v1beta1",
             "kind": "KubeletConfiguration",
             # Reached over the cluster's own bridge only, by the API server.
-            "address": layout.node_address,
+            "address": layout.address,
             "authentication": {"anonymous": {"enabled": True}, "webhook": {"enabled": False}},
             "authorization": {"mode": "AlwaysAllow"},
             "failCgroupV1": False,
@@ -181,44 +203,9 @@ class Node:
             "kind": "KubeProxyConfiguration",
             "mode": "nftables",
             "clusterCIDR": layout.pod_network,
-            "hostnameOverride": layout.node_name,
+            "hostnameOverride": layout.name,
             "clientConnection": {"kubeconfig": str(self._cluster_directory / "proxy.kubeconfig")},
             "conntrack": {"maxPerCore": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
         }
         (directory / "kubelet.json").write_text(json.dumps(kubelet), encoding="ascii")
         (directory / "proxy.json").write_text(json.dumps(proxy), encoding="ascii")
-        assert certificate.exists()
-
-    def _make_cgroups(self) -> list[str]:
-        folders = []
-        for target, _, _ in _hierarchies():
-            folder = Path(target) / self._layout.cgroup
-            folder.mkdir(exist_ok=True)
-            for name in ("cpuset.cpus", "cpuset.mems"):
-                if (folder / name).exists() and not (folder / name).read_text(encoding="ascii").strip():
-                    (folder / name).write_text((folder.parent / name).read_text(encoding="ascii"), encoding="ascii")
-            folders.append(str(folder))
-        return folders
-
-
-def _hierarchies() -> list[tuple[str, str, str]]:
-    """Mount point, file system and controllers of each cgroup hierarchy."""
-    found = []
-    for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines():
-        _, target, kind, options, *_ = line.split()
-        if kind == "cgroup":
-            skip = {"rw", "ro", "relatime", "nosuid", "nodev", "noexec", "xattr"}
-            controllers = ",".join(o for o in options.split(",") if o not in skip and not o.startswith("release_agent="))
-            prefix = "none," if controllers.startswith("name=") else ""
-            found.append((target, kind, prefix + controllers))
-        elif kind == "cgroup2":
-            found.append((target, kind, "rw"))
-    return list(dict.fromkeys(found))
-
-
-def _remove_tree(top: Path) -> None:
-    for folder, _, _ in os.walk(top, topdown=False):
-        try:
-            Path(folder).rmdir()
-        except OSError:  # a process in it has not ended yet
-            return

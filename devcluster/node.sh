@@ -24,8 +24,8 @@ containerd=$!
 while ! ip route show default | grep -q uplink; do sleep 0.05; done
 while [ ! -S /run/containerd/containerd.sock ]; do sleep 0.05; done
 while [ ! -e "$directory/images-ready" ]; do sleep 0.05; done
-"$programs/kubelet" --config="$directory/kubelet.json" --kubeconfig="$directory/../kubelet.kubeconfig" \
-    --hostname-override="$NODE" --root-dir=/var/lib/kubelet --node-ip="$(ip -4 -o address show uplink | awk '{print $4}' | cut -d/ -f1)" \
+"$programs/kubelet" --config="$directory/kubelet.json" --kubeconfig="$directory/../kubelet-${directory##*/}.kubeconfig" \
+    --hostname-override="$NODE" --root-dir=/var/lib/kubelet --node-ip="$ADDRESS" \
     > "$directory/kubelet.log" 2>&1 &
 kubelet=$!
 "$programs/kube-proxy" --config="$directory/proxy.json" > "$directory/proxy.log" 2>&1 &

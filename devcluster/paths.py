@@ -16,6 +16,11 @@ def cache() -> Path:
     return path
 
 
+def states() -> Path:
+    """The folder that holds the state of every cluster; on disk, since /run is often small and in memory."""
+    return Path(os.environ.get("RIVERMILL_STATE") or "/var/lib/rivermill")
+
+
 def state(name: str) -> Path:
-    """Configuration, keys, logs and process ids of one cluster."""
-    return Path(os.environ.get("RIVERMILL_STATE") or "/run/rivermill") / name
+    """Configuration, keys, logs, process ids and images of one cluster."""
+    return states() / name

@@ -8,11 +8,15 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from devcluster.errors import DevclusterError
+
+#: In the environment of every process of a cluster, so that one that was never recorded is found too.
+_MARK = "RIVERMILL_DEVCLUSTER"
+_KILL_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,39 +30,29 @@ class Process:
         """Whether this very process still runs."""
         return _start_time(self.pid) == self.started
 
-    def kill(self, number: signal.Signals, seconds: float) -> bool:
-        """Signal it and wait; returns whether it is gone."""
+    def kill(self) -> None:
+        """End it at once and wait until it is gone.
+
+        Raises:
+            DevclusterError: it does not end.
+        """
         if self.alive():
-            try:
-                os.kill(self.pid, number)
-            except ProcessLookupError:
-                return True
-        deadline = time.monotonic() + seconds
-        while self.alive() and time.monotonic() < deadline:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+        deadline = time.monotonic() + _KILL_SECONDS
+        while self.alive():
+            if time.monotonic() > deadline:
+                raise DevclusterError(f"process {self.pid} does not end though it was killed")
             _reap(self.pid)
             time.sleep(0.02)
-        return not self.alive()
-
-
-def spawn(command: Sequence[str], log: Path, *, env: dict[str, str] | None = None) -> Process:
-    """Start a daemon with its output in ``log``."""
-    with log.open("ab") as output:
-        child = subprocess.Popen(
-            list(command), stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, env=env
-        )
-    started = _start_time(child.pid)
-    # A daemon is not this object's to wait for: it is watched, and reaped, by its pid.
-    child.returncode = 0
-    if started is None:
-        raise DevclusterError(f"{command[0]} ended at once; see {log}")
-    return Process(child.pid, started)
 
 
 class Registry:
-    """The processes of one cluster, in a file."""
+    """The processes of one cluster, in a file of its directory."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._path = directory / "processes.json"
 
     def load(self) -> dict[str, Process]:
         """Every process that was recorded, alive or not."""
@@ -68,11 +62,56 @@ class Registry:
             return {}
         return {name: Process(**value) for name, value in values.items()}
 
-    def add(self, name: str, process: Process) -> None:
-        """Record a process."""
-        values = self.load() | {name: process}
+    def spawn(self, name: str, command: Sequence[str], log: Path, *, env: Mapping[str, str] | None = None) -> Process:
+        """Start a daemon with its output in ``log``, and record it in the place of an earlier one of its name."""
+        marked = {**(os.environ if env is None else env), _MARK: str(self._directory)}
+        with log.open("ab") as output:
+            child = subprocess.Popen(
+                list(command), stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, env=marked
+            )
+        started = _start_time(child.pid)
+        # A daemon is not this object's to wait for: it is watched, and reaped, by its pid.
+        child.returncode = 0
+        if started is None:
+            raise DevclusterError(f"{command[0]} ended at once; see {log}")
+        process = Process(child.pid, started)
+        self._write(self.load() | {name: process})
+        return process
+
+    def kill(self, name: str) -> None:
+        """End one process at once; it stays recorded, so that the cluster counts as broken until it is started again.
+
+        Raises:
+            DevclusterError: it does not end.
+        """
+        process = self.load().get(name)
+        if process is not None:
+            process.kill()
+
+    def kill_all(self) -> None:
+        """End every process of this cluster, also one that was started by an ``up`` that died before it was recorded."""
+        for process in [*self.load().values(), *self._marked()]:
+            process.kill()
+
+    def _marked(self) -> list[Process]:
+        mark = f"{_MARK}={self._directory}".encode()
+        found = []
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit():
+                continue
+            try:
+                environment = (entry / "environ").read_bytes().split(b"\0")
+            except (FileNotFoundError, ProcessLookupError, PermissionError):
+                continue
+            started = _start_time(int(entry.name))
+            if mark in environment and started is not None:
+                found.append(Process(int(entry.name), started))
+        return found
+
+    def _write(self, processes: Mapping[str, Process]) -> None:
+        values = {name: {"pid": p.pid, "started": p.started} for name, p in processes.items()}
         partial = self._path.with_suffix(".partial")
-        partial.write_text(json.dumps({n: {"pid": p.pid, "started": p.started} for n, p in values.items()}), encoding="utf-8")
+        partial.write_text(json.dumps(values), encoding="utf-8")
         partial.replace(self._path)
 
 
@@ -80,26 +119,37 @@ def run(command: Sequence[str], *, check: bool = True, timeout: float = 120, tex
     """Run a program and return its output.
 
     Raises:
-        DevclusterError: it failed or took longer than ``timeout`` seconds.
+        DevclusterError: it is missing, it failed, or it took longer than ``timeout`` seconds.
     """
-    try:
-        done = subprocess.run(list(command), check=False, capture_output=True, text=True, timeout=timeout, input=text)
-    except FileNotFoundError as error:
-        raise DevclusterError(f"{command[0]} is missing: run `python -m devcluster prepare`") from error
-    except subprocess.TimeoutExpired as error:
-        raise DevclusterError(f"{' '.join(command)} took longer than {timeout:g} s") from error
+    done = attempt(command, timeout=timeout, text=text)
     if check and done.returncode != 0:
         raise DevclusterError(f"{' '.join(command)} failed: {(done.stderr or done.stdout).strip()[-800:]}")
     return done.stdout
 
 
+def attempt(command: Sequence[str], *, timeout: float = 120, text: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a program and return what came of it.
+
+    Raises:
+        DevclusterError: it is missing, or it took longer than ``timeout`` seconds.
+    """
+    try:
+        return subprocess.run(list(command), check=False, capture_output=True, text=True, timeout=timeout, input=text)
+    except FileNotFoundError as error:
+        raise DevclusterError(f"{command[0]} is missing: run `python -m devcluster prepare`") from error
+    except subprocess.TimeoutExpired as error:
+        raise DevclusterError(f"{' '.join(command)} took longer than {timeout:g} s") from error
+
+
 def _start_time(pid: int) -> str | None:
+    """Boot and clock ticks since it, which no other process of this pid shares."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
     fields = text.rpartition(")")[2].split()
-    return None if fields[0] == "Z" else fields[19]
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return None if fields[0] == "Z" else f"{boot}/{fields[19]}"
 
 
 def _reap(pid: int) -> None:

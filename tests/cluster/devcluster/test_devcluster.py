@@ -1,0 +1,179 @@
+"""The dev cluster itself: what it leaves behind, what it survives, several nodes. A cluster of its own, since parts are killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devcluster import Cluster, DevclusterError, check_surroundings, images, prepare
+from devcluster.layout import layout
+from devcluster.processes import Registry
+
+ROOT = Path(__file__).resolve().parents[3]
+NAME = "self-test"
+COMMAND = [sys.executable, "-m", "devcluster", "--name", NAME]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def prepared() -> None:
+    try:
+        check_surroundings()
+    except DevclusterError as error:
+        pytest.skip(str(error))
+    prepare()
+
+
+@pytest.fixture(scope="module")
+def cluster(prepared: None) -> Iterator[Cluster]:
+    cluster = Cluster(NAME)
+    cluster.down()
+    yield cluster
+    cluster.down()
+
+
+def eventually(check: Callable[[], Any], seconds: float = 60.0) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (value := check()):
+        assert time.monotonic() < deadline, f"{check} never held"
+        time.sleep(0.2)
+    return value
+
+
+def output(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout
+
+
+def traces() -> dict[str, set[str]]:
+    """Everything on this computer that names this cluster, its addresses, its links or its ports."""
+    own = layout(NAME)
+    words = (NAME, own.bridge, f"rmve{own.slot}n", f"10.99.{own.slot}.", own.service_network, f":{own.etcd_port}")
+    words += tuple(node.pod_network for node in own.possible_nodes)
+    texts = {
+        "mounts": Path("/proc/self/mounts").read_text(encoding="utf-8"),
+        "links": output("ip", "-o", "address") + output("ip", "-o", "link"),
+        "routes": output("ip", "route"),
+        "tables": output("nft", "list", "ruleset"),
+        "listening": output("ss", "-ltnH"),
+        "cgroups": "\n".join(str(path) for path in Path("/sys/fs/cgroup").glob(f"**/rivermill-{NAME}*")),
+        "processes": "\n".join(processes(own.name)),
+    }
+    return {what: {line for line in text.splitlines() if any(word in line for word in words)} for what, text in texts.items()}
+
+
+def processes(name: str) -> Iterator[str]:
+    """Command lines of processes that live in the cluster's cgroups or in its folder."""
+    for entry in Path("/proc").iterdir():
+        try:
+            line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            groups = (entry / "cgroup").read_text(encoding="utf-8")
+        except (FileNotFoundError, NotADirectoryError, ProcessLookupError):
+            continue
+        if f"rivermill-{name}-" in groups or f"rivermill/{name}/" in line:
+            yield f"{name}: {entry.name} {line}"
+
+
+def pod(cluster: Cluster, name: str, node: int = 1) -> str:
+    """Run a pod on a node and return its address once it is Ready."""
+    container = {"name": "pause", "image": images.PAUSE_IMAGE, "imagePullPolicy": "Never"}
+    spec = {"containers": [container], "nodeName": f"{NAME}-node{node}", "terminationGracePeriodSeconds": 1}
+    manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+    cluster.kubectl("apply", "-f", "-", text=json.dumps(manifest))
+    cluster.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=60s")
+    return cluster.kubectl("get", "pod", name, "-o", "jsonpath={.status.podIP}").stdout
+
+
+def test_down_leaves_nothing(cluster: Cluster) -> None:
+    before = traces()
+    assert before == {what: set() for what in before}
+    cluster.up()
+    pod(cluster, "first")
+    during = traces()
+    # What is looked for is found while it is there; mounts and packet rules are the node's own at all times.
+    assert all(during[what] for what in ("links", "routes", "listening", "cgroups", "processes"))
+    assert not during["mounts"] | during["tables"]
+    cluster.down()
+    assert traces() == before
+
+
+@pytest.mark.parametrize("part", ["etcd", "kube-apiserver", "kube-scheduler", "node1"])
+def test_up_after_a_killed_part(cluster: Cluster, part: str) -> None:
+    cluster.up()
+    process = Registry(cluster.kubeconfig.parent).load()[part]
+    os.kill(process.pid, signal.SIGKILL)
+    eventually(lambda: not cluster.running())
+    cluster.up()
+    pod(cluster, "again")
+    assert cluster.running()
+
+
+@pytest.mark.parametrize("seen", ["etcd", "node1/containerd.log"])
+def test_up_after_up_was_killed(cluster: Cluster, seen: str) -> None:
+    cluster.down()
+    with subprocess.Popen([*COMMAND, "up"], cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as started:
+        eventually((cluster.kubeconfig.parent / seen).exists)
+        started.kill()
+    assert not cluster.running()
+    cluster.up()
+    pod(cluster, "again")
+    cluster.down()
+    assert not any(traces().values())
+
+
+def test_a_second_up_changes_nothing(cluster: Cluster) -> None:
+    cluster.up()
+    recorded = Registry(cluster.kubeconfig.parent).load()
+    cluster.up()
+    assert Registry(cluster.kubeconfig.parent).load() == recorded
+
+
+def test_nodes_reach_each_other_get_lost_and_come_back(cluster: Cluster) -> None:
+    cluster.up(nodes=2)
+    first, second = pod(cluster, "on-first", 1), pod(cluster, "on-second", 2)
+    networks = [node.pod_network.removesuffix("0/24") for node in layout(NAME).nodes(2)]
+    assert first.startswith(networks[0])
+    assert second.startswith(networks[1])
+    recorded = Registry(cluster.kubeconfig.parent).load()
+    inside = output("pgrep", "-P", str(recorded["node1"].pid)).split()[0]
+    # No packet is answered by the pause program; a refused connection comes from the pod's own network.
+    probe = f"import socket; print(socket.socket().connect_ex(('{second}', 9)))"
+    refused = output("nsenter", "-t", inside, "-n", sys.executable, "-c", probe).strip()
+    assert refused == "111"
+    cluster.kill_node(2)
+    path = "jsonpath={.status.conditions[?(@.type=='Ready')].status}"
+    ready = lambda: cluster.kubectl("get", "node", f"{NAME}-node2", "-o", path).stdout  # noqa: E731
+    eventually(lambda: ready() == "Unknown", 90)
+    cluster.start_node(2)
+    eventually(lambda: ready() == "True")
+    cluster.kubectl("delete", "pod", "on-second", "--timeout=60s")
+    pod(cluster, "on-second-again", 2)
+
+
+def test_a_taken_port_is_named(cluster: Cluster) -> None:
+    cluster.down()
+    port = layout(NAME).etcd_port
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        done = subprocess.run([*COMMAND, "up"], cwd=ROOT, check=False, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert f"port {port} on 127.0.0.1 cannot be used" in done.stderr
+    assert "Traceback" not in done.stderr
+    cluster.down()
+
+
+def test_no_root_is_named() -> None:
+    code = "import os, sys; os.setuid(65534); import runpy; sys.argv = ['devcluster', 'down']; runpy.run_module('devcluster', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code], cwd="/", env={"PYTHONPATH": str(ROOT), "HOME": "/tmp"},
+                          check=False, capture_output=True, text=True, timeout=60)  # fmt: skip
+    assert done.returncode == 1
+    assert "needs root" in done.stderr
