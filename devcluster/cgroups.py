@@ -75,7 +75,11 @@ def make(name: str) -> list[Path]:
         folder = top / name
         folder.mkdir(exist_ok=True)
         for file in ("cpuset.cpus", "cpuset.mems"):  # version 1 lets no process in while these are empty
-            if hierarchy.kind == "cgroup" and (folder / file).exists() and not (folder / file).read_text(encoding="ascii").strip():
+            if (
+                hierarchy.kind == "cgroup"
+                and (folder / file).exists()
+                and not (folder / file).read_text(encoding="ascii").strip()
+            ):
                 (folder / file).write_text((top / file).read_text(encoding="ascii"), encoding="ascii")
         folders.append(folder)
     return folders

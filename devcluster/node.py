@@ -157,7 +157,9 @@ class Node:
         shutil.rmtree(directory / "varlibcni", ignore_errors=True)
         for folder in ("cni", "containerd", "kubelet", "varlibcni", "podlogs", "containerlogs"):
             (directory / folder).mkdir(parents=True, exist_ok=True)
-        (directory / "containerd.toml").write_text(_CONTAINERD.format(directory=directory, pause=images.PAUSE_IMAGE), encoding="utf-8")
+        (directory / "containerd.toml").write_text(
+            _CONTAINERD.format(directory=directory, pause=images.PAUSE_IMAGE), encoding="utf-8"
+        )
         cni = {
             "cniVersion": "1.0.0",
             "name": "pods",

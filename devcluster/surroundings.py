@@ -69,9 +69,13 @@ def problem(facts: Surroundings) -> str | None:
     if facts.state_gib < _RUN_GIB:
         return f"{facts.state} has {facts.state_gib:.1f} GiB free, {_RUN_GIB:g} are needed: make room or set RIVERMILL_STATE"
     if not facts.namespaces:
-        return f"this computer lets nobody make namespaces (a container without --privileged?): leave the container, or {_CURRENT}"
+        return (
+            f"this computer lets nobody make namespaces (a container without --privileged?): leave the container, or {_CURRENT}"
+        )
     if not facts.cgroups:
-        return f"no cgroup hierarchy can be written here (a container without --privileged?): leave the container, or {_CURRENT}"
+        return (
+            f"no cgroup hierarchy can be written here (a container without --privileged?): leave the container, or {_CURRENT}"
+        )
     if facts.packages and not facts.apt:
         return f"install {', '.join(facts.packages)} with this system's package manager: there is no apt-get here"
     if not facts.built and (facts.go is None or facts.go < binaries.GO_OLDEST):

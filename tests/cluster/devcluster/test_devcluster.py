@@ -1,4 +1,4 @@
-"""The dev cluster itself: what it leaves behind, what it survives, several nodes. A cluster of its own, since parts are killed."""
+"""The dev cluster itself: what it leaves behind, what it survives, several nodes. A cluster of its own: parts are killed."""
 
 from __future__ import annotations
 
@@ -77,6 +77,8 @@ def processes(name: str) -> Iterator[str]:
             line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
             groups = (entry / "cgroup").read_text(encoding="utf-8")
         except (FileNotFoundError, NotADirectoryError, ProcessLookupError):
+            continue
+        if not line:  # it has ended, and waits for a parent that is not ours
             continue
         if f"rivermill-{name}-" in groups or f"rivermill/{name}/" in line:
             yield f"{name}: {entry.name} {line}"
@@ -172,7 +174,10 @@ def test_a_taken_port_is_named(cluster: Cluster) -> None:
 
 
 def test_no_root_is_named() -> None:
-    code = "import os, sys; os.setuid(65534); import runpy; sys.argv = ['devcluster', 'down']; runpy.run_module('devcluster', run_name='__main__')"
+    code = (
+        "import os, runpy, sys; os.setuid(65534); sys.argv = ['devcluster', 'down']; "
+        "runpy.run_module('devcluster', run_name='__main__')"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd="/", env={"PYTHONPATH": str(ROOT), "HOME": "/tmp"},
                           check=False, capture_output=True, text=True, timeout=60)  # fmt: skip
     assert done.returncode == 1
