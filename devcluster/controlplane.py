@@ -47,7 +47,7 @@ def check_listeners(layout: Layout) -> None:
                 probe.bind((address, port))
             except OSError as error:
                 raise DevclusterError(
-                    f"port {port} on {address} cannot be used ({error.strerror}): stop the program that `ss -ltnp` shows there, "
+                    f"port {port} on {address} cannot be used ({error.strerror}): stop the program that `ss -ltnp` shows, "
                     "or use a cluster of another name with --name"
                 ) from error
 
