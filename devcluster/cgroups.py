@@ -134,7 +134,7 @@ def _enable(folder: Path) -> None:
         except OSError as error:
             raise DevclusterError(
                 f"{control} does not take {change} ({error.strerror}): the processes in {folder} must be in groups below it, "
-                "as systemd keeps them; or set CLUSTER=current to use your kubectl context"
+                "as systemd keeps them"
             ) from error
 
 

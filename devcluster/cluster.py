@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,8 +17,7 @@ from devcluster.errors import DevclusterError
 from devcluster.layout import DEFAULT_NAME, layout
 from devcluster.locks import lock
 from devcluster.node import Node
-from devcluster.port import AnyCluster
-from devcluster.processes import Registry, run
+from devcluster.processes import Registry, attempt, run
 from devcluster.progress import say
 
 _NODE_SECONDS = 60
@@ -39,7 +39,7 @@ def prepare() -> None:
         images.prepare()
 
 
-class Cluster(AnyCluster):
+class Cluster:
     """A Kubernetes cluster on this computer.
 
     Args:
@@ -48,8 +48,6 @@ class Cluster(AnyCluster):
     Raises:
         DevclusterError: the name is not one.
     """
-
-    own = True
 
     def __init__(self, name: str = DEFAULT_NAME) -> None:
         self._layout = layout(name)
@@ -67,22 +65,6 @@ class Cluster(AnyCluster):
     def host_address(self) -> str:
         """The address under which pods reach this computer."""
         return self._layout.host_address
-
-    def check(self) -> None:
-        """Make sure that a cluster can run here.
-
-        Raises:
-            DevclusterError: it cannot; the message is one sentence that says what to do.
-        """
-        surroundings.check()
-
-    def prepare(self) -> None:
-        """Install, build and fetch everything a cluster needs.
-
-        Raises:
-            DevclusterError: a step failed.
-        """
-        prepare()
 
     def running(self) -> bool:
         """Whether every part that was started runs."""
@@ -107,7 +89,7 @@ class Cluster(AnyCluster):
             DevclusterError: a part does not start.
         """
         self._layout.nodes(nodes)  # a wrong number is told before anything is built
-        self.prepare()
+        prepare()
         with lock(f"cluster-{self._layout.name}", f"`devcluster` for cluster {self._layout.name}"):
             started = time.monotonic()
             if not self.running():
@@ -144,6 +126,24 @@ class Cluster(AnyCluster):
             if node.id in recorded and recorded[node.id].alive():
                 node.load(tags)
         self._loaded_file.write_text(json.dumps(list(dict.fromkeys([*self._loaded(), *tags]))), encoding="utf-8")
+
+    def kubectl(self, *arguments: str, check: bool = True, text: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Run kubectl against this cluster.
+
+        Raises:
+            DevclusterError: ``check`` is set and it failed, or it took longer than 180 s.
+        """
+        command = [str(tools.kubectl()), "--kubeconfig", str(self.kubeconfig), *arguments]
+        return _checked(attempt(command, timeout=180, text=text), "kubectl", arguments, check=check)
+
+    def helm(self, *arguments: str, major: int = 4, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run helm of a major version (3 or 4) against this cluster.
+
+        Raises:
+            DevclusterError: ``check`` is set and it failed, or it took longer than 300 s.
+        """
+        command = [str(tools.helm(major)), "--kubeconfig", str(self.kubeconfig), *arguments]
+        return _checked(attempt(command, timeout=300), "helm", arguments, check=check)
 
     def stop_api_server(self) -> None:
         """Kill the API server."""
@@ -222,3 +222,11 @@ class Cluster(AnyCluster):
     def _loaded(self) -> list[str]:
         tags: list[str] = json.loads(self._loaded_file.read_text(encoding="utf-8")) if self._loaded_file.exists() else []
         return tags
+
+
+def _checked(
+    done: subprocess.CompletedProcess[str], program: str, arguments: tuple[str, ...], *, check: bool
+) -> subprocess.CompletedProcess[str]:
+    if check and done.returncode != 0:
+        raise DevclusterError(f"{program} {' '.join(arguments)} failed: {done.stderr.strip()}")
+    return done

@@ -14,7 +14,7 @@ from devcluster.errors import DevclusterError
 
 _BUILD_GIB = 8.0
 _RUN_GIB = 3.0
-_CURRENT = "set CLUSTER=current to use your kubectl context"
+_PRIVILEGED = "leave the container, or start it with --privileged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +53,9 @@ class Surroundings:
 def rights_problem(platform: str, uid: int) -> str | None:
     """What keeps this user from starting and stopping clusters. Pure."""
     if platform != "linux":
-        return f"the dev cluster needs Linux, this is {platform}: {_CURRENT}"
+        return f"the dev cluster needs Linux, this is {platform}: run it on a Linux machine"
     if uid != 0:
-        return f"the dev cluster needs root, for namespaces and a bridge: run it with sudo, or {_CURRENT}"
+        return "the dev cluster needs root, for namespaces and a bridge: run it with sudo"
     return None
 
 
@@ -69,13 +69,9 @@ def problem(facts: Surroundings) -> str | None:
     if facts.state_gib < _RUN_GIB:
         return f"{facts.state} has {facts.state_gib:.1f} GiB free, {_RUN_GIB:g} are needed: make room or set RIVERMILL_STATE"
     if not facts.namespaces:
-        return (
-            f"this computer lets nobody make namespaces (a container without --privileged?): leave the container, or {_CURRENT}"
-        )
+        return f"this computer lets nobody make namespaces, as in a container: {_PRIVILEGED}"
     if not facts.cgroups:
-        return (
-            f"no cgroup hierarchy can be written here (a container without --privileged?): leave the container, or {_CURRENT}"
-        )
+        return f"no cgroup hierarchy can be written here, as in a container: {_PRIVILEGED}"
     if facts.packages and not facts.apt:
         return f"install {', '.join(facts.packages)} with this system's package manager: there is no apt-get here"
     if not facts.built and (facts.go is None or facts.go < binaries.GO_OLDEST):

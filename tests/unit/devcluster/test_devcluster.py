@@ -18,7 +18,7 @@ GOOD = Surroundings("linux", 0, "/cache", "/state", 100.0, 100.0, False, (1, 26)
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"platform": "darwin"}, "needs Linux, this is darwin: set CLUSTER=current"),
+        ({"platform": "darwin"}, "needs Linux, this is darwin: run it on a Linux machine"),
         ({"uid": 1000}, "needs root, for namespaces and a bridge: run it with sudo"),
         ({"cache_gib": 7.9}, "/cache has 7.9 GiB free, 8 are needed: make room or set RIVERMILL_CACHE"),
         ({"cache_gib": 2.9, "built": True}, "/cache has 2.9 GiB free, 3 are needed"),
@@ -26,8 +26,8 @@ GOOD = Surroundings("linux", 0, "/cache", "/state", 100.0, 100.0, False, (1, 26)
         ({"namespaces": False}, "lets nobody make namespaces"),
         ({"cgroups": ()}, "no cgroup hierarchy can be written"),
         ({"packages": ("runc",), "apt": False}, "install runc with this system's package manager"),
-        ({"go": None}, "needs Go 1.26 or newer, and there is none: install it"),
-        ({"go": (1, 25)}, "needs Go 1.26 or newer, and this one is 1.25: install it"),
+        ({"go": None}, "Go 1.26 or newer is needed, and there is none: install it"),
+        ({"go": (1, 25)}, "Go 1.26 or newer is needed, and this one is 1.25: install it"),
     ],
 )
 def test_bad_surroundings_get_one_sentence(change: dict[str, object], says: str) -> None:
