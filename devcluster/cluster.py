@@ -70,7 +70,8 @@ class Cluster:
         """Whether every part that was started runs."""
         processes = self._registry.load()
         needed = {*PROGRAMS, self._nodes[0].id}
-        return needed <= processes.keys() and all(p.alive() for p in processes.values()) and self._plane.ready()
+        complete = needed <= processes.keys() and all(p.alive() for p in processes.values())
+        return complete and all(n.released() for n in self._nodes if n.id in processes) and self._plane.ready()
 
     def make_network(self) -> None:
         """Make the bridge alone, so that a server can listen on it before the cluster is there."""

@@ -55,7 +55,7 @@ class Node:
     def start(self) -> None:
         """Start the node and wait until containerd answers; kubelet waits for ``release``."""
         self._write_configuration()
-        (self._directory / "images-ready").unlink(missing_ok=True)
+        self._release_file.unlink(missing_ok=True)
         # The wrapper puts itself into the node's cgroups; what it becomes, and all children, stay there.
         enter = 'for folder in $1; do echo $$ > "$folder/cgroup.procs" || exit 1; done; shift; exec "$@"'
         folders = " ".join(str(folder) for folder in cgroups.make(self.layout.cgroup))
@@ -78,7 +78,11 @@ class Node:
 
     def release(self) -> None:
         """Let kubelet start: every image it may need is there."""
-        (self._directory / "images-ready").touch()
+        self._release_file.touch()
+
+    def released(self) -> bool:
+        """Whether kubelet was let start; an ``up`` that was killed may have left a node that waits for ever."""
+        return self._release_file.exists()
 
     def kill(self) -> None:
         """End the node at once, with everything in it.
@@ -130,6 +134,10 @@ class Node:
         ):
             run([*inside, *command])
         run(["ip", "route", "replace", node.pod_network, "via", node.address])
+
+    @property
+    def _release_file(self) -> Path:
+        return self._directory / "images-ready"
 
     def _init_pid(self, process: Process) -> int:
         """The first process inside the node's pid namespace."""
