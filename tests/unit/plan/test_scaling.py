@@ -19,8 +19,8 @@ from rivermill_operator.model.observed import (
     Unknown,
 )
 from rivermill_operator.model.status import Decision
-from rivermill_operator.plan.estimate import JobSeconds, Rate
-from rivermill_operator.plan.memory import ScalingMemory
+from rivermill_operator.plan.estimate import JobSeconds, Rate, update_queue
+from rivermill_operator.plan.memory import QueueMemory, ScalingMemory
 from rivermill_operator.plan.scaling import decide
 from rivermill_operator.plan.terms import Capacity, Load, compute
 from tests.unit.plan.build import depth, job_queue
@@ -42,14 +42,21 @@ def once(store: StoreView | Unknown, fleet: FleetView = NO_FLEET, memory: Scalin
     ("queue", "capacity", "term", "pods"),
     [
         (load(), EMPTY, "steady", 0),
-        (load(rate=Rate(base=20.0)), EMPTY, "steady", 3),
-        (load(rate=Rate(base=20.0), limit=10.0), EMPTY, "steady", 1),
+        (load(rate=Rate(fast=20.0, base=20.0)), EMPTY, "steady", 3),
+        # Nothing came lately and a pod would be there in time, or it would not.
+        (load(rate=Rate(base=0.1)), EMPTY, "steady", 0),
+        (load(rate=Rate(base=0.1), goal=9.0), EMPTY, "steady", 1),
+        (load(rate=Rate(fast=20.0, base=20.0), limit=10.0), EMPTY, "steady", 1),
         (load(waiting=1), EMPTY, "backlog", 1),
         # 31 starts of a second fit into 30 s on a slot, 26 on one of a pod that takes 5 s to start.
         (load(waiting=2600), EMPTY, "backlog", 10),
         (load(waiting=2600), Capacity(10, 0, 10, 5.0), "backlog", 0),
         (load(waiting=2600, oldest=20.0), EMPTY, "backlog", 31),
-        (load(due_soon=2600), EMPTY, "backlog", 10),
+        # A pod that is asked for now is Ready before what is known to come.
+        (load(due_soon=3100), EMPTY, "backlog", 10),
+        # What a steady stream brings later has its own goal before it; what a burst brings must not pile up.
+        (load(waiting=2600, rate=Rate(fast=9.0, base=9.0)), EMPTY, "backlog", 10),
+        (load(waiting=10, rate=Rate(fast=90.0, base=0.0, excess=90.0, age=30.0)), EMPTY, "backlog", 5),
         (load(waiting=300, goal=3.0), Capacity(40, 0, 10, 5.0), "hold", 10),
         (load(waiting=9, busy=12, job=JobSeconds(400.0)), Capacity(2, 0, 10, 5.0), "longJobs", 3),
         (load(waiting=9, busy=12, job=JobSeconds(4.0)), Capacity(2, 0, 10, 5.0), "longJobs", 0),
@@ -141,3 +148,35 @@ def test_job_seconds_and_arrivals_are_learnt() -> None:
     (default, _) = decision.queues
     assert (default.job_seconds, default.measured) == (pytest.approx(2.0), True)
     assert default.arrivals_slow == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize(
+    ("running_seconds", "seconds"),
+    # Of ten jobs that last a second each is half a second to a second old; only far older ones say more.
+    [(10.0, 1.0), (30.0, 1.0), (4000.0, 400.0)],
+)
+def test_only_surprisingly_old_jobs_change_the_estimate(running_seconds: float, seconds: float) -> None:
+    seen = depth(running=10, running_seconds=running_seconds, finished=Finished(100, 100.0, 200.0))
+    _, _, job = update_queue(QueueMemory("default"), seen, 30.0, 0.0)
+    assert job.mean == pytest.approx(seconds)
+
+
+def test_many_short_jobs_do_not_make_the_estimate_jump() -> None:
+    memory, _, _ = update_queue(QueueMemory("default"), depth(finished=Finished(1000, 1000.0, 2000.0)), 30.0, 0.0)
+    _, _, job = update_queue(memory, depth(finished=Finished(2000, 3000.0, 9000.0)), 30.0, 1.0)
+    assert 1.0 < job.mean < 1.1
+
+
+def test_what_an_assumed_job_time_asked_for_is_not_held() -> None:
+    _, memory = once(StoreView((depth(),)))
+    decision, memory = once(StoreView((depth(arrived=40, waiting=40),)), FleetView(), memory, 2.0)
+    asked = decision.desired_replicas
+    assert asked is not None
+    measured = StoreView((depth(arrived=60, running=5, finished=Finished(55, 5.5, 1.1)),))
+    decision, _ = once(measured, FleetView(asked, asked), memory, 4.0)
+    assert decision.desired_replicas == 1 < asked
+
+
+def test_a_restart_scales_nothing_in_though_jobs_are_measured_at_once() -> None:
+    decision, _ = once(StoreView((depth(finished=Finished(1000, 1000.0, 2000.0)),)), FleetView(9, 9))
+    assert decision.desired_replicas == 9

@@ -14,9 +14,12 @@ FAST_SECONDS = 10.0
 LONGEST_SECONDS = 1800.0
 #: A burst is what a Poisson stream shows once in about 700 looks.
 SIGMAS = 3.0
-#: So many durations are averaged plainly; from then on each one moves the mean by 2 %.
+#: So many durations are averaged plainly; then each one moves the mean by 2 %, all of one look together less if it is short.
 PLAIN_JOBS = 50
 JOB_WEIGHT = 0.02
+JOB_MEMORY_SECONDS = 20.0
+#: Running jobs change the estimate when they are so many times older than it lets expect.
+SURPRISE = 4.0
 POD_WEIGHT = 0.2
 POD_START_SEED_SECONDS = 30.0
 _KEPT_STARTS = 20
@@ -73,7 +76,7 @@ def update_queue(memory: QueueMemory, depth: QueueDepth, assumed: float, now: fl
         assumed: seconds per job while none was measured.
         now: monotonic seconds.
     """
-    memory = _learn_jobs(memory, depth)
+    memory = _learn_jobs(memory, depth, now - memory.samples[-1][0] if memory.samples else math.inf)
     job = job_seconds(memory, depth, assumed)
     slow, fast = windows(job.mean)
     memory = replace(memory, samples=_append(memory.samples, (now, depth.arrived), slow, fast))
@@ -82,16 +85,20 @@ def update_queue(memory: QueueMemory, depth: QueueDepth, assumed: float, now: fl
 
 
 def job_seconds(memory: QueueMemory, depth: QueueDepth, assumed: float) -> JobSeconds:
-    """What a job of the queue takes; jobs that run longer than the mean count although they have not ended."""
+    """What a job of the queue takes; jobs that run far longer than that explains count although they have not ended.
+
+    In a steady stream the running jobs are ``mean·(1 + variation)/2`` old on average, so that their age alone says nothing.
+    """
     running = depth.running_seconds / depth.running if depth.running else 0.0
     if memory.job_seconds is None:
         return JobSeconds(max(assumed, running, 1e-3), measured=False)
     mean = memory.job_seconds
     variation = max(0.0, memory.job_seconds_squared / mean**2 - 1) if mean > 0 else 1.0
-    return JobSeconds(max(mean, running, 1e-3), variation)
+    surprising = running > SURPRISE * mean * (1 + variation) / 2
+    return JobSeconds(max(mean, running if surprising else 0.0, 1e-3), variation)
 
 
-def _learn_jobs(memory: QueueMemory, depth: QueueDepth) -> QueueMemory:
+def _learn_jobs(memory: QueueMemory, depth: QueueDepth, elapsed: float) -> QueueMemory:
     seen, known = depth.finished, memory.finished
     jobs = seen.jobs - known.jobs
     if jobs <= 0:
@@ -99,7 +106,7 @@ def _learn_jobs(memory: QueueMemory, depth: QueueDepth) -> QueueMemory:
     mean = max(0.0, seen.seconds - known.seconds) / jobs
     square = max(0.0, seen.seconds_squared - known.seconds_squared) / jobs
     plain = jobs / (memory.jobs + jobs)
-    weight = plain if memory.jobs < PLAIN_JOBS else 1 - (1 - JOB_WEIGHT) ** jobs
+    weight = plain if memory.jobs < PLAIN_JOBS else _weight(jobs, elapsed)
     old = mean if memory.job_seconds is None else memory.job_seconds
     old_square = square if memory.job_seconds is None else memory.job_seconds_squared
     return replace(
@@ -109,6 +116,11 @@ def _learn_jobs(memory: QueueMemory, depth: QueueDepth) -> QueueMemory:
         job_seconds=old + weight * (mean - old),
         job_seconds_squared=old_square + weight * (square - old_square),
     )
+
+
+def _weight(jobs: int, elapsed: float) -> float:
+    """Of the newest durations: a stream of many short jobs would else follow the noise of a second."""
+    return min(1 - (1 - JOB_WEIGHT) ** jobs, 1 - math.exp(-max(0.0, elapsed) / JOB_MEMORY_SECONDS))
 
 
 def _append(samples: tuple[Sample, ...], new: Sample, slow: float, fast: float) -> tuple[Sample, ...]:

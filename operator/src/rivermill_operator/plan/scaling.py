@@ -19,6 +19,8 @@ WINDOW_STARTS = 1.5
 #: A pod that takes longer than so many starts is no capacity.
 STUCK_STARTS = 2.0
 STUCK_SECONDS = 60.0
+#: Durations that make an estimate.
+ENOUGH_JOBS = 20
 _LEAST_DEPTH = 1_001
 _LOOK_SECONDS = 2.0
 
@@ -76,6 +78,9 @@ def decide(
         queues.append(learnt)
         loads.append(load)
         inputs.append(_inputs(depth, load))
+    if any(_just_measured(known.get(learnt.name), learnt) for learnt in queues):
+        # What was recommended on an assumed job time is no evidence.
+        memory = replace(memory, recommendations=((now.seconds, 0),))
     memory = replace(memory, queues=tuple(queues))
     pod_start = estimate.pod_start_seconds(memory, fleet)
     wanted = _wanted(spec, loads, fleet, memory, now)
@@ -88,6 +93,10 @@ def decide(
         starting=len(fleet.starting),
         draining=fleet.draining,
     ), memory
+
+
+def _just_measured(before: QueueMemory | None, after: QueueMemory) -> bool:
+    return before is not None and before.jobs < ENOUGH_JOBS <= after.jobs
 
 
 def _assumed(queue: QueueSpec) -> float:
@@ -214,7 +223,7 @@ def window_seconds(spec: JobQueueSpec, pod_start: float) -> float:
     if chosen is not None:
         return chosen
     goal = min(queue.target_wait_seconds for queue in spec.queues)
-    return max(SHORT_WINDOW_SECONDS if pod_start <= goal / 2 else LONG_WINDOW_SECONDS, WINDOW_STARTS * pod_start)
+    return max(SHORT_WINDOW_SECONDS if pod_start <= goal else LONG_WINDOW_SECONDS, WINDOW_STARTS * pod_start)
 
 
 def _guard(

@@ -43,6 +43,11 @@ class Load:
     limit: float = math.inf
 
     @property
+    def quiet(self) -> bool:
+        """Whether nothing waits, runs, is known to come or came lately."""
+        return not (self.waiting or self.busy or self.due_soon or self.rate.fast)
+
+    @property
     def remaining(self) -> float:
         """Seconds until the oldest job misses the goal; a constant here would let the plan slide forever."""
         return max(self.goal - self.oldest, LEAST_SHARE * self.goal)
@@ -122,7 +127,9 @@ def arrivals(load: Load, pod_start: float) -> float:
 
 def _need(load: Load, capacity: Capacity, most: int) -> _Need:
     seconds, limit = load.job.mean, min(load.limit, most)
-    offered = min(arrivals(load, capacity.pod_start) * seconds, limit)
+    # Where a pod comes in time for the next job, none is kept for it: the scale-in window does that.
+    idle = load.quiet and capacity.pod_start <= load.goal / 2
+    offered = 0.0 if idle else min(arrivals(load, capacity.pod_start) * seconds, limit)
     patience = load.goal / seconds * 2 / (1 + load.job.variation)
     steady = min(slots_for(offered, patience, most), limit)
     hold = 0.0
@@ -162,11 +169,12 @@ def _pods(each: Sequence[float], together: float, needs: Sequence[_Need], slots:
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """Jobs that must have started ``deadline`` seconds from now."""
+    """Jobs that must have started ``deadline`` seconds from now; ``ahead``: a pod asked for now is there before them."""
 
     load: Load
     deadline: float
     jobs: float
+    ahead: bool = False
 
 
 def _backlog(loads: Sequence[Load], capacity: Capacity) -> int:
@@ -175,43 +183,50 @@ def _backlog(loads: Sequence[Load], capacity: Capacity) -> int:
     if not any(load.waiting or load.due_soon for load in loads):
         return 0
     missing = 0.0
-    for deadline, goal in sorted({(item.deadline, item.load.goal) for item in work}):
-        due = [item for item in work if item.deadline <= deadline]
+    for last in work:
+        # Of each queue the work that is due by then and asks for most: it counts what is due before it.
+        due = [max(found, key=lambda item: item.jobs) for load in loads if (found := _until(work, load, last))]
         busy = [(load.busy, load.job.mean) for load in loads]
-        missing = max(missing, _missing(due, busy, deadline, goal, capacity, capacity.slots))
-        for load in loads:
-            own = [item for item in due if item.load is load]
-            if own and load.slots_per_pod < capacity.slots:
-                alone = [(load.busy, load.job.mean)]
-                missing = max(missing, _missing(own, alone, deadline, load.goal, capacity, load.slots_per_pod))
+        missing = max(missing, _missing(due, busy, last, capacity, capacity.slots))
+        for item in due:
+            if item.load.slots_per_pod < capacity.slots:
+                alone = [(item.load.busy, item.load.job.mean)]
+                missing = max(missing, _missing([item], alone, last, capacity, item.load.slots_per_pod))
     return capacity.accepting + math.ceil(missing - 1e-9) if missing > 0 else 0
 
 
 def _works(load: Load) -> list[_Work]:
-    rate, remaining = load.rate, load.remaining
-    # A burst is taken to last as long again as it has lasted, never longer.
-    near = load.waiting + rate.base * remaining + rate.excess * min(remaining, rate.age)
-    works = [_Work(load, remaining, near)]
+    """What waits, what a burst will have brought when it has lasted as long again as it has, and what is known to come.
+
+    A job that comes later has its own goal before it: the steady stream needs the slots of its term and no more.
+    """
+    rate = load.rate
+    works = [_Work(load, load.remaining, load.waiting)]
+    if rate.excess:
+        brought = load.waiting + (rate.base + rate.excess) * rate.age
+        works.append(_Work(load, load.goal + rate.age, brought))
     if load.due_soon:
-        far = load.due_soon + rate.base * (load.goal - remaining)
-        works.append(_Work(load, load.goal, far))
+        works.append(_Work(load, load.goal, load.waiting + load.due_soon, ahead=True))
     return works
+
+
+def _until(work: Sequence[_Work], load: Load, last: _Work) -> list[_Work]:
+    return [item for item in work if item.load is load and item.deadline <= last.deadline and item.ahead <= last.ahead]
 
 
 def _missing(
     due: Sequence[_Work],
     busy: Sequence[tuple[int, float]],
-    deadline: float,
-    goal: float,
+    last: _Work,
     capacity: Capacity,
     slots: int,
 ) -> float:
-    """Pods to add so that ``due`` starts within ``deadline`` seconds on ``slots`` of each pod.
+    """Pods to add so that ``due`` starts by the deadline of its ``last`` on ``slots`` of each pod.
 
     Counted in free slots: one that is free now starts ``1 + deadline/seconds`` jobs in time, one that is busy one less, one
     of a pod that starts only what is left when it is Ready.
     """
-    need, weighed = 0.0, 0.0
+    need, weighed, deadline = 0.0, 0.0, last.deadline
     for item in due:
         seconds = item.load.job.mean
         share = min(item.jobs / (1 + deadline / seconds), item.load.limit)
@@ -220,7 +235,7 @@ def _missing(
     if need <= 0:
         return 0.0
     seconds = weighed / need
-    late = max(deadline - capacity.pod_start, LEAST_SHARE * goal)
+    late = deadline if last.ahead else max(deadline - capacity.pod_start, LEAST_SHARE * last.load.goal)
     fresh = (1 + min(late, deadline) / seconds) / (1 + deadline / seconds)
     used = sum(count for count, _ in busy)
     have = sum(count * deadline / (deadline + mean) for count, mean in busy)
