@@ -14,9 +14,9 @@ FAST_SECONDS = 10.0
 LONGEST_SECONDS = 1800.0
 #: A burst is what a Poisson stream shows once in about 700 looks.
 SIGMAS = 3.0
-#: So many durations are averaged plainly; then each one moves the mean by 2 %, all of one look together less if it is short.
-PLAIN_JOBS = 50
-JOB_WEIGHT = 0.02
+#: Durations that an estimate rests on, more where they vary more; the first are averaged plainly, counted to the most.
+LEAST_JOBS = 50
+MOST_JOBS = 10_000
 JOB_MEMORY_SECONDS = 20.0
 #: Running jobs change the estimate when they are so many times older than it lets expect.
 SURPRISE = 4.0
@@ -88,14 +88,16 @@ def job_seconds(memory: QueueMemory, depth: QueueDepth, assumed: float) -> JobSe
     """What a job of the queue takes; jobs that run far longer than that explains count although they have not ended.
 
     In a steady stream the running jobs are ``mean·(1 + variation)/2`` old on average, so that their age alone says nothing.
+    A few stragglers say little too: their ages count beside the durations that made the estimate.
     """
     running = depth.running_seconds / depth.running if depth.running else 0.0
     if memory.job_seconds is None:
         return JobSeconds(max(assumed, running, 1e-3), measured=False)
     mean = memory.job_seconds
-    variation = max(0.0, memory.job_seconds_squared / mean**2 - 1) if mean > 0 else 1.0
-    surprising = running > SURPRISE * mean * (1 + variation) / 2
-    return JobSeconds(max(mean, running if surprising else 0.0, 1e-3), variation)
+    variation = _variation(memory)
+    if running > SURPRISE * mean * (1 + variation) / 2:
+        mean += depth.running_seconds / min(memory.jobs, LEAST_JOBS)
+    return JobSeconds(max(mean, 1e-3), variation)
 
 
 def _learn_jobs(memory: QueueMemory, depth: QueueDepth, elapsed: float) -> QueueMemory:
@@ -105,22 +107,28 @@ def _learn_jobs(memory: QueueMemory, depth: QueueDepth, elapsed: float) -> Queue
         return replace(memory, finished=seen)
     mean = max(0.0, seen.seconds - known.seconds) / jobs
     square = max(0.0, seen.seconds_squared - known.seconds_squared) / jobs
-    plain = jobs / (memory.jobs + jobs)
-    weight = plain if memory.jobs < PLAIN_JOBS else _weight(jobs, elapsed)
+    weight = max(jobs / (memory.jobs + jobs), _weight(jobs, _variation(memory), elapsed))
     old = mean if memory.job_seconds is None else memory.job_seconds
     old_square = square if memory.job_seconds is None else memory.job_seconds_squared
     return replace(
         memory,
         finished=seen,
-        jobs=min(memory.jobs + jobs, PLAIN_JOBS),
+        jobs=min(memory.jobs + jobs, MOST_JOBS),
         job_seconds=old + weight * (mean - old),
         job_seconds_squared=old_square + weight * (square - old_square),
     )
 
 
-def _weight(jobs: int, elapsed: float) -> float:
-    """Of the newest durations: a stream of many short jobs would else follow the noise of a second."""
-    return min(1 - (1 - JOB_WEIGHT) ** jobs, 1 - math.exp(-max(0.0, elapsed) / JOB_MEMORY_SECONDS))
+def _weight(jobs: int, variation: float, elapsed: float) -> float:
+    """Of the newest durations: by their number, but many short jobs shall not make the mean follow the noise of a second."""
+    remembered = LEAST_JOBS * max(1.0, (1 + variation) / 2)
+    return min(1 - math.exp(-jobs / remembered), 1 - math.exp(-max(0.0, elapsed) / JOB_MEMORY_SECONDS))
+
+
+def _variation(memory: QueueMemory) -> float:
+    if not memory.job_seconds:
+        return 1.0
+    return max(0.0, memory.job_seconds_squared / memory.job_seconds**2 - 1)
 
 
 def _append(samples: tuple[Sample, ...], new: Sample, slow: float, fast: float) -> tuple[Sample, ...]:
@@ -172,7 +180,12 @@ def _rate(memory: QueueMemory, now: float, slow_window: float, fast_window: floa
         limit = fast + SIGMAS * math.sqrt(max(fast, 1 / fast_window) / fast_window)
         return None, Rate(slow, fast, min(slow, limit))
     base = min(burst.base, fast)
-    return burst, Rate(slow, fast, base, fast - base, now - burst.since)
+    return burst, Rate(slow, fast, base, fast - base, max(0.0, _last_arrival(samples) - burst.since))
+
+
+def _last_arrival(samples: Sequence[Sample]) -> float:
+    """When the count was first seen as it is."""
+    return next(time for time, count in samples if count == samples[-1][1])
 
 
 def learn_pod_starts(memory: ScalingMemory, fleet: FleetView, now: float) -> ScalingMemory:

@@ -10,7 +10,7 @@ from rivermill_operator.plan.erlang import slots_for
 from rivermill_operator.plan.estimate import JobSeconds, Rate
 
 #: A goal that is missed already, or that a pod's start uses up, still leaves this share of it to plan with.
-LEAST_SHARE = 0.25
+LEAST_SHARE = 0.4
 #: Scale-in leaves so much more than is needed, so that noise does not call the pods back.
 SPARE = 1.1
 
