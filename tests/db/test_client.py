@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -148,37 +145,3 @@ async def test_filters(client: Client) -> None:
     assert (await client.job_list(none)).jobs == []
     with pytest.raises(ValidationError, match="limit"):
         JobListParams(limit=0)
-
-
-def cli(dsn: str, schema: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    env = os.environ | {"DATABASE_URL": dsn, "RIVER_SCHEMA": schema}
-    command = [sys.executable, "-m", "coverage", "run", "-m", "rivermill", *arguments]
-    return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-
-
-async def test_command_line(dsn: str, connection: Connection) -> None:
-    schema = "FromTheShell"
-    try:
-        assert cli(dsn, schema, "migrate", "validate").returncode == 1
-        assert "applied migration main 008 [up]" in cli(dsn, schema, "migrate", "up").stdout
-        assert "* main 001" in cli(dsn, schema, "migrate", "list").stdout
-        made = json.loads(cli(dsn, schema, "enqueue", "mail", '{"to": "x"}', "--priority", "2", "--json").stdout)
-        number = str(made[0]["id"])
-        assert f"{number} " in cli(dsn, schema, "job", "list", "--state", "available").stdout
-        assert "cancelled" in cli(dsn, schema, "job", "cancel", number).stdout
-        assert "available" in cli(dsn, schema, "job", "retry", number).stdout
-        assert cli(dsn, schema, "job", "get", number).returncode == 0
-        assert cli(dsn, schema, "job", "delete", number).returncode == 0
-        assert cli(dsn, schema, "queue", "list").returncode == 0
-        missing = cli(dsn, schema, "job", "get", "999")
-        assert (missing.returncode, missing.stderr) == (
-            1,
-            "rivermill: job 999: there is no such job in schema FromTheShell\n",
-        )
-        wrong = cli(dsn, schema, "enqueue", "mail", "[]")
-        assert (wrong.returncode, "must be a JSON object" in wrong.stderr) == (2, True)
-        app = cli(dsn, schema, "work", "nothing.here:app")
-        assert (app.returncode, "cannot import nothing.here" in app.stderr) == (2, True)
-        assert "applied migration main 008 [down]" in cli(dsn, schema, "migrate", "down").stdout
-    finally:
-        await connection.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE')

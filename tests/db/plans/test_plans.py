@@ -7,13 +7,17 @@ Statistics are taken when nearly all jobs are finished, none is running, and are
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from rivermill import JobFilter, JobListCursor, JobListOrder, JobListParams, JobState
 from rivermill.completer import general_sql, plain_sql
 from rivermill.db import Connection
+from rivermill.jobs import delete_many_statement
 from rivermill.producer import claim_sql, return_lost_sql
+from rivermill.rows import job_columns
 from rivermill.schema import Schema
 
 FINISHED, WAITING, BATCH = 50_000, 2_000, 100
@@ -27,7 +31,8 @@ async def aged(connection: Connection, schema: Schema) -> Schema:
     await connection.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
     await connection.execute(
         f"INSERT INTO {table} (kind, args, state, finalized_at, attempt, attempted_by) "
-        f"SELECT 'done', '{{}}', 'completed', now(), 1, ARRAY['gone'] FROM generate_series(1, {FINISHED})"
+        f"SELECT 'done', '{{}}', 'completed', now() - n * interval '1 s', 1, ARRAY['gone'] "
+        f"FROM generate_series(1, {FINISHED}) AS n"
     )
     await connection.execute(f"ANALYZE {table}")
     await connection.execute(f"INSERT INTO {table} (kind, args) SELECT 'todo', '{{}}' FROM generate_series(1, {WAITING})")
@@ -98,3 +103,63 @@ async def test_the_check_sees_what_it_is_for(connection: Connection, aged: Schem
     root = await plan(connection, f"SELECT FROM {aged.table('river_job')} WHERE {condition}", ids)
     with pytest.raises(AssertionError):
         check(root, {"river_job_pkey"}, 100 * BATCH)
+
+
+NOW = datetime.now(UTC)
+LISTS = {
+    "all": ({}, "river_job_pkey", BATCH),
+    "a later page": ({"after": JobListCursor(FINISHED, "", "", JobListOrder.ID, None)}, "river_job_pkey", BATCH),
+    "ids": ({"ids": [1, FINISHED + 1]}, "river_job_pkey", 2),
+    "kind": ({"kinds": ["todo"]}, "river_job_kind", BATCH),
+    "waiting": ({"states": [JobState.AVAILABLE]}, "river_job_prioritized_fetching_index", BATCH),
+    "no running": ({"states": [JobState.RUNNING]}, "river_job_prioritized_fetching_index", 0),
+    "queue": ({"queues": ["other"]}, "river_job_prioritized_fetching_index", 0),
+    "waiting by time": (
+        {"states": [JobState.AVAILABLE], "order_by": JobListOrder.TIME},
+        "river_job_prioritized_fetching_index",
+        BATCH,
+    ),
+    "finished by time": (
+        {"states": [JobState.COMPLETED], "order_by": JobListOrder.TIME, "descending": True},
+        "river_job_state_and_finalized_at_index",
+        BATCH,
+    ),
+    "a later page of finished": (
+        {
+            "states": [JobState.COMPLETED],
+            "order_by": JobListOrder.FINALIZED_AT,
+            "after": JobListCursor(1, "", "", JobListOrder.FINALIZED_AT, NOW.replace(year=NOW.year - 1)),
+        },
+        "river_job_state_and_finalized_at_index",
+        BATCH,
+    ),
+    "metadata": ({"metadata": {"output": 1}}, "river_job_metadata_index", 0),
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+async def test_a_list_reads_little_more_than_its_page(connection: Connection, aged: Schema, name: str) -> None:
+    filters, index, rows = LISTS[name]
+    sql, values = JobListParams(**filters).statement(aged, job_columns())
+    root = await plan(connection, sql, *values)
+    check(root, {index}, 3 * BATCH)
+    assert root["Actual Rows"] == rows
+
+
+@pytest.mark.parametrize(
+    ("filters", "index"),
+    [
+        ({"ids": [1, FINISHED + 1]}, "river_job_pkey"),
+        ({"kinds": ["todo"]}, "river_job_kind"),
+        ({"states": [JobState.AVAILABLE]}, "river_job_prioritized_fetching_index"),
+        ({"states": [JobState.COMPLETED]}, "river_job_pkey"),
+        ({"queues": ["other"]}, "river_job_prioritized_fetching_index"),
+        ({}, "river_job_pkey"),
+    ],
+    ids=str,
+)
+async def test_deleting_many_finds_its_rows_by_an_index(
+    connection: Connection, aged: Schema, filters: dict[str, Any], index: str
+) -> None:
+    sql, values = delete_many_statement(aged, JobFilter(**filters), BATCH)
+    check(await plan(connection, sql, *values), {index, "river_job_pkey"}, 100 * BATCH)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from typing import Any
 
 from rivermill.client import Client
+from rivermill.config import parse_duration
 from rivermill.errors import ValidationError
 from rivermill.insert import InsertOpts
 from rivermill.job import JobRow, JobState
-from rivermill.joblist import JobListOrder, JobListParams
+from rivermill.joblist import MAX_LIST, JobListCursor, JobListOrder, JobListParams
+from rivermill.queues import ALL_QUEUES
+from rivermill.unique import Unique
 
 _JOB_COLUMNS = ("id", "state", "kind", "queue", "priority", "attempt", "max_attempts", "scheduled_at")
 _QUEUE_COLUMNS = ("name", "paused_at", "updated_at")
@@ -37,11 +41,16 @@ def add_admin_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
         parser = jobs.add_parser(action, parents=[output], help=f"{action} one job")
         parser.add_argument("id", type=int)
         parser.set_defaults(run=_job)
-    listing = jobs.add_parser("list", parents=[output], help="list jobs by id")
+    listing = jobs.add_parser("list", parents=[output], help="list jobs; several values of one option are alternatives")
     listing.add_argument("--state", action="append", default=[], choices=[s.value for s in JobState])
     listing.add_argument("--kind", action="append", default=[])
     listing.add_argument("--queue", action="append", default=[])
-    listing.add_argument("--tag", action="append", default=[])
+    listing.add_argument("--id", type=int, action="append", default=[])
+    listing.add_argument("--priority", type=int, action="append", default=[])
+    listing.add_argument("--tag", action="append", default=[], help="jobs with all of these tags")
+    listing.add_argument("--any-tag", action="append", default=[], help="jobs with one of these tags")
+    listing.add_argument("--metadata", metavar="JSON", help="jobs whose metadata contain this object")
+    listing.add_argument("--after", metavar="CURSOR", help="the next page, as the page before names it")
     listing.add_argument("--order-by", default="id", choices=[order.value for order in JobListOrder])
     listing.add_argument("--limit", type=int, default=100)
     listing.add_argument("--newest", action="store_true", help="newest first")
@@ -65,6 +74,14 @@ def _add_enqueue(commands: Any, output: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-attempts", type=int)
     parser.add_argument("--scheduled-at", type=datetime.fromisoformat, help="ISO 8601 with zone")
     parser.add_argument("--tag", action="append", default=[])
+    parser.add_argument("--metadata", metavar="JSON", help="a JSON object kept beside the args")
+    parser.add_argument(
+        "--unique",
+        action="append",
+        default=[],
+        metavar="BY",
+        help="insert no duplicate: args, args.PATH, queue, period=1h; exclude_kind looks across kinds",
+    )
     parser.set_defaults(run=_enqueue)
 
 
@@ -73,13 +90,7 @@ def _client(options: argparse.Namespace) -> Client:
 
 
 async def _enqueue(options: argparse.Namespace) -> int:
-    try:
-        value = json.loads(options.args)
-    except ValueError as error:
-        raise ValidationError(f"args {options.args!r}: not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ValidationError(f"args {options.args!r}: must be a JSON object")
-    args = _RawArgs(value)
+    args = _RawArgs(_object("args", options.args))
     args.kind = options.kind
     opts = InsertOpts(
         queue=options.queue,
@@ -87,13 +98,53 @@ async def _enqueue(options: argparse.Namespace) -> int:
         max_attempts=options.max_attempts,
         scheduled_at=options.scheduled_at,
         tags=options.tag,
+        metadata=_object("--metadata", options.metadata) if options.metadata else None,
+        unique=parse_unique(options.unique),
     )
     client = _client(options)
     try:
-        _show([(await client.insert(args, opts)).job], _JOB_COLUMNS, options)
+        result = await client.insert(args, opts)
     finally:
         await client.stop()
+    _show([result.job], _JOB_COLUMNS, options)
+    if result.unique_skipped_as_duplicate:
+        sys.stderr.write(f"nothing inserted: job {result.job.id} is the same\n")
     return 0
+
+
+def _object(name: str, text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ValidationError(f"{name} {text!r}: not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ValidationError(f"{name} {text!r}: must be a JSON object")
+    return value
+
+
+def parse_unique(texts: Sequence[str]) -> Unique | None:
+    """Read the values of ``--unique``; None when there are none.
+
+    Raises:
+        ValidationError: one is not ``args``, ``args.PATH``, ``queue``, ``period=DURATION`` or ``exclude_kind``, or they
+            do not go together.
+    """
+    if not texts:
+        return None
+    paths = [text.removeprefix("args.") for text in texts if text.startswith("args.")]
+    periods = [text.removeprefix("period=") for text in texts if text.startswith("period=")]
+    plain = {text for text in texts if not text.startswith(("args.", "period="))}
+    unknown = sorted(plain - {"args", "queue", "exclude_kind"})
+    if unknown:
+        raise ValidationError(f"--unique {unknown[0]!r}: use args, args.PATH, queue, period=1h or exclude_kind")
+    if ("args" in plain and paths) or len(periods) > 1:
+        raise ValidationError(f"--unique {' '.join(texts)}: say either args or its paths, and one period")
+    return Unique(
+        by_args=paths or "args" in plain,
+        by_queue="queue" in plain,
+        by_period=parse_duration("--unique period", periods[0]) if periods else None,
+        exclude_kind="exclude_kind" in plain,
+    )
 
 
 async def _job(options: argparse.Namespace) -> int:
@@ -123,7 +174,12 @@ async def _job_list(options: argparse.Namespace) -> int:
                 kinds=options.kind,
                 queues=options.queue,
                 states=[JobState(state) for state in options.state],
+                ids=options.id,
+                priorities=options.priority,
                 tags_all=options.tag,
+                tags_any=options.any_tag,
+                metadata=_object("--metadata", options.metadata) if options.metadata else None,
+                after=JobListCursor.decode(options.after) if options.after else None,
                 order_by=JobListOrder(options.order_by),
                 limit=options.limit,
                 descending=options.newest,
@@ -132,13 +188,15 @@ async def _job_list(options: argparse.Namespace) -> int:
     finally:
         await client.stop()
     _show(page.jobs, _JOB_COLUMNS, options)
+    if page.last_cursor is not None and len(page.jobs) == options.limit:
+        sys.stderr.write(f"there may be more: --after {page.last_cursor.encode()}\n")
     return 0
 
 
 async def _queue_list(options: argparse.Namespace) -> int:
     client = _client(options)
     try:
-        _show(await client.queue_list(limit=10_000), _QUEUE_COLUMNS, options)
+        _show(await client.queue_list(limit=MAX_LIST), _QUEUE_COLUMNS, options)
     finally:
         await client.stop()
     return 0
@@ -148,9 +206,14 @@ async def _queue_switch(options: argparse.Namespace) -> int:
     client = _client(options)
     try:
         await (client.queue_pause if options.action == "pause" else client.queue_resume)(options.name)
+        everything = options.name == ALL_QUEUES
+        queues = await client.queue_list(limit=MAX_LIST) if everything else [await client.queue_get(options.name)]
     finally:
         await client.stop()
-    print(f"queue {options.name} {'paused' if options.action == 'pause' else 'resumed'}")
+    if options.json:
+        _show(queues, _QUEUE_COLUMNS, options)
+    else:
+        print(f"queue {options.name} {'paused' if options.action == 'pause' else 'resumed'}")
     return 0
 
 

@@ -21,6 +21,27 @@ from rivermill.schema import Schema
 MAX_OUTPUT = 32 * 1024 * 1024
 
 
+def delete_many_statement(schema: Schema, filters: JobFilter, limit: int) -> tuple[str, list[Any]]:
+    """The statement that deletes up to ``limit`` jobs, and its parameters.
+
+    Raises:
+        ValidationError: ``limit`` is out of its range.
+    """
+    if not 1 <= limit <= MAX_LIST:
+        raise ValidationError(f"limit {limit}: use 1 to {MAX_LIST}")
+    table, values = schema.table("river_job"), [limit]
+    where = " AND ".join(["state <> 'running'", *filters.where(values)])
+    sql = f"""
+        WITH doomed AS (
+            SELECT id FROM {table} WHERE {where} ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
+        ), deleted AS (
+            DELETE FROM {table} AS job WHERE job.id = ANY(ARRAY(SELECT id FROM doomed)) RETURNING {job_columns("job")}
+        )
+        SELECT * FROM deleted ORDER BY id
+    """
+    return sql, values
+
+
 class JobAdmin:
     """The statements over single jobs of one schema; each method takes the connection to run on."""
 
@@ -129,20 +150,9 @@ class JobAdmin:
         Raises:
             ValidationError: there is no filter and not ``everything``, or ``limit`` is out of its range.
         """
-        if not 1 <= limit <= MAX_LIST:
-            raise ValidationError(f"limit {limit}: use 1 to {MAX_LIST}")
         if filters.empty != everything:
             raise ValidationError("job_delete_many: give a filter, or everything=True without one to delete all jobs")
-        values: list[Any] = [limit]
-        where = " AND ".join(["state <> 'running'", *filters.where(self._schema, values)])
-        sql = f"""
-            WITH doomed AS (
-                SELECT id FROM {self._table} WHERE {where} ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
-            ), deleted AS (
-                DELETE FROM {self._table} AS job WHERE job.id = ANY(ARRAY(SELECT id FROM doomed)) RETURNING {job_columns("job")}
-            )
-            SELECT * FROM deleted ORDER BY id
-        """
+        sql, values = delete_many_statement(self._schema, filters, limit)
         return [job_from_record(record) for record in await connection.fetch(sql, *values)]
 
     async def update(self, connection: Connection, job_id: int, output: Any) -> JobRow:

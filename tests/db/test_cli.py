@@ -1,0 +1,75 @@
+"""The command line on a real database, as a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+from rivermill.db import Connection
+from rivermill.schema import Schema
+
+
+def cli(dsn: str, schema: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    env = os.environ | {"DATABASE_URL": dsn, "RIVER_SCHEMA": schema}
+    command = [sys.executable, "-m", "coverage", "run", "-m", "rivermill", *arguments]
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+
+
+async def test_command_line(dsn: str, connection: Connection) -> None:
+    schema = "FromTheShell"
+    try:
+        assert cli(dsn, schema, "migrate", "validate").returncode == 1
+        assert "applied migration main 008 [up]" in cli(dsn, schema, "migrate", "up").stdout
+        assert "* main 001" in cli(dsn, schema, "migrate", "list").stdout
+        made = json.loads(cli(dsn, schema, "enqueue", "mail", '{"to": "x"}', "--priority", "2", "--json").stdout)
+        number = str(made[0]["id"])
+        assert f"{number} " in cli(dsn, schema, "job", "list", "--state", "available").stdout
+        assert "cancelled" in cli(dsn, schema, "job", "cancel", number).stdout
+        assert "available" in cli(dsn, schema, "job", "retry", number).stdout
+        assert cli(dsn, schema, "job", "get", number).returncode == 0
+        assert cli(dsn, schema, "job", "delete", number).returncode == 0
+        assert cli(dsn, schema, "queue", "list").returncode == 0
+        missing = cli(dsn, schema, "job", "get", "999")
+        assert (missing.returncode, missing.stderr) == (
+            1,
+            "rivermill: job 999: there is no such job in schema FromTheShell\n",
+        )
+        wrong = cli(dsn, schema, "enqueue", "mail", "[]")
+        assert (wrong.returncode, "must be a JSON object" in wrong.stderr) == (2, True)
+        app = cli(dsn, schema, "work", "nothing.here:app")
+        assert (app.returncode, "cannot import nothing.here" in app.stderr) == (2, True)
+        assert "applied migration main 008 [down]" in cli(dsn, schema, "migrate", "down").stdout
+    finally:
+        await connection.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE')
+
+
+async def test_unique_jobs_and_metadata(dsn: str, schema: Schema) -> None:
+    def enqueue(args: str, *more: str) -> tuple[int, str]:
+        done = cli(dsn, schema.name, "enqueue", "mail", args, "--unique", "args.to", "--unique", "queue", "--json", *more)
+        return json.loads(done.stdout)[0]["id"], done.stderr
+
+    first, said = enqueue('{"to": "ann", "n": 1}', "--metadata", '{"from": "me"}', "--tag", "one")
+    assert said == ""
+    assert enqueue('{"to": "ann", "n": 2}') == (first, f"nothing inserted: job {first} is the same\n")
+    second = enqueue('{"to": "bob"}', "--tag", "two")[0]
+    assert second > first
+
+    def listed(*options: str) -> list[int]:
+        return [job["id"] for job in json.loads(cli(dsn, schema.name, "job", "list", "--json", *options).stdout)]
+
+    assert listed("--metadata", '{"from": "me"}') == [first]
+    assert listed("--any-tag", "one", "--any-tag", "two") == [first, second]
+    assert listed("--tag", "two") == listed("--id", str(second)) == [second]
+    assert listed("--priority", "2") == []
+    page = cli(dsn, schema.name, "job", "list", "--limit", "1")
+    assert page.stderr.startswith("there may be more: --after ")
+    assert listed("--after", page.stderr.split()[-1]) == [second]
+
+
+async def test_pausing_says_what_is_paused(dsn: str, connection: Connection, schema: Schema) -> None:
+    await connection.execute(f"INSERT INTO {schema.table('river_queue')} (name) VALUES ('a'), ('b')")
+    assert cli(dsn, schema.name, "queue", "pause", "a").stdout == "queue a paused\n"
+    resumed = json.loads(cli(dsn, schema.name, "queue", "resume", "*", "--json").stdout)
+    assert [(queue["name"], queue["paused_at"]) for queue in resumed] == [("a", None), ("b", None)]
