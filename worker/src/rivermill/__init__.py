@@ -21,6 +21,7 @@ from rivermill.insert import InsertOpts, InsertParams, JobInsertResult
 from rivermill.job import AttemptError, Job, JobRow, JobState
 from rivermill.joblist import JobFilter, JobListCursor, JobListOrder, JobListParams, JobListResult
 from rivermill.queues import Queue
+from rivermill.sync import BlockingCallError, SyncClient
 from rivermill.unique import UNIQUE_STATES_DEFAULT, Unique
 from rivermill.worker import NO_TIMEOUT, Worker, Workers
 
@@ -31,6 +32,7 @@ __all__ = [
     "UNIQUE_STATES_DEFAULT",
     "ArgsDecodeError",
     "AttemptError",
+    "BlockingCallError",
     "Client",
     "ConfigError",
     "InsertOpts",
@@ -57,6 +59,7 @@ __all__ = [
     "QueueConfig",
     "RivermillError",
     "Settings",
+    "SyncClient",
     "Unique",
     "UniqueConflictError",
     "UnknownKindError",

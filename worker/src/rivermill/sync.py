@@ -1,0 +1,226 @@
+"""A client for synchronous programs, such as Django and Flask: it inserts and manages, and works nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from rivermill.client import Client
+from rivermill.errors import ConfigError, NotStartedError, RivermillError
+from rivermill.insert import InsertOpts, JobInsertResult
+from rivermill.job import JobRow
+from rivermill.joblist import JobFilter, JobListParams, JobListResult
+from rivermill.queues import Queue
+from rivermill.unique import Unique
+from rivermill.worker import Workers
+
+ResultT = TypeVar("ResultT")
+Call = Callable[[], Coroutine[Any, Any, ResultT]]
+
+
+class BlockingCallError(RivermillError, RuntimeError):
+    """A synchronous client was called where an event loop runs, which the call would have blocked."""
+
+
+class _LoopThread:
+    """An event loop on a thread of its own, started when it is first needed (so not before a server forks)."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def run(self, call: Call[ResultT], timeout: timedelta) -> ResultT:
+        """Run a coroutine there and wait for it.
+
+        Raises:
+            BlockingCallError: an event loop runs in this thread.
+            NotStartedError: the loop has been closed.
+            TimeoutError: it took longer; it has been cancelled.
+        """
+        _refuse_loop()
+        with self._lock:
+            if self._closed:
+                raise NotStartedError("this SyncClient has been closed: make a new one")
+            future = asyncio.run_coroutine_threadsafe(_bounded(call, timeout), self._started())
+        try:
+            return future.result()
+        except BaseException:  # KeyboardInterrupt too: nobody waits for it any more
+            future.cancel()
+            raise
+
+    def close(self, last: Call[None], timeout: timedelta) -> None:
+        """Run a last coroutine behind all calls made so far, and end the thread; the second time nothing happens."""
+        _refuse_loop()
+        with self._lock:
+            if self._closed or self._loop is None or self._thread is None:
+                self._closed = True
+                return
+            self._closed = True
+            future = asyncio.run_coroutine_threadsafe(_bounded(last, timeout), self._loop)
+        try:
+            future.result()
+        finally:
+            asyncio.run_coroutine_threadsafe(_end_tasks(), self._loop).result()
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+    def _started(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            # A daemon, so that a program that never closes its client can end.
+            self._thread = threading.Thread(target=self._loop.run_forever, name="rivermill-sync", daemon=True)
+            self._thread.start()
+        return self._loop
+
+
+def _refuse_loop() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise BlockingCallError("an event loop runs in this thread and SyncClient would block it: use Client there")
+
+
+async def _bounded(call: Call[ResultT], timeout: timedelta) -> ResultT:
+    try:
+        async with asyncio.timeout(timeout.total_seconds()) as limit:
+            return await call()
+    except TimeoutError as error:
+        if limit.expired():
+            text = f"no answer within {timeout.total_seconds():g} s; what was asked may have been done all the same"
+            raise TimeoutError(text) from error
+        raise
+
+
+async def _end_tasks() -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class SyncClient:
+    """What ``Client`` offers for inserting and managing, for programs without an event loop.
+
+    Any number of threads may use one client: it has one connection, opened at the first call, which they use in turn. Each
+    method does and raises what the one of the same name of ``Client`` does, and also raises
+
+    - ``TimeoutError``: there was no answer in time; what was asked may have been done all the same,
+    - ``BlockingCallError``: an event loop runs in the calling thread,
+    - ``NotStartedError``: the client has been closed.
+
+    Args:
+        dsn: a ``postgresql://`` URL; None takes ``DATABASE_URL``.
+        workers: kinds that may be inserted; None allows any.
+        timeout: the longest time of one call, connecting and waiting for the connection included.
+        settings: any other field of ``rivermill.config.Settings`` that concerns inserting, such as ``schema``.
+
+    Raises:
+        ConfigError: a setting is missing or wrong.
+    """
+
+    def __init__(
+        self,
+        dsn: str | None = None,
+        *,
+        workers: Workers | None = None,
+        timeout: timedelta = timedelta(seconds=30),
+        **settings: Any,
+    ) -> None:
+        if timeout <= timedelta(0):
+            raise ConfigError(f"timeout {timeout}: use more than zero")
+        self._client = Client(dsn, workers=workers, **settings)
+        self._timeout = timeout
+        self._thread = _LoopThread()
+
+    def close(self) -> None:
+        """Wait for the calls of other threads, then close the connection; closing twice is no error."""
+        self._thread.close(self._client.stop, self._timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _run(self, call: Call[ResultT]) -> ResultT:
+        return self._thread.run(call, self._timeout)
+
+    def insert(self, args: Any, opts: InsertOpts | None = None, *, unique: Unique | None = None) -> JobInsertResult:
+        """Insert one job."""
+        return self._run(lambda: self._client.insert(args, opts, unique=unique))
+
+    def insert_many(self, jobs: Iterable[Any]) -> list[JobInsertResult]:
+        """Insert many jobs in one statement."""
+        return self._run(lambda: self._client.insert_many(jobs))
+
+    def insert_many_fast(self, jobs: Iterable[Any]) -> int:
+        """Insert many jobs by COPY; returns how many."""
+        return self._run(lambda: self._client.insert_many_fast(jobs))
+
+    def enqueue(self, args: Any) -> JobRow:
+        """Insert a job that is due at once."""
+        return self._run(lambda: self._client.enqueue(args))
+
+    def enqueue_with_priority(self, args: Any, priority: int) -> JobRow:
+        """Insert a job with a priority, 1 (most urgent) to 4."""
+        return self._run(lambda: self._client.enqueue_with_priority(args, priority))
+
+    def enqueue_scheduled(self, args: Any, scheduled_at: datetime) -> JobRow:
+        """Insert a job that is due at an aware time."""
+        return self._run(lambda: self._client.enqueue_scheduled(args, scheduled_at))
+
+    def cancel(self, job_id: int) -> JobRow:
+        """Cancel a job: at once if it is not running, else by asking the client that runs it."""
+        return self._run(lambda: self._client.cancel(job_id))
+
+    def job_get(self, job_id: int) -> JobRow:
+        """One job."""
+        return self._run(lambda: self._client.job_get(job_id))
+
+    def job_list(self, params: JobListParams | None = None) -> JobListResult:
+        """One page of jobs."""
+        return self._run(lambda: self._client.job_list(params))
+
+    def job_retry(self, job_id: int) -> JobRow:
+        """Make a job that is not running due now."""
+        return self._run(lambda: self._client.job_retry(job_id))
+
+    def job_update(self, job_id: int, *, output: Any) -> JobRow:
+        """Set a job's output."""
+        return self._run(lambda: self._client.job_update(job_id, output=output))
+
+    def job_delete(self, job_id: int) -> JobRow:
+        """Delete a job that is not running; returns what it was."""
+        return self._run(lambda: self._client.job_delete(job_id))
+
+    def job_delete_many(self, filters: JobFilter | None = None, *, limit: int = 100, everything: bool = False) -> list[JobRow]:
+        """Delete up to ``limit`` jobs that match and are not running; returns what they were."""
+        return self._run(lambda: self._client.job_delete_many(filters, limit=limit, everything=everything))
+
+    def queue_get(self, name: str) -> Queue:
+        """One queue."""
+        return self._run(lambda: self._client.queue_get(name))
+
+    def queue_list(self, *, limit: int = 100, after: str = "") -> list[Queue]:
+        """Queues by name, up to ``limit`` after the name ``after``."""
+        return self._run(lambda: self._client.queue_list(limit=limit, after=after))
+
+    def queue_update(self, name: str, *, metadata: Mapping[str, Any]) -> Queue:
+        """Replace a queue's metadata."""
+        return self._run(lambda: self._client.queue_update(name, metadata=metadata))
+
+    def queue_pause(self, name: str) -> None:
+        """Stop every client's claims from a queue (``*``: all)."""
+        self._run(lambda: self._client.queue_pause(name))
+
+    def queue_resume(self, name: str) -> None:
+        """Let clients claim again from a queue (``*``: all)."""
+        self._run(lambda: self._client.queue_resume(name))
