@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -161,7 +162,7 @@ def database(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iter
 def world(
     cluster: Cluster, images: None, database: Postgres, request: pytest.FixtureRequest, tmp_path: Path
 ) -> Iterator[World]:
-    name = request.node.name.removeprefix("test_").replace("_", "-")[:50].rstrip("-")
+    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_"))[:50].strip("-")
     cluster.kubectl("create", "namespace", name)
     database.create_database(name)
     world = World(cluster, database, name, tmp_path)
