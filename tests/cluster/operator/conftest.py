@@ -126,19 +126,22 @@ import asyncio
 import os
 from typing import ClassVar
 import msgspec
-from rivermill import Job, Workers
+from rivermill import NO_TIMEOUT, Job, Worker, Workers
 
 class Sleep(msgspec.Struct):
     kind: ClassVar[str] = "sleep"
     seconds: float = 0.0
 
-workers = Workers()
+class SleepWorker(Worker[Sleep]):
+    timeout = NO_TIMEOUT
 
-@workers.work
-async def sleep(job: Job[Sleep]) -> None:
-    await asyncio.sleep(job.args.seconds)
-    if "BROKEN" in os.environ:
-        raise RuntimeError("this release is broken")
+    async def work(self, job: Job[Sleep]) -> None:
+        await asyncio.sleep(job.args.seconds)
+        if "BROKEN" in os.environ:
+            raise RuntimeError("this release is broken")
+
+workers = Workers()
+workers.add(SleepWorker())
 """
 
 
