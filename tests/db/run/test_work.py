@@ -5,100 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import pytest
-
-from rivermill import Client, InsertOpts, InsertParams, Job, JobCancel, JobRow, JobSnooze, JobState, Worker, Workers
+from rivermill import Client, InsertOpts, InsertParams, Job, JobCancel, JobSnooze, JobState, Worker, Workers
 from rivermill.db import Connection
-from rivermill.leader import ElectionTimings
-from rivermill.maintenance.services import MaintenanceTimings
-from rivermill.notify import ListenerTimings
-from rivermill.runtime import Runtime, Timings
 from rivermill.schema import Schema
-
-FAST = Timings(
-    election=ElectionTimings(interval=0.2, jitter=0.1, ttl=1.5, trust=1.2),
-    maintenance=MaintenanceTimings(schedule=0.2, rescue=0.2, clean_jobs=0.2, clean_queues=0.5, dead_after=1.5),
-    listener=ListenerTimings(heartbeat=0.3, check=0.2, timeout=5.0),
-)
-
-
-@dataclass
-class Note:
-    kind: ClassVar[str] = "note"
-    text: str = ""
-
-
-async def eventually(check: Callable[[], Awaitable[Any]], timeout: float = 20.0) -> Any:
-    deadline = time.monotonic() + timeout
-    while True:
-        value = await check()
-        if value:
-            return value
-        assert time.monotonic() < deadline, f"{check} never held"
-        await asyncio.sleep(0.02)
-
-
-@dataclass
-class Bench:
-    """A client, and looks at what it does."""
-
-    client: Client
-    connection: Connection
-    schema: Schema
-
-    async def job(self, job_id: int) -> JobRow:
-        return await self.client.job_get(job_id)
-
-    async def reaches(self, job_id: int, *states: JobState) -> JobRow:
-        async def check() -> JobRow | None:
-            row = await self.job(job_id)
-            return row if row.state in states else None
-
-        row: JobRow = await eventually(check)
-        return row
-
-
-@pytest.fixture
-def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = Runtime.__init__
-
-    def init(self: Runtime, settings: Any, workers: Any, shared: Any, timings: Timings | None = None) -> None:
-        original(self, settings, workers, shared, timings or FAST)
-
-    monkeypatch.setattr(Runtime, "__init__", init)
-
-
-@asynccontextmanager
-async def working(dsn: str, connection: Connection, schema: Schema, workers: Workers, **settings: Any) -> AsyncIterator[Bench]:
-    settings = {"queues": {"default": 10}, "http_host": "127.0.0.1"} | settings
-    client = Client(dsn, workers=workers, schema=schema, **settings)
-    await client.start()
-    try:
-        yield Bench(client, connection, schema)
-    finally:
-        await client.stop()
-
-
-@pytest.fixture(autouse=True)
-async def no_task_is_left() -> AsyncIterator[None]:
-    yield
-    names = {task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task()}
-    assert not {name for name in names if name.startswith(("rivermill", "job "))}
-
-
-@pytest.fixture
-def workers() -> Workers:
-    return Workers()
-
-
-pytestmark = pytest.mark.usefixtures("fast")
+from tests.db.run.support import Note, eventually, working
 
 
 async def test_async_and_sync_workers(dsn: str, connection: Connection, schema: Schema, workers: Workers) -> None:
@@ -297,7 +211,10 @@ async def test_a_row_that_cannot_be_decoded_spoils_only_itself(
 
     table = schema.table("river_job")
     bad = await connection.fetchval(
-        f"INSERT INTO {table} (kind, args, errors, max_attempts) VALUES ('note', '{{}}', ARRAY['1'::jsonb], 1) RETURNING id"
+        f"INSERT INTO {table} (kind, args, metadata, max_attempts) VALUES ('note', '{{}}', '[1]', 1) RETURNING id"
+    )
+    odd = await connection.fetchval(
+        f"INSERT INTO {table} (kind, args, errors) VALUES ('note', '{{}}', ARRAY['1'::jsonb]) RETURNING id"
     )
     wrong = await connection.fetchval(
         f"INSERT INTO {table} (kind, args, max_attempts) VALUES ('note', '{{\"text\": 5}}', 1) RETURNING id"
@@ -305,6 +222,7 @@ async def test_a_row_that_cannot_be_decoded_spoils_only_itself(
     good = await connection.fetchval(f"INSERT INTO {table} (kind, args) VALUES ('note', '{{}}') RETURNING id")
     async with working(dsn, connection, schema, workers) as bench:
         await bench.reaches(good, JobState.COMPLETED)
+        await bench.reaches(odd, JobState.COMPLETED)
         row = await bench.reaches(wrong, JobState.DISCARDED)
         assert "args do not fit Note" in row.errors[0].error
 
@@ -312,6 +230,8 @@ async def test_a_row_that_cannot_be_decoded_spoils_only_itself(
             return await connection.fetchval(f"SELECT state::text FROM {table} WHERE id = $1", bad) == "discarded"
 
         await eventually(discarded)
+        error = json.loads(await connection.fetchval(f"SELECT errors[1] FROM {table} WHERE id = $1", bad))["error"]
+        assert error.startswith("job row couldn't be decoded: ")
 
 
 async def test_connections_killed_under_load(dsn: str, connection: Connection, schema: Schema, workers: Workers) -> None:
@@ -341,87 +261,3 @@ async def test_connections_killed_under_load(dsn: str, connection: Connection, s
             return bool(await connection.fetchval(query) == 1000)
 
         await eventually(done, 60)
-
-
-async def test_dead_clients_jobs_are_rescued(dsn: str, connection: Connection, schema: Schema, workers: Workers) -> None:
-    @workers.work
-    async def work(job: Job[Note]) -> None:
-        pass
-
-    table, clients = schema.table("river_job"), schema.table("rivermill_client")
-    for client_id, age in (("dead", "1 minute"), ("alive", "-1 hour")):
-        await connection.execute(
-            f"INSERT INTO {clients} (client_id, host, pid, version, queues, slots, last_seen_at) "
-            f"VALUES ($1, 'h', 1, '0', '{{}}', 1, now() - $2::text::interval)",
-            client_id,
-            age,
-        )
-        await connection.execute(
-            f"INSERT INTO {table} (kind, args, state, attempt, attempted_at, attempted_by) "
-            "VALUES ('note', '{}', 'running', 1, now() - interval '5 hours', ARRAY[$1::text])",
-            client_id,
-        )
-    async with working(dsn, connection, schema, workers):
-
-        async def rescued() -> bool:
-            query = f"SELECT state::text FROM {table} WHERE attempted_by[1] = 'dead'"
-            return await connection.fetchval(query) in ("retryable", "completed")
-
-        await eventually(rescued)
-        row = await connection.fetchrow(f"SELECT state::text, errors FROM {table} WHERE attempted_by[1] = 'alive'")
-        assert row["state"] == "running"
-    errors = await connection.fetchval(f"SELECT errors[1] FROM {table} WHERE attempted_by[1] = 'dead'")
-    assert json.loads(errors)["error"] == "Stuck job rescued by JobRescuer"
-
-
-async def test_leader_takes_over(dsn: str, connection: Connection, schema: Schema, workers: Workers) -> None:
-    @workers.work
-    async def work(job: Job[Note]) -> None:
-        pass
-
-    leader = schema.table("river_leader")
-    await connection.execute(f"INSERT INTO {leader} VALUES (now(), now() + interval '1 second', 'gone')")
-    async with working(dsn, connection, schema, workers) as bench:
-
-        async def taken() -> bool:
-            return await connection.fetchval(f"SELECT leader_id FROM {leader}") == bench.client.settings.client_id
-
-        await eventually(taken)
-    assert await connection.fetchval(f"SELECT count(*) FROM {leader}") == 0
-
-
-async def test_cordon_drain_uncordon(dsn: str, connection: Connection, schema: Schema, workers: Workers) -> None:
-    release = asyncio.Event()
-
-    @workers.work
-    async def work(job: Job[Note]) -> None:
-        await release.wait()
-
-    clients = schema.table("rivermill_client")
-
-    async def want(state: str, action: str) -> None:
-        await connection.execute(f"UPDATE {clients} SET wanted_state = $1", state)
-        payload = {"action": action, "client_ids": [client_id]}
-        await connection.execute("SELECT pg_notify($1, $2)", schema.channel("rivermill_control"), json.dumps(payload))
-
-    async def state() -> str:
-        return str(await connection.fetchval(f"SELECT state FROM {clients}"))
-
-    async with working(dsn, connection, schema, workers, http_port=0) as bench:
-        client_id = bench.client.settings.client_id
-        job = await bench.client.enqueue(Note())
-        await bench.reaches(job.id, JobState.RUNNING)
-        await want("cordoned", "cordon")
-        await eventually(lambda: _equals(state, "cordoned"))
-        waiting = await bench.client.enqueue(Note())
-        release.set()
-        await eventually(lambda: _equals(state, "drained"))
-        assert (await bench.job(job.id)).state is JobState.COMPLETED
-        assert (await bench.job(waiting.id)).state is JobState.AVAILABLE
-        await want("accepting", "uncordon")
-        await bench.reaches(waiting.id, JobState.COMPLETED)
-        await eventually(lambda: _equals(state, "accepting"))
-
-
-async def _equals(value: Callable[[], Awaitable[str]], wanted: str) -> bool:
-    return await value() == wanted

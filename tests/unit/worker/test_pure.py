@@ -15,7 +15,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivermill import ConfigError, Job, JobCancel, JobSnooze, JobState, ValidationError, Worker, Workers, load_settings
+from rivermill import (
+    ConfigError,
+    Job,
+    JobCancel,
+    JobInterruptedError,
+    JobSnooze,
+    JobState,
+    ValidationError,
+    Worker,
+    Workers,
+    load_settings,
+)
 from rivermill.args import decode_args, encode_args
 from rivermill.config import QueueConfig, new_client_id, parse_duration
 from rivermill.db import describe
@@ -32,12 +43,12 @@ DSN = "postgresql://u:secret@h/d"
 
 
 def attempt(**changes: Any) -> Attempt:
-    values = {"job_id": 1, "attempt": 1, "max_attempts": 3, "errors": 0, "started_at": NOW, "metadata": {}}
+    values = {"job_id": 1, "attempt": 1, "max_attempts": 3, "started_at": NOW, "metadata": {}}
     return Attempt(**{**values, **changes})
 
 
-def after(seconds: float) -> Callable[[int], datetime]:
-    return lambda _: NOW + timedelta(seconds=seconds)
+def after(seconds: float) -> Callable[[], datetime]:
+    return lambda: NOW + timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize(
@@ -53,6 +64,10 @@ def after(seconds: float) -> Callable[[int], datetime]:
         ({"cancel_requested": True}, asyncio.CancelledError(), 1, JobState.CANCELLED, "cancelled"),
         ({"cancel_requested": True}, None, 1, JobState.COMPLETED, "completed"),
         ({"stopping": True}, asyncio.CancelledError(), 1, JobState.AVAILABLE, "interrupted"),
+        ({"stopping": True}, JobInterruptedError(), 1, JobState.AVAILABLE, "interrupted"),
+        ({"stopping": True}, RuntimeError("x"), 1, JobState.AVAILABLE, "failed"),
+        ({"cancel_requested": True}, JobSnooze(timedelta(0)), 1, JobState.CANCELLED, "cancelled"),
+        ({"handler_cancelled": True}, RuntimeError("x"), 1, JobState.CANCELLED, "cancelled"),
     ],
 )
 def test_outcomes(facts: dict[str, Any], error: BaseException | None, delay: float, state: JobState, outcome: str) -> None:
@@ -215,7 +230,7 @@ def test_registering_workers() -> None:
     async def second(job: Job[Struct]) -> None: ...
 
     assert workers.kinds() == ("a_dataclass", "a_struct")
-    assert [r.is_async for r in workers] == [False, True]
+    assert [r.executor for r in workers] == ["thread", "async"]
     with pytest.raises(ConfigError, match="already"):
         workers.add(First())
     with pytest.raises(ConfigError, match="annotated Job"):
@@ -230,3 +245,18 @@ def test_schema_names() -> None:
     for bad in ("", "1a", "a-b", "a" * 47):
         with pytest.raises(ConfigError, match="schema"):
             Schema(bad)
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "attempt"),
+    [("42", "42", 0), ('{"at": 5, "attempt": "1", "error": {"a": [1]}}', '{"a":[1]}', 1), ("[]", "[]", 0), ("{}", "", 0)],
+)
+def test_errors_of_another_form_are_read_leniently(text: str, error: str, attempt: int) -> None:
+    parsed = parse_error(text)
+    assert (parsed.error, parsed.attempt, parsed.at.year) == (error, attempt, 1)
+
+
+def test_updates_are_merged_whatever_the_outcome() -> None:
+    for error in (None, RuntimeError("x"), JobCancel("x"), JobSnooze(timedelta(0))):
+        done = decide(attempt(updates={"output": 1}), error, now=NOW, next_retry=after(1))
+        assert json.loads(done.metadata or "")["output"] == 1

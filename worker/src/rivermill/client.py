@@ -80,7 +80,7 @@ class Client(InsertMethods, JobMethods, QueueMethods):
             raise ConfigError("this client has been started already: make a new Client to start again")
         if not self._workers or not self.settings.queues:
             raise ConfigError("a client needs workers= and queues= to be started; without them it only inserts")
-        runtime = Runtime(self.settings, self._workers, self._shared)
+        runtime = Runtime(self.settings, self._workers, self._shared, self)
         await runtime.start()
         self._runtime = runtime
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from rivermill.config import QueueConfig, load_settings
 from rivermill.db import Connection, SharedConnection
+from rivermill.extensions import Extensions
 from rivermill.insert import Inserter, NotifyLimiter
 from rivermill.jobs import JobAdmin
 from rivermill.queues import QueueAdmin
@@ -26,6 +27,8 @@ class ClientBase:
         **settings: Any,
     ) -> None:
         self.settings = load_settings(dsn=dsn, queues=queues, **settings)
+        chosen = self.settings
+        self._extensions = Extensions.of(hooks=chosen.hooks, middleware=chosen.middleware, plugins=chosen.plugins)
         self._workers = workers
         self._shared = SharedConnection(self.settings.dsn, f"rivermill {self.settings.client_id}"[:63])
         limiter = NotifyLimiter(self.settings.fetch_cooldown)

@@ -10,6 +10,7 @@ from rivermill.args import kind_of
 from rivermill.client_base import ClientBase
 from rivermill.db import Connection
 from rivermill.errors import UnknownKindError
+from rivermill.extensions import insert_with
 from rivermill.insert import InsertOpts, InsertParams, JobInsertResult
 from rivermill.job import JobRow
 from rivermill.unique import Unique
@@ -52,7 +53,7 @@ class InsertMethods(ClientBase):
         """
         params = self._params(jobs)
         async with self._connection(tx) as connection:
-            return await self._inserter.insert(connection, params)
+            return await insert_with(self._extensions, params, lambda: self._inserter.insert(connection, params))
 
     async def insert_many_fast(self, jobs: Iterable[Any], *, tx: Connection | None = None) -> int:
         """Insert many jobs by COPY: faster than ``insert_many``, but a duplicate of a unique job fails all of them.
@@ -71,7 +72,7 @@ class InsertMethods(ClientBase):
         """
         params = self._params(jobs)
         async with self._connection(tx) as connection:
-            return await self._inserter.insert_fast(connection, params)
+            return await insert_with(self._extensions, params, lambda: self._inserter.insert_fast(connection, params))
 
     async def enqueue(self, args: Any) -> JobRow:
         """Insert a job that is due at once."""

@@ -38,29 +38,38 @@ def plain_sql(schema: Schema) -> str:
 
 
 def general_sql(schema: Schema) -> str:
-    """Every other outcome: ``$1`` ids in order, then one array a column, ``$7`` client id."""
+    """Every other outcome: ``$1`` ids in order, then one array a column, ``$7`` client id.
+
+    A job whose cancellation was asked for does not run again. Metadata is merged even when somebody else has finished the
+    row meanwhile, and nothing else of it is touched then. Both as in River's ``JobSetStateIfRunningMany``.
+    """
     table, enum = schema.table("river_job"), schema.table("river_job_state")
     return f"""
         WITH input AS (
             SELECT * FROM unnest($1::bigint[], $2::text[], $3::smallint[], $4::text[], $5::timestamptz[], $6::text[])
                 AS t (id, state, attempt, error, scheduled_at, metadata)
         ), locked AS (
-            SELECT id, (metadata ? 'cancel_attempted_at') AS cancelled FROM {table}
-            WHERE id = ANY($1::bigint[]) AND (state = 'running') IS TRUE
+            SELECT id, (state = 'running') IS TRUE AS running, metadata ? 'cancel_attempted_at' AS cancelled FROM {table}
+            WHERE id = ANY($1::bigint[])
                 AND attempted_by[array_upper(attempted_by, 1)] = $7
             ORDER BY id FOR UPDATE
         ), wanted AS (
-            SELECT input.*, locked.cancelled AND input.state IN ('retryable', 'scheduled') AS cancel
+            SELECT input.*, locked.running,
+                locked.running AND locked.cancelled AND input.state IN ('available', 'retryable', 'scheduled') AS cancel
             FROM input JOIN locked USING (id)
+            WHERE locked.running OR input.metadata IS NOT NULL
         )
         UPDATE {table} AS job SET
-            state = CASE WHEN wanted.cancel THEN 'cancelled' ELSE wanted.state END::{enum},
-            finalized_at = CASE WHEN wanted.cancel OR wanted.state IN ('cancelled', 'completed', 'discarded')
+            state = CASE WHEN NOT wanted.running THEN job.state::text
+                         WHEN wanted.cancel THEN 'cancelled' ELSE wanted.state END::{enum},
+            finalized_at = CASE WHEN NOT wanted.running THEN job.finalized_at
+                                WHEN wanted.cancel OR wanted.state IN ('cancelled', 'completed', 'discarded')
                                 THEN now() END,
-            attempt = CASE WHEN wanted.cancel THEN job.attempt ELSE coalesce(wanted.attempt, job.attempt) END,
-            scheduled_at = CASE WHEN wanted.cancel THEN job.scheduled_at
+            attempt = CASE WHEN wanted.cancel OR NOT wanted.running THEN job.attempt
+                           ELSE coalesce(wanted.attempt, job.attempt) END,
+            scheduled_at = CASE WHEN wanted.cancel OR NOT wanted.running THEN job.scheduled_at
                                 ELSE coalesce(wanted.scheduled_at, job.scheduled_at) END,
-            errors = CASE WHEN wanted.error IS NULL THEN job.errors
+            errors = CASE WHEN wanted.error IS NULL OR NOT wanted.running THEN job.errors
                           ELSE array_append(job.errors, wanted.error::jsonb) END,
             metadata = CASE WHEN wanted.metadata IS NULL THEN job.metadata
                             ELSE job.metadata || wanted.metadata::jsonb END

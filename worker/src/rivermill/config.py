@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +17,11 @@ from typing import Any
 import yaml
 
 from rivermill.errors import ConfigError, ValidationError
+from rivermill.extensions import Hook, Middleware, Plugin
+from rivermill.handlers import ErrorHandler, StuckHandler
 from rivermill.insert import check_queue
+from rivermill.job import JobRow
+from rivermill.retry import default_retry_policy
 from rivermill.schema import Schema
 
 _MAX_WORKERS = 10_000
@@ -68,6 +72,15 @@ class Settings:
         job_timeout: time one attempt may take where its worker says nothing; None is no limit.
         shutdown_timeout: time running jobs have after ``stop`` before they are given back.
         rescue_after: age at which a running job of an unknown client counts as lost.
+        job_stuck_threshold: time an attempt may go on after it timed out or was cancelled, before it counts as stuck.
+        job_stuck_handler: told of each stuck job.
+        error_handler: sees each failed attempt.
+        retry_policy: when a failed job runs again; ``job.errors`` are the failures before.
+        hooks: run before and after what they override, see ``rivermill.extensions``.
+        middleware: runs around inserts and attempts.
+        plugins: hooks and middleware in one, before the others.
+        fetch_only_known_kinds: leave jobs without a worker here to other clients.
+        leader_election_disabled: never lead, so never do maintenance.
         http_port: port of ``/livez``, ``/readyz`` and ``/metrics``; None serves nothing.
     """
 
@@ -85,6 +98,15 @@ class Settings:
     completed_retention: timedelta | None = timedelta(hours=24)
     cancelled_retention: timedelta | None = timedelta(hours=24)
     discarded_retention: timedelta | None = timedelta(days=7)
+    job_stuck_threshold: timedelta = timedelta(seconds=10)
+    job_stuck_handler: StuckHandler | None = None
+    error_handler: ErrorHandler | None = None
+    retry_policy: Callable[[JobRow], datetime] = default_retry_policy
+    hooks: Sequence[Hook] = ()
+    middleware: Sequence[Middleware] = ()
+    plugins: Sequence[Plugin] = ()
+    fetch_only_known_kinds: bool = False
+    leader_election_disabled: bool = False
     pod: PodIdentity = PodIdentity()
     http_host: str | None = None
     http_port: int | None = None

@@ -55,7 +55,7 @@ class Cordon:
                 await self._producer.cordon()
                 self._change(ClientState.CORDONED)
             # Only now: what is running or unwritten could otherwise still be claimed.
-            if self.state is ClientState.CORDONED and not self._executor.held and not self._completer.backlog:
+            if self.state is ClientState.CORDONED and not self._executor.unfinished and not self._completer.backlog:
                 self._change(ClientState.DRAINED)
 
     def _change(self, state: ClientState) -> None:

@@ -11,7 +11,11 @@
     ├── UniqueConflictError    the move is refused by another job with the same unique key
     ├── MigrationError         the schema is not what is needed
     ├── ArgsDecodeError        the stored args do not fit the worker's type
-    └── NotStartedError        the client has no connection yet
+    ├── NotStartedError        the client has no connection yet
+    ├── JobFailure             raised by a worker: the attempt failed as can be expected, no trace is recorded
+    ├── JobTimeoutError        recorded: an attempt took longer than its timeout
+    ├── JobInterruptedError    raised by ``Job.check_cancelled``: somebody wants the attempt to end
+    └── WorkerCrashError       recorded: the process of a job died
     JobOutcome                 raised by a worker, an outcome and not a failure
     ├── JobCancel              finish as ``cancelled``, whatever attempts are left
     └── JobSnooze              run again later, without using up an attempt
@@ -60,6 +64,26 @@ class ArgsDecodeError(RivermillError):
 
 class NotStartedError(RivermillError):
     """The operation needs a client that has been connected or started."""
+
+
+class JobFailure(RivermillError):  # noqa: N818 - what happened to the job, not a mistake in it
+    """Fail the attempt with this message; its ``errors`` element has an empty trace, as River's has for returned errors."""
+
+
+class JobTimeoutError(RivermillError):
+    """An attempt took longer than its timeout."""
+
+
+class JobInterruptedError(RivermillError):
+    """The attempt was asked to end: it was cancelled, took too long, or its client stops."""
+
+
+class WorkerCrashError(RivermillError):
+    """The process that executed the job died; ``exit_code`` is negative for a signal's number."""
+
+    def __init__(self, message: str, exit_code: int | None) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 class JobOutcome(Exception):  # noqa: N818 - an outcome, not an error

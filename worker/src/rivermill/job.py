@@ -1,4 +1,4 @@
-"""A job: the row of ``river_job`` and, for a worker, its typed args."""
+"""A job: the row of ``river_job`` and, for a worker, its typed args and what it may do to the running attempt."""
 
 from __future__ import annotations
 
@@ -6,9 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+from rivermill.errors import JobInterruptedError, NotStartedError, ValidationError
+
+if TYPE_CHECKING:
+    from rivermill.client import Client
 
 ArgsT = TypeVar("ArgsT")
+
+MAX_OUTPUT_BYTES = 32 * 1024 * 1024
+_OUTPUT = "output"
+_RESERVED = "river:"
 
 
 class JobState(StrEnum):
@@ -86,12 +97,45 @@ class ClaimedRow(Protocol):
         ...
 
 
+class AttemptState:
+    """What a running attempt and its executor tell each other.
+
+    Made for every job, so all of it is the class's until it changes. A worker in a thread reads and writes it too, so each
+    field is written whole.
+
+    Attributes:
+        cancel_requested: someone outside cancelled the job.
+        stopping: the client stops and wants the job back.
+        timed_out: the attempt has used up its time.
+        updates: metadata to merge into the row when the attempt ends; None while there is none.
+        client: the client that executes the job; None where none does.
+    """
+
+    cancel_requested = False
+    stopping = False
+    timed_out = False
+    updates: dict[str, Any] | None = None
+    client: Client | None = None
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the attempt shall end early."""
+        return self.cancel_requested or self.stopping or self.timed_out
+
+    def update(self, key: str, value: Any) -> None:
+        """Record one key of metadata; ``value`` may be ``msgspec.Raw`` JSON."""
+        if self.updates is None:
+            self.updates = {}
+        self.updates[key] = value
+
+
 class Job(Generic[ArgsT]):
     """What a worker is given: the typed ``args`` and the row as it was claimed.
 
     Args:
-        args: the decoded args.
+        args: the decoded args; hooks and middleware that run before the worker find None there and ``row.args`` filled.
         row: the row, or what makes it: most jobs never look at theirs, so it is decoded when they do.
+        state: the running attempt's; a new one where nothing executes the job, as in a test of a worker.
 
     Attributes:
         id: the job's id.
@@ -99,25 +143,91 @@ class Job(Generic[ArgsT]):
         attempt: the number of this attempt, 1 for the first.
     """
 
-    __slots__ = ("_row", "args", "attempt", "id", "kind")
+    __slots__ = ("_row", "args", "attempt", "id", "kind", "state")
 
-    def __init__(self, args: ArgsT, row: JobRow | ClaimedRow) -> None:
+    def __init__(self, args: ArgsT, row: JobRow | ClaimedRow, state: AttemptState | None = None) -> None:
         self.args = args
         self.id = row.id
         self.kind = row.kind
         self.attempt = row.attempt
+        self.state = AttemptState() if state is None else state
         self._row = row
+
+    def __repr__(self) -> str:
+        return f"Job(id={self.id}, kind={self.kind!r}, attempt={self.attempt}, args={self.args!r})"
 
     @property
     def row(self) -> JobRow:
         """The row as it was claimed.
 
         Raises:
-            ValueError: an element of ``errors`` is not of River's form.
+            ValueError: it cannot be decoded.
         """
         if not isinstance(self._row, JobRow):
             self._row = self._row.decode()
         return self._row
 
-    def __repr__(self) -> str:
-        return f"Job(id={self.id}, kind={self.kind!r}, attempt={self.attempt}, args={self.args!r})"
+    @property
+    def client(self) -> Client:
+        """The client that executes the job. Mirrors ``ClientFromContext``.
+
+        Raises:
+            NotStartedError: no client does, or the job runs in a process of its own.
+        """
+        if self.state.client is None:
+            raise NotStartedError("job.client is known only where a client executes the job in its own process")
+        return self.state.client
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the attempt shall end early: the job was cancelled, took too long, or its client stops.
+
+        Workers in threads must look at it now and then; async ones are told by ``asyncio.CancelledError`` too.
+        """
+        return self.state.interrupted
+
+    def check_cancelled(self) -> None:
+        """Raise JobInterruptedError if the attempt shall end early; let it pass through the worker."""
+        if self.state.interrupted:
+            raise JobInterruptedError(f"job {self.id} was interrupted")
+
+    def record_output(self, output: Any) -> None:
+        """Store ``output`` under the metadata key ``output`` when the attempt ends, whatever its outcome.
+
+        A later call overwrites an earlier one. Mirrors ``RecordOutput``.
+
+        Args:
+            output: any value msgspec can encode as JSON, at most 32 MiB of it.
+
+        Raises:
+            ValidationError: it cannot be encoded or stored, or is too large.
+        """
+        raw = encode_value("output", output)
+        if len(raw) > MAX_OUTPUT_BYTES:
+            raise ValidationError(f"output of {len(raw)} bytes: River stores at most {MAX_OUTPUT_BYTES}")
+        self.state.update(_OUTPUT, msgspec.Raw(raw))
+
+    def set_metadata(self, key: str, value: Any) -> None:
+        """Merge one key into the job's metadata when the attempt ends, whatever its outcome. Mirrors ``MetadataSet``.
+
+        Raises:
+            ValidationError: the key starts with ``river:``, or the value cannot be encoded or stored.
+        """
+        if key.startswith(_RESERVED):
+            raise ValidationError(f"metadata key {key!r}: keys that start with {_RESERVED} are River's own")
+        self.state.update(key, msgspec.Raw(encode_value(f"metadata {key!r}", value)))
+
+
+def encode_value(name: str, value: Any) -> bytes:
+    """Encode a value as JSON that jsonb can hold.
+
+    Raises:
+        ValidationError: it cannot be encoded, or has a NUL character in it.
+    """
+    try:
+        raw = msgspec.json.encode(value)
+    except (TypeError, ValueError) as error:
+        raise ValidationError(f"{name} cannot be encoded as JSON: {error}") from error
+    if b"\\u0000" in raw:
+        raise ValidationError(f"{name} has a NUL character in it, which Postgres cannot store")
+    return raw

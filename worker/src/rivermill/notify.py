@@ -90,6 +90,7 @@ class Listener:
         self._thread: threading.Thread | None = None
         self._lost: asyncio.Event | None = None
         self._steady_since = self._beat_at = float("inf")
+        self._leave = True
         self.healthy = False
 
     @property
@@ -111,8 +112,13 @@ class Listener:
         self._thread.start()
         await ready
 
-    async def stop(self) -> None:
-        """Delete the client's row, close the connection and end the thread."""
+    async def stop(self, *, leave: bool = True) -> None:
+        """Delete the client's row, close the connection and end the thread.
+
+        Args:
+            leave: False keeps the row, for jobs that still run: once it is silent, they are rescued.
+        """
+        self._leave = leave
         loop, stop, thread = self._loop, self._stop, self._thread
         if loop is None or stop is None or thread is None:
             return
@@ -177,7 +183,8 @@ class Listener:
             if ready is not None:
                 self._call_main(_succeed, ready)
             await self._keep(connection)
-            await self._heartbeat.leave(connection)
+            if self._leave:
+                await self._heartbeat.leave(connection)
         finally:
             self.healthy = False
             connection.remove_termination_listener(self._on_terminated)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import math
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from rivermill.errors import JobCancel, JobSnooze
+import msgspec
+
+from rivermill.errors import JobCancel, JobFailure, JobInterruptedError, JobSnooze
 from rivermill.job import JobState
 
 #: A job that is due again within this is made ``available`` at once; the scheduler would come no earlier.
@@ -22,19 +26,21 @@ class Attempt:
     """The facts about one attempt that its outcome depends on.
 
     Attributes:
-        errors: failures recorded before this attempt.
         cancel_requested: whether someone asked for the running job to be cancelled.
-        stopping: whether this client gave the job back because it stops.
+        stopping: whether this client wants the job back because it stops.
+        handler_cancelled: whether the error handler cancelled the job.
+        updates: metadata recorded by the worker, merged whatever the outcome.
     """
 
     job_id: int
     attempt: int
     max_attempts: int
-    errors: int
     started_at: datetime
-    metadata: dict[str, Any]
+    metadata: Mapping[str, Any]
     cancel_requested: bool = False
     stopping: bool = False
+    handler_cancelled: bool = False
+    updates: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,72 +68,111 @@ class Completion:
         return self.state is JobState.COMPLETED and self.metadata is None
 
 
-def decide(
-    attempt: Attempt, error: BaseException | None, *, now: datetime, next_retry: Callable[[int], datetime]
-) -> Completion:
+def decide(attempt: Attempt, error: BaseException | None, *, now: datetime, next_retry: Callable[[], datetime]) -> Completion:
     """What an attempt's end means for its row.
 
     Args:
         attempt: the attempt.
         error: what the worker raised; None is success.
         now: the client's clock, aware.
-        next_retry: number of failures, this one included → when to run again.
+        next_retry: when to run again, if the attempt failed.
     """
     if error is None:
-        return Completion(attempt.job_id, JobState.COMPLETED, "completed")
+        return Completion(attempt.job_id, JobState.COMPLETED, "completed", metadata=encode_updates(attempt.updates))
     if attempt.cancel_requested:
         return _cancelled(attempt, REMOTE_CANCEL)
-    if attempt.stopping:
-        return Completion(
-            attempt.job_id, JobState.AVAILABLE, "interrupted", attempt=max(attempt.attempt - 1, 0), scheduled_at=now
-        )
-    if isinstance(error, JobCancel):
-        return _cancelled(attempt, f"JobCancelError: {error.reason}")
     if isinstance(error, JobSnooze):
         return _snoozed(attempt, error, now)
+    if isinstance(error, JobCancel):
+        return _cancelled(attempt, f"JobCancelError: {error.reason}")
+    if attempt.stopping and is_interruption(error):
+        return Completion(
+            attempt.job_id,
+            JobState.AVAILABLE,
+            "interrupted",
+            attempt=max(attempt.attempt - 1, 0),
+            scheduled_at=now,
+            metadata=encode_updates(attempt.updates),
+        )
     return _failed(attempt, error, now, next_retry)
+
+
+def is_interruption(error: BaseException | None) -> bool:
+    """Whether a worker ended because it was told to."""
+    return isinstance(error, asyncio.CancelledError | JobInterruptedError)
+
+
+def is_failure(attempt: Attempt, error: BaseException | None) -> bool:
+    """Whether an end is one that the error handler sees: neither success nor asked for by anybody."""
+    if error is None or attempt.cancel_requested or isinstance(error, JobSnooze | JobCancel):
+        return False
+    return not (attempt.stopping and is_interruption(error))
+
+
+def river_time(at: datetime) -> str:
+    """A time as Go writes it into JSON: RFC 3339, ``Z`` for UTC, no zeros at the end of the fraction."""
+    text = at.astimezone(UTC).replace(tzinfo=None).isoformat()
+    return (text.rstrip("0") if "." in text else text) + "Z"
 
 
 def error_element(at: datetime, attempt: int, message: str, trace: str = "") -> str:
     """An element of ``river_job.errors`` that every River client can decode."""
-    value = {"at": at.isoformat().replace("+00:00", "Z"), "attempt": attempt, "error": message, "trace": trace}
+    value = {"at": river_time(at), "attempt": attempt, "error": message, "trace": trace}
     # jsonb refuses NUL, and half a surrogate pair cannot be sent at all.
     text = json.dumps(value, ensure_ascii=True).replace("\\u0000", "\\ufffd")
     return json.dumps(json.loads(text), ensure_ascii=False).encode("utf-8", "replace").decode()
 
 
-def _cancelled(attempt: Attempt, message: str) -> Completion:
-    element = error_element(attempt.started_at, attempt.attempt, message)
-    return Completion(attempt.job_id, JobState.CANCELLED, "cancelled", error=element)
+def encode_updates(updates: Mapping[str, Any] | None) -> str | None:
+    """Metadata to merge as JSON text; None when there is none."""
+    return msgspec.json.encode(updates).decode() if updates else None
+
+
+def _cancelled(attempt: Attempt, message: str, trace: str = "") -> Completion:
+    element = error_element(attempt.started_at, attempt.attempt, message, trace)
+    return Completion(attempt.job_id, JobState.CANCELLED, "cancelled", error=element, metadata=encode_updates(attempt.updates))
 
 
 def _snoozed(attempt: Attempt, snooze: JobSnooze, now: datetime) -> Completion:
     state = JobState.AVAILABLE if snooze.delay <= SCHEDULER_INTERVAL else JobState.SCHEDULED
+    updates = {**(attempt.updates or {}), "snoozes": _count(attempt.metadata.get("snoozes")) + 1}
     return Completion(
         attempt.job_id,
         state,
         "snoozed",
         attempt=max(attempt.attempt - 1, 0),
         scheduled_at=now + snooze.delay,
-        metadata=json.dumps({"snoozes": _count(attempt.metadata.get("snoozes")) + 1}),
+        metadata=encode_updates(updates),
     )
 
 
-def _failed(attempt: Attempt, error: BaseException, now: datetime, next_retry: Callable[[int], datetime]) -> Completion:
-    message = str(error) or type(error).__name__
-    element = error_element(attempt.started_at, attempt.attempt, message, "".join(traceback.format_exception(error)))
+def _failed(attempt: Attempt, error: BaseException, now: datetime, next_retry: Callable[[], datetime]) -> Completion:
+    message, trace = describe_error(error)
+    if attempt.handler_cancelled:
+        return _cancelled(attempt, message, trace)
+    element = error_element(attempt.started_at, attempt.attempt, message, trace)
+    metadata = encode_updates(attempt.updates)
     if attempt.attempt >= attempt.max_attempts:
-        return Completion(attempt.job_id, JobState.DISCARDED, "discarded", error=element)
-    due = next_retry(attempt.errors + 1)
+        return Completion(attempt.job_id, JobState.DISCARDED, "discarded", error=element, metadata=metadata)
+    due = next_retry()
     state = JobState.AVAILABLE if due - now <= SCHEDULER_INTERVAL else JobState.RETRYABLE
-    return Completion(attempt.job_id, state, "failed", error=element, scheduled_at=due)
+    return Completion(attempt.job_id, state, "failed", error=element, scheduled_at=due, metadata=metadata)
+
+
+def describe_error(error: BaseException) -> tuple[str, str]:
+    """The message and the trace to record for what a worker raised."""
+    if isinstance(error, JobFailure):
+        return str(error) or type(error).__name__, ""
+    remote = getattr(error, "remote_trace", None)
+    trace = remote if isinstance(remote, str) else "".join(traceback.format_exception(error))
+    return str(error) or type(error).__name__, trace
 
 
 def _count(value: Any) -> int:
     """River reads an earlier count leniently: numbers truncated, integer strings, true as 1, all else 0."""
     if isinstance(value, bool):
         return int(value)
-    if isinstance(value, int | float):
+    if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
         return int(value)
     if isinstance(value, str):
         try:

@@ -12,12 +12,14 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from rivermill.config import QueueConfig, Settings
 from rivermill.db import DATABASE_ERRORS, STATEMENT_TIMEOUT, SharedConnection
 from rivermill.executor import Executor
+from rivermill.extensions import ClaimMetric, Hook
 from rivermill.lookahead import Flow, jobs_ahead
 from rivermill.metrics import Metrics
 from rivermill.schema import Schema
@@ -29,13 +31,14 @@ _MAX_BACKOFF = 10.0
 logger = logging.getLogger("rivermill.producer")
 
 
-def claim_sql(schema: Schema) -> str:
-    """Claim up to ``$2`` due jobs of queue ``$1`` for client ``$3``.
+def claim_sql(schema: Schema, *, known_kinds: bool = False) -> str:
+    """Claim up to ``$2`` due jobs of queue ``$1`` for client ``$3``; with ``known_kinds`` only those whose kind is in ``$4``.
 
     ``id = ANY(ARRAY(…))`` always walks the primary key; River's join of a CTE becomes a sequential scan once it is cached as
     a generic plan.
     """
     table = schema.table("river_job")
+    kinds = " AND kind = ANY($4::text[])" if known_kinds else ""
     return f"""
         UPDATE {table} SET
             state = 'running',
@@ -47,7 +50,7 @@ def claim_sql(schema: Schema) -> str:
                      ELSE attempted_by END, $3::text)
         WHERE id = ANY(ARRAY(
             SELECT id FROM {table}
-            WHERE state = 'available' AND queue = $1 AND scheduled_at <= now()
+            WHERE state = 'available' AND queue = $1 AND scheduled_at <= now(){kinds}
             ORDER BY priority, scheduled_at, id
             LIMIT $2 FOR UPDATE SKIP LOCKED
         ))
@@ -112,6 +115,8 @@ class Producer:
         executor: runs what is claimed.
         metrics: where claims are counted.
         pending_ids: jobs that have ended here and are still to be written.
+        kinds: the kinds with a worker, for ``fetch_only_known_kinds``.
+        metric_hooks: told of each claim.
     """
 
     def __init__(
@@ -121,13 +126,17 @@ class Producer:
         executor: Executor,
         metrics: Metrics,
         pending_ids: Callable[[], Iterable[int]],
+        kinds: Sequence[str],
+        metric_hooks: Sequence[Hook] = (),
     ) -> None:
+        self._metric_hooks = metric_hooks
         self._pending_ids = pending_ids
         self._settings = settings
         self._claim = claim
         self._executor = executor
         self._metrics = metrics
-        self._sql = claim_sql(settings.schema)
+        self._sql = claim_sql(settings.schema, known_kinds=settings.fetch_only_known_kinds)
+        self._sql_args = [settings.client_id, *([list(kinds)] if settings.fetch_only_known_kinds else [])]
         self._queues = {name: _QueueState(config) for name, config in settings.queues.items()}
         self._cooldown = settings.fetch_cooldown.total_seconds()
         self._credit: Mapping[str, int] = {}
@@ -275,14 +284,19 @@ class Producer:
         state.claimed_at = started
         interval = self._settings.poll_interval.total_seconds()
         state.poll_at = started + interval + random.uniform(0, max(0.1 * interval, 0.01))
+        self._executor.expect()
         try:
             async with self._claim.acquire() as connection:
-                records = await connection.fetch(self._sql, name, count, self._settings.client_id)
+                records = await connection.fetch(self._sql, name, count, *self._sql_args)
+            seconds = time.monotonic() - started
+            if records:
+                self._executor.submit(name, records)
         except DATABASE_ERRORS as error:
             state.wanted = True
             self._failed("claim failed", error)
             return
-        seconds = time.monotonic() - started
+        finally:
+            self._executor.expected()
         self.failures = 0
         state.flow.claimed(seconds)
         state.hungry = len(records) >= count
@@ -290,4 +304,5 @@ class Producer:
         self._metrics.claim_seconds.observe(seconds)
         if records:
             self._metrics.claim_size.observe(len(records))
-            self._executor.submit(name, records)
+        for hook in self._metric_hooks:
+            hook.metric_emit(ClaimMetric(name, timedelta(seconds=seconds), len(records)))

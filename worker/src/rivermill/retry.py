@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+
+from rivermill.job import JobRow
 
 #: The largest Go duration; River caps its delays there.
 _MAX_SECONDS = 9_223_372_036.854775807
@@ -22,3 +24,8 @@ def retry_delay(error_count: int, rng: random.Random | None = None) -> timedelta
         return timedelta(seconds=_MAX_SECONDS)
     uniform = (rng or random).uniform(-_JITTER, _JITTER)
     return timedelta(seconds=min(base * (1 + uniform), _MAX_SECONDS))
+
+
+def default_retry_policy(job: JobRow) -> datetime:
+    """When River runs a failed job again; ``job.errors`` are the failures before this one."""
+    return datetime.now(UTC) + retry_delay(len(job.errors) + 1)

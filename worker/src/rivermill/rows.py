@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from rivermill.job import AttemptError, JobRow, JobState
@@ -13,6 +13,9 @@ _COLUMNS = (
     "scheduled_at, attempted_at, finalized_at, attempted_by, errors::text[] AS errors, metadata::text AS metadata, "
     "tags, unique_key, unique_states::int AS unique_states"
 )
+
+#: Go's zero time: what a time that cannot be read becomes.
+_NO_TIME = datetime(1, 1, 1, tzinfo=UTC)
 
 #: Bit of each state in ``unique_states``.
 STATE_BITS = {
@@ -38,7 +41,7 @@ def job_from_record(record: Any) -> JobRow:
     """Decode one row.
 
     Raises:
-        ValueError: an element of ``errors`` is not of River's form.
+        ValueError: args, metadata or an element of ``errors`` is not JSON.
     """
     states = record["unique_states"]
     return JobRow(
@@ -63,19 +66,70 @@ def job_from_record(record: Any) -> JobRow:
     )
 
 
-def parse_error(text: str) -> AttemptError:
-    """Decode one element of ``river_job.errors``.
+def readable_part(record: Any) -> JobRow:
+    """What can be decoded of a row that cannot be decoded whole, for those who are told of its failure."""
+    return JobRow(
+        id=record["id"],
+        kind=record["kind"],
+        queue=record["queue"],
+        state=JobState(record["state"]),
+        args=json_object(record["args"]),
+        attempt=record["attempt"],
+        max_attempts=record["max_attempts"],
+        priority=record["priority"],
+        created_at=record["created_at"],
+        scheduled_at=record["scheduled_at"],
+        attempted_at=record["attempted_at"],
+        attempted_by=tuple(record["attempted_by"] or ()),
+        # Their number decides when the job runs again.
+        errors=tuple(AttemptError(_NO_TIME, 0, text, "") for text in record["errors"] or ()),
+        metadata=json_object(record["metadata"]),
+        tags=tuple(record["tags"]),
+    )
 
-    Raises:
-        ValueError: it is not an object with ``at``, ``attempt``, ``error`` and ``trace``.
-    """
+
+def json_object(text: str) -> dict[str, Any]:
+    """The object that a JSON text is; nothing where it is something else, or cannot be decoded."""
     try:
         value = json.loads(text)
-        return AttemptError(
-            at=datetime.fromisoformat(value["at"]),
-            attempt=int(value["attempt"]),
-            error=str(value["error"]),
-            trace=str(value["trace"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"river_job.errors element is not of River's form: {text[:80]}") from error
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def parse_error(text: str) -> AttemptError:
+    """Decode one element of ``river_job.errors``, leniently as River does: what has another form must not hide the job.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        return AttemptError(at=_NO_TIME, attempt=0, error=_text(value), trace="")
+    return AttemptError(
+        at=_time(value.get("at")),
+        attempt=_whole(value.get("attempt")),
+        error=_text(value.get("error")),
+        trace=_text(value.get("trace")),
+    )
+
+
+def _time(value: Any) -> datetime:
+    try:
+        at = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return _NO_TIME
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+
+
+def _whole(value: Any) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        return 0
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return "" if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"))

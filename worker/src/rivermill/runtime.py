@@ -8,14 +8,16 @@ import logging
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from rivermill.claimed import Policy
 from rivermill.completer import Completer
 from rivermill.config import Settings
 from rivermill.cordon import Cordon
 from rivermill.db import SharedConnection
-from rivermill.errors import MigrationError, RivermillError
+from rivermill.errors import RivermillError
 from rivermill.executor import Executor
+from rivermill.extensions import Extensions
 from rivermill.health import Health, HealthServer
 from rivermill.heartbeat import ClientState, Heartbeat, Vitals
 from rivermill.leader import ElectionTimings, Elector
@@ -23,9 +25,12 @@ from rivermill.maintenance.services import Maintenance, MaintenanceTimings
 from rivermill.metrics import Metrics
 from rivermill.notify import Callbacks, Listener, ListenerTimings
 from rivermill.producer import Producer
+from rivermill.queue_report import QueueReport
 from rivermill.worker import Workers
 
-_QUEUE_REPORT_SECONDS = 600.0
+if TYPE_CHECKING:
+    from rivermill.client import Client
+
 #: Time an interrupted job has to end before its row is given back over its head.
 _SOFT_STOP_SECONDS = 3.0
 
@@ -48,10 +53,18 @@ class Runtime:
         settings: every setting.
         workers: the kinds to execute.
         shared: the client's connection, for completions and maintenance.
+        client: what jobs find as ``Job.client``.
         timings: intervals.
     """
 
-    def __init__(self, settings: Settings, workers: Workers, shared: SharedConnection, timings: Timings | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        workers: Workers,
+        shared: SharedConnection,
+        client: Client | None = None,
+        timings: Timings | None = None,
+    ) -> None:
         timings = timings or Timings()
         name = f"rivermill {settings.client_id}"[:63]
         self._settings = settings
@@ -59,17 +72,27 @@ class Runtime:
         self._claim = SharedConnection(settings.dsn, name)
         self.metrics = Metrics()
         self._health = Health()
+        self._extensions = Extensions.of(hooks=settings.hooks, middleware=settings.middleware, plugins=settings.plugins)
         self._completer = Completer(shared, settings.schema, settings.client_id, self.metrics, self._on_flushed)
         self._executor = Executor(
             workers,
             self._completer,
             self.metrics,
+            Policy.of(settings, self._extensions, client),
             slots=settings.total_slots,
             queues={name: queue.max_workers for name, queue in settings.queues.items()},
-            job_timeout=settings.job_timeout,
             on_free=self._on_free,
         )
-        self._producer = Producer(settings, self._claim, self._executor, self.metrics, self._completer.job_ids)
+        self._producer = Producer(
+            settings,
+            self._claim,
+            self._executor,
+            self.metrics,
+            self._completer.job_ids,
+            workers.kinds(),
+            self._extensions.metric_emit,
+        )
+        self._queue_report = QueueReport(settings, shared, self._producer)
         self._cordon = Cordon(self._producer, self._executor, self._completer, self._on_cordon)
         self._elector = Elector(shared, settings.schema, settings.client_id, self._on_leadership, timings.election)
         self._maintenance = Maintenance(
@@ -105,16 +128,17 @@ class Runtime:
         self._stopped = asyncio.get_running_loop().create_future()
         try:
             self._start_http()
-            await self._report_queues()
+            await self._queue_report.report()
             await self._listener.start()
         except BaseException:
             await self._close()
             raise
         self._spawn("completer", self._completer.run())
         self._spawn("producer", self._producer.run())
-        self._spawn("elector", self._elector.run())
+        if not self._settings.leader_election_disabled:
+            self._spawn("elector", self._elector.run())
         self._spawn("cordon", self._cordon.run())
-        self._spawn("queue report", self._keep_reporting())
+        self._spawn("queue report", self._queue_report.run())
         self._spawn("pulse", self._pulse())
         self._set_ready()
         logger.info("client started", extra={"client_id": self._settings.client_id})
@@ -134,7 +158,7 @@ class Runtime:
             return
         self._stopping = True
         self._health.ready("stopping")
-        logger.info("client stops", extra={"running": self._executor.held})
+        logger.info("client stops", extra={"running": self._executor.unfinished})
         try:
             await self._producer.cordon()
             await self._drain(cancel=cancel)
@@ -162,13 +186,13 @@ class Runtime:
             try:
                 await asyncio.wait_for(self._executor.idle(), self._settings.shutdown_timeout.total_seconds())
             except TimeoutError:
-                logger.warning("running jobs are given back", extra={"running": self._executor.held})
-        if self._executor.held:
+                logger.warning("running jobs are given back", extra={"running": self._executor.unfinished})
+        if self._executor.unfinished:
             self._executor.soft_stop()
             try:
                 await asyncio.wait_for(self._executor.idle(), _SOFT_STOP_SECONDS)
             except TimeoutError:
-                logger.warning("jobs ignore their cancellation", extra={"running": self._executor.held})
+                logger.warning("jobs ignore their cancellation", extra={"running": self._executor.unfinished})
 
     async def _flush(self) -> None:
         self._completer.close()
@@ -185,9 +209,11 @@ class Runtime:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._tasks.clear()
         await self._stop_leading()
-        await self._listener.stop()
+        left = await self._executor.close()
+        if left:
+            logger.error("jobs go on although they were given up; others will rescue them", extra={"jobs": left})
+        await self._listener.stop(leave=not left)
         await self._claim.close()
-        self._executor.close()
         if self._http is not None:
             await asyncio.to_thread(self._http.close)
 
@@ -252,32 +278,6 @@ class Runtime:
             reason = None
         self._health.ready(reason)
 
-    # --- queues ---
-
-    async def _keep_reporting(self) -> None:
-        while True:
-            await asyncio.sleep(_QUEUE_REPORT_SECONDS)
-            try:
-                await self._report_queues()
-            except RivermillError as error:
-                logger.warning("queues could not be reported", extra={"error": str(error)})
-
-    async def _report_queues(self) -> None:
-        """Upsert the queues' rows, so that they can be seen and paused, and learn which are paused."""
-        table = self._settings.schema.table("river_queue")
-        async with self._shared.acquire() as connection:
-            if not await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", table):
-                raise MigrationError(
-                    f"schema {self._settings.schema.name} has no River tables: run `rivermill migrate up` on it first"
-                )
-            rows = await connection.fetch(
-                f"INSERT INTO {table} (name, updated_at) SELECT name, now() FROM unnest($1::text[]) AS name ORDER BY name "
-                "ON CONFLICT (name) DO UPDATE SET updated_at = now() RETURNING name, paused_at",
-                sorted(self._settings.queues),
-            )
-        for row in rows:
-            self._producer.set_paused(row["name"], paused=row["paused_at"] is not None)
-
     # --- events ---
 
     def _on_connected(self) -> None:
@@ -306,7 +306,7 @@ class Runtime:
 
     def _on_free(self) -> None:
         self._producer.slot_freed()
-        if not self._executor.held:
+        if not self._executor.unfinished:
             self._cordon.check()
 
     def _on_flushed(self) -> None:

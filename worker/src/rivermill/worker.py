@@ -3,32 +3,50 @@
 from __future__ import annotations
 
 import inspect
+import json
 import typing
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Generic, TypeVar
+from enum import StrEnum
+from typing import Any, Generic, Literal, TypeVar, overload
 
 from rivermill.args import check_kind, decode_args, kind_of
 from rivermill.errors import ConfigError
-from rivermill.job import ArgsT, Job
+from rivermill.extensions import Extensions, Middleware
+from rivermill.job import ArgsT, Job, JobRow
 
 NO_TIMEOUT = timedelta(-1)
 """A worker's ``timeout`` that lets its jobs run for as long as they like."""
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+ExecutorName = Literal["async", "thread", "process"]
+
+
+class ExecutorKind(StrEnum):
+    """Where a worker's jobs run: on the event loop, in a thread, or in a process of its own."""
+
+    ASYNC = "async"
+    THREAD = "thread"
+    PROCESS = "process"
 
 
 class Worker(Generic[ArgsT]):
     """Base class of workers; subclass it as ``Worker[MyArgs]`` and define ``work``.
 
-    ``work`` may be ``async def`` (runs on the event loop) or a plain ``def`` (runs in a thread).
+    ``work`` may be ``async def`` (runs on the event loop) or a plain ``def`` (runs in a thread, or with
+    ``executor = "process"`` in a process of its own, which is killed when the job is cancelled or takes too long; the
+    worker is pickled for it).
 
     Attributes:
         timeout: time one attempt may take; None takes the client's ``job_timeout``, ``NO_TIMEOUT`` sets no limit.
+        executor: ``"async"``, ``"thread"`` or ``"process"``; None chooses by what ``work`` is.
+        middleware: runs around each attempt of this worker, outside the client's.
     """
 
     timeout: timedelta | None = None
+    executor: ExecutorName | None = None
+    middleware: Sequence[Middleware] = ()
 
     def work(self, job: Job[ArgsT]) -> Awaitable[None] | None:
         """Execute one job; raise to have it retried, or raise ``JobCancel`` or ``JobSnooze``."""
@@ -39,14 +57,21 @@ class Worker(Generic[ArgsT]):
         return None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Registration:
-    """One registered kind."""
+    """One registered worker.
+
+    Attributes:
+        kind: the kind of its args type, which may be worked under other names too.
+        executor: where its jobs run.
+        own: the extensions of its args type.
+    """
 
     kind: str
     args_type: type[Any]
     worker: Worker[Any]
-    is_async: bool
+    executor: ExecutorKind
+    own: Extensions = Extensions()
 
     def timeout(self, default: timedelta | None) -> timedelta | None:
         """The time an attempt may take; None is no limit. ``default`` is the client's ``job_timeout``."""
@@ -55,9 +80,15 @@ class Registration:
             return default
         return None if own < timedelta(0) else own
 
-    def next_retry(self, job: Job[Any]) -> datetime | None:
-        """The worker's own choice of the next attempt, if it has one."""
-        return self.worker.next_retry(job)
+    def next_retry(self, row: JobRow) -> datetime | None:
+        """The worker's own choice of the next attempt, if it has one.
+
+        Raises:
+            ArgsDecodeError: the row's args do not fit the worker's type.
+        """
+        if type(self.worker).next_retry is Worker.next_retry:
+            return None
+        return self.worker.next_retry(Job(self.decode(json.dumps(row.args)), row))
 
     def decode(self, raw: bytes | str) -> Any:
         """Decode stored args.
@@ -69,61 +100,115 @@ class Registration:
 
 
 class Workers:
-    """The kinds a client can execute."""
+    """The kinds a client can execute.
+
+    An args type may have other names in its class attribute ``kind_aliases``: jobs inserted under them are worked as well,
+    so that a kind can be renamed.
+    """
 
     def __init__(self) -> None:
         self._registrations: dict[str, Registration] = {}
 
     def add(self, worker: Worker[Any]) -> None:
-        """Register a worker for the kind of its args type.
+        """Register a worker for the kind of its args type, and for its aliases.
 
         Raises:
-            ConfigError: the worker does not say its args type, or the kind is taken.
-            ValidationError: the kind is not one River accepts.
+            ConfigError: the worker does not say its args type, its executor does not fit, or a kind is taken.
+            ValidationError: a kind is not one River accepts.
         """
         if not isinstance(worker, Worker):
             raise ConfigError(f"workers.add({worker!r}): pass an instance of a Worker subclass")
-        self._register(_args_type_of(type(worker)), worker, is_async=inspect.iscoroutinefunction(worker.work))
+        name = f"worker {type(worker).__name__}"
+        executor = _executor_of(name, worker.executor, is_async=inspect.iscoroutinefunction(worker.work))
+        self._register(_args_type_of(type(worker)), worker, executor)
 
-    def work(self, function: FunctionT) -> FunctionT:
+    @overload
+    def work(self, function: FunctionT) -> FunctionT: ...
+
+    @overload
+    def work(
+        self,
+        function: None = None,
+        *,
+        timeout: timedelta | None = None,
+        executor: ExecutorName | None = None,
+        middleware: Sequence[Middleware] = (),
+    ) -> Callable[[FunctionT], FunctionT]: ...
+
+    def work(
+        self,
+        function: FunctionT | None = None,
+        *,
+        timeout: timedelta | None = None,
+        executor: ExecutorName | None = None,
+        middleware: Sequence[Middleware] = (),
+    ) -> FunctionT | Callable[[FunctionT], FunctionT]:
         """Register a plain function whose one parameter is annotated ``Job[Args]``; it stays callable as it is.
 
+        Use it as ``@workers.work`` or with the attributes of ``Worker``, as ``@workers.work(executor="process")``.
+
         Raises:
-            ConfigError: the annotation is missing, or the kind is taken.
+            ConfigError: the annotation is missing, the executor does not fit, or a kind is taken.
         """
-        args_type = _args_type_of_function(function)
-        is_async = inspect.iscoroutinefunction(function)
-        self._register(args_type, _FunctionWorker(function), is_async=is_async)
-        return function
+
+        def register(function: FunctionT) -> FunctionT:
+            args_type = _args_type_of_function(function)
+            name = f"worker function {getattr(function, '__qualname__', repr(function))}"
+            kind = _executor_of(name, executor, is_async=inspect.iscoroutinefunction(function))
+            self._register(args_type, _FunctionWorker(function, timeout, middleware), kind)
+            return function
+
+        return register if function is None else register(function)
 
     def get(self, kind: str) -> Registration | None:
-        """The registration of a kind, or None."""
+        """The registration of a kind or alias, or None."""
         return self._registrations.get(kind)
 
     def kinds(self) -> tuple[str, ...]:
-        """Every registered kind, in order of registration."""
+        """Every registered kind, aliases included, in order of registration."""
         return tuple(self._registrations)
 
     def __len__(self) -> int:
         return len(self._registrations)
 
     def __iter__(self) -> Iterator[Registration]:
-        return iter(self._registrations.values())
+        return iter(dict.fromkeys(self._registrations.values()))
 
-    def _register(self, args_type: type[Any], worker: Worker[Any], *, is_async: bool) -> None:
+    def _register(self, args_type: type[Any], worker: Worker[Any], executor: ExecutorKind) -> None:
         kind = check_kind(kind_of(args_type))
-        if kind in self._registrations:
-            raise ConfigError(f"kind {kind!r} has a worker already: register each kind once")
-        self._registrations[kind] = Registration(kind, args_type, worker, is_async)
+        names = [kind, *(check_kind(alias) for alias in getattr(args_type, "kind_aliases", ()))]
+        for index, name in enumerate(names):
+            if name in self._registrations or name in names[:index]:
+                raise ConfigError(f"kind {name!r} has a worker already: register each kind and alias once")
+        registration = Registration(kind, args_type, worker, executor, Extensions.of_args(args_type))
+        self._registrations.update(dict.fromkeys(names, registration))
 
 
 class _FunctionWorker(Worker[Any]):
-    def __init__(self, function: Callable[[Job[Any]], Any]) -> None:
+    def __init__(
+        self, function: Callable[[Job[Any]], Any], timeout: timedelta | None, middleware: Sequence[Middleware]
+    ) -> None:
         self._function = function
+        self.timeout = timeout
+        self.middleware = middleware
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_function": self._function}  # what a process needs
 
     def work(self, job: Job[Any]) -> Awaitable[None] | None:
         result: Awaitable[None] | None = self._function(job)
         return result
+
+
+def _executor_of(name: str, wanted: ExecutorName | None, *, is_async: bool) -> ExecutorKind:
+    if wanted is None:
+        return ExecutorKind.ASYNC if is_async else ExecutorKind.THREAD
+    if wanted not in tuple(ExecutorKind):
+        raise ConfigError(f"{name}: executor {wanted!r}: use one of {', '.join(ExecutorKind)}")
+    if is_async is not (wanted == "async"):
+        kind = "async def" if is_async else "plain def"
+        raise ConfigError(f"{name}: executor {wanted!r} does not fit a {kind}; the loop runs async def, all else plain def")
+    return ExecutorKind(wanted)
 
 
 def _args_type_of(worker_type: type[Worker[Any]]) -> type[Any]:

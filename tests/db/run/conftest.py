@@ -1,0 +1,43 @@
+"""Clients that lose no time, and leave no task behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from rivermill import Workers
+from rivermill.leader import ElectionTimings
+from rivermill.maintenance.services import MaintenanceTimings
+from rivermill.notify import ListenerTimings
+from rivermill.runtime import Runtime, Timings
+
+FAST = Timings(
+    election=ElectionTimings(interval=0.2, jitter=0.1, ttl=1.5, trust=1.2),
+    maintenance=MaintenanceTimings(schedule=0.2, rescue=0.2, clean_jobs=0.2, clean_queues=0.5, dead_after=1.5),
+    listener=ListenerTimings(heartbeat=0.3, check=0.2, timeout=5.0),
+)
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = Runtime.__init__
+
+    def init(self: Runtime, *args: Any) -> None:
+        original(self, *args, timings=FAST)
+
+    monkeypatch.setattr(Runtime, "__init__", init)
+
+
+@pytest.fixture(autouse=True)
+async def no_task_is_left() -> AsyncIterator[None]:
+    yield
+    names = {task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task()}
+    assert not {name for name in names if name.startswith(("rivermill", "job "))}
+
+
+@pytest.fixture
+def workers() -> Workers:
+    return Workers()

@@ -1,0 +1,61 @@
+"""What the tests of running clients share."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from rivermill import Client, JobRow, JobState, Workers
+from rivermill.db import Connection
+from rivermill.schema import Schema
+
+
+@dataclass
+class Note:
+    kind: ClassVar[str] = "note"
+    text: str = ""
+
+
+async def eventually(check: Callable[[], Awaitable[Any]], timeout: float = 20.0) -> Any:
+    deadline = time.monotonic() + timeout
+    while True:
+        value = await check()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"{check} never held"
+        await asyncio.sleep(0.02)
+
+
+@dataclass
+class Bench:
+    """A client, and looks at what it does."""
+
+    client: Client
+    connection: Connection
+    schema: Schema
+
+    async def job(self, job_id: int) -> JobRow:
+        return await self.client.job_get(job_id)
+
+    async def reaches(self, job_id: int, *states: JobState) -> JobRow:
+        async def check() -> JobRow | None:
+            row = await self.job(job_id)
+            return row if row.state in states else None
+
+        row: JobRow = await eventually(check)
+        return row
+
+
+@asynccontextmanager
+async def working(dsn: str, connection: Connection, schema: Schema, workers: Workers, **settings: Any) -> AsyncIterator[Bench]:
+    settings = {"queues": {"default": 10}, "http_host": "127.0.0.1"} | settings
+    client = Client(dsn, workers=workers, schema=schema, **settings)
+    await client.start()
+    try:
+        yield Bench(client, connection, schema)
+    finally:
+        await client.stop()

@@ -1,0 +1,96 @@
+"""What clients do for each other and for the operator: rescue, leadership, cordon and drain."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+
+from rivermill import Job, JobState, Workers
+from rivermill.db import Connection
+from rivermill.schema import Schema
+from tests.db.run.support import Note, eventually, working
+
+
+async def test_dead_clients_jobs_are_rescued(dsn: str, connection: Connection, schema: Schema, workers: Workers) -> None:
+    @workers.work
+    async def work(job: Job[Note]) -> None:
+        pass
+
+    table, clients = schema.table("river_job"), schema.table("rivermill_client")
+    for client_id, age in (("dead", "1 minute"), ("alive", "-1 hour")):
+        await connection.execute(
+            f"INSERT INTO {clients} (client_id, host, pid, version, queues, slots, last_seen_at) "
+            f"VALUES ($1, 'h', 1, '0', '{{}}', 1, now() - $2::text::interval)",
+            client_id,
+            age,
+        )
+        await connection.execute(
+            f"INSERT INTO {table} (kind, args, state, attempt, attempted_at, attempted_by) "
+            "VALUES ('note', '{}', 'running', 1, now() - interval '5 hours', ARRAY[$1::text])",
+            client_id,
+        )
+    async with working(dsn, connection, schema, workers):
+
+        async def rescued() -> bool:
+            query = f"SELECT state::text FROM {table} WHERE attempted_by[1] = 'dead'"
+            return await connection.fetchval(query) in ("retryable", "completed")
+
+        await eventually(rescued)
+        row = await connection.fetchrow(f"SELECT state::text, errors FROM {table} WHERE attempted_by[1] = 'alive'")
+        assert row["state"] == "running"
+    errors = await connection.fetchval(f"SELECT errors[1] FROM {table} WHERE attempted_by[1] = 'dead'")
+    assert json.loads(errors)["error"] == "Stuck job rescued by JobRescuer"
+
+
+async def test_leader_takes_over(dsn: str, connection: Connection, schema: Schema, workers: Workers) -> None:
+    @workers.work
+    async def work(job: Job[Note]) -> None:
+        pass
+
+    leader = schema.table("river_leader")
+    await connection.execute(f"INSERT INTO {leader} VALUES (now(), now() + interval '1 second', 'gone')")
+    async with working(dsn, connection, schema, workers) as bench:
+
+        async def taken() -> bool:
+            return await connection.fetchval(f"SELECT leader_id FROM {leader}") == bench.client.settings.client_id
+
+        await eventually(taken)
+    assert await connection.fetchval(f"SELECT count(*) FROM {leader}") == 0
+
+
+async def test_cordon_drain_uncordon(dsn: str, connection: Connection, schema: Schema, workers: Workers) -> None:
+    release = asyncio.Event()
+
+    @workers.work
+    async def work(job: Job[Note]) -> None:
+        await release.wait()
+
+    clients = schema.table("rivermill_client")
+
+    async def want(state: str, action: str) -> None:
+        await connection.execute(f"UPDATE {clients} SET wanted_state = $1", state)
+        payload = {"action": action, "client_ids": [client_id]}
+        await connection.execute("SELECT pg_notify($1, $2)", schema.channel("rivermill_control"), json.dumps(payload))
+
+    async def state() -> str:
+        return str(await connection.fetchval(f"SELECT state FROM {clients}"))
+
+    async with working(dsn, connection, schema, workers, http_port=0) as bench:
+        client_id = bench.client.settings.client_id
+        job = await bench.client.enqueue(Note())
+        await bench.reaches(job.id, JobState.RUNNING)
+        await want("cordoned", "cordon")
+        await eventually(lambda: _equals(state, "cordoned"))
+        waiting = await bench.client.enqueue(Note())
+        release.set()
+        await eventually(lambda: _equals(state, "drained"))
+        assert (await bench.job(job.id)).state is JobState.COMPLETED
+        assert (await bench.job(waiting.id)).state is JobState.AVAILABLE
+        await want("accepting", "uncordon")
+        await bench.reaches(waiting.id, JobState.COMPLETED)
+        await eventually(lambda: _equals(state, "accepting"))
+
+
+async def _equals(value: Callable[[], Awaitable[str]], wanted: str) -> bool:
+    return await value() == wanted

@@ -1,0 +1,251 @@
+"""One attempt from its claimed row to its outcome. Mirrors ``execute`` and ``reportResult`` of River's ``job_executor.go``.
+
+Whatever is done for every job bounds the rate of short ones, once statements are batched. So nothing is done twice, there is
+one timer for all deadlines, what a worker does not look at is not decoded, and what does not run around it costs nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from rivermill.claimed import Claimed, Kind, Policy
+from rivermill.completer import Completer
+from rivermill.deadlines import Deadlines
+from rivermill.errors import ArgsDecodeError, JobTimeoutError, RivermillError
+from rivermill.extensions import Extensions, work_with
+from rivermill.handlers import ask_error_handler
+from rivermill.job import Job, JobRow, JobState
+from rivermill.metrics import Metrics
+from rivermill.outcome import (
+    REMOTE_CANCEL,
+    Completion,
+    decide,
+    describe_error,
+    encode_updates,
+    error_element,
+    is_failure,
+    is_interruption,
+)
+from rivermill.places import Places
+from rivermill.retry import default_retry_policy
+from rivermill.worker import ExecutorKind, Registration, Workers
+
+logger = logging.getLogger("rivermill.executor")
+
+
+class Attempts:
+    """Executes attempts.
+
+    Args:
+        workers: the kinds that can be executed.
+        places: where workers run that do not run on the loop.
+        completer: takes the outcomes.
+        metrics: where attempts are counted.
+        policy: how attempts are executed and judged.
+        interrupt: called when an attempt has used up its time.
+        on_end: called when an attempt has ended, whatever happened.
+    """
+
+    def __init__(
+        self,
+        workers: Workers,
+        places: Places,
+        completer: Completer,
+        metrics: Metrics,
+        policy: Policy,
+        *,
+        interrupt: Callable[[Claimed], None],
+        on_end: Callable[[Claimed], None],
+    ) -> None:
+        self._workers = workers
+        self._places = places
+        self._completer = completer
+        self._metrics = metrics
+        self._policy = policy
+        self._interrupt = interrupt
+        self._on_end = on_end
+        self._kinds: dict[tuple[str, str], Kind] = {}
+        self._deadlines: Deadlines[Claimed] = Deadlines(self._time_out)
+
+    def kind(self, queue: str, name: str) -> Kind:
+        """What is known of the jobs of one kind in one queue."""
+        return self._kinds.get((queue, name)) or self._new_kind(queue, name)
+
+    def _new_kind(self, queue: str, name: str) -> Kind:
+        registration = self._workers.get(name)
+        around, plain, timeout = Extensions(), False, None
+        if registration is not None:
+            around = self._policy.extensions.then(registration.own)
+            on_loop = registration.executor is ExecutorKind.ASYNC
+            plain = on_loop and not around.on_work and not registration.worker.middleware
+            timeout = registration.timeout(self._policy.job_timeout)
+        kind = Kind(
+            queue,
+            name,
+            registration,
+            timeout,
+            None if timeout is None else timeout.total_seconds(),
+            around,
+            plain,
+            self._metrics.jobs.labels(queue, name, "completed"),
+            self._metrics.job_seconds.labels(queue),
+        )
+        if registration is not None:
+            # Kinds nobody knows are whatever somebody inserts, so they are not remembered.
+            self._kinds[queue, name] = kind
+        return kind
+
+    async def execute(self, claimed: Claimed) -> None:
+        """Work a claimed job and hand its outcome over."""
+        claimed.entered = True
+        claimed.at = time.monotonic()
+        kind = claimed.kind_info
+        try:
+            error = await self._attempt(claimed, kind)
+            claimed.done = True
+            if claimed.abandoned:
+                return
+            if self._completer.full:
+                await self._completer.wait_for_room()
+            if error is None and claimed.updates is None:
+                self._completer.succeeded(claimed.id)
+                kind.completed.inc()
+            else:
+                self._completer.add(await self._judge(claimed, kind, error))
+            kind.seconds.observe(time.monotonic() - claimed.at)
+        finally:
+            claimed.done = True
+            self._on_end(claimed)
+
+    def give_up(self, claimed: Claimed) -> None:
+        """Record a cancelled attempt that does not end."""
+        element = error_element(claimed.started_at, claimed.attempt, REMOTE_CANCEL)
+        metadata = encode_updates(claimed.updates)
+        self._completer.add(Completion(claimed.id, JobState.CANCELLED, "cancelled", error=element, metadata=metadata))
+        self._metrics.jobs.labels(claimed.kind_info.queue, claimed.kind, "cancelled").inc()
+
+    def close(self) -> None:
+        """Time nothing any more."""
+        self._deadlines.close()
+
+    # --- working ---
+
+    async def _attempt(self, claimed: Claimed, kind: Kind) -> BaseException | None:
+        """Run the worker; returns what it raised. What cannot be decoded is a failure of this job and of no other."""
+        registration = kind.registration
+        if claimed.stopping or claimed.seized:
+            return asyncio.CancelledError()
+        if not claimed.record["metadata"].startswith("{"):
+            # Nothing could be merged into it.
+            return RivermillError("job row couldn't be decoded: its metadata is not an object")
+        if registration is None:
+            return RivermillError(f"job kind is not registered in the client's Workers bundle: {kind.name}")
+        try:
+            if kind.plain and not claimed.cancel_requested:
+                job = Job(registration.decode(claimed.record["args"]), claimed, claimed)
+                if kind.timeout_seconds is not None:
+                    self._deadlines.add(claimed.at + kind.timeout_seconds, claimed)
+                result = registration.worker.work(job)
+                if result is not None:
+                    await result
+            else:
+                await self._work_with_all(claimed, kind, registration)
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever a worker raises is recorded on its job
+            if claimed.timed_out and is_interruption(error):
+                return JobTimeoutError(f"timed out after {kind.timeout}")
+            # A worker may cancel itself; that is a failure like any other, unless somebody asked for it.
+            return error
+        return None
+
+    async def _work_with_all(self, claimed: Claimed, kind: Kind, registration: Registration) -> None:
+        """Run the worker wherever it runs, and all that is around it."""
+        job: Job[Any] = Job(None, claimed, claimed)
+
+        def decode() -> None:
+            job.args = registration.decode(claimed.record["args"])
+
+        def run() -> Awaitable[None]:
+            return self._work(claimed, kind, registration, job)
+
+        await work_with(kind.around, registration.worker.middleware, job, decode, run)
+
+    async def _work(self, claimed: Claimed, kind: Kind, registration: Registration, job: Job[Any]) -> None:
+        if kind.timeout_seconds is not None:
+            self._deadlines.add(time.monotonic() + kind.timeout_seconds, claimed)
+        claimed.place = registration.executor
+        try:
+            if claimed.place is ExecutorKind.PROCESS:
+                await self._places.run_in_process(claimed, registration.kind, job.row, claimed.record["args"])
+            elif claimed.place is ExecutorKind.THREAD:
+                await self._places.run_in_thread(registration.worker.work, job)
+            elif claimed.cancel_requested:
+                await _work_cancelled(claimed, registration, job)
+            else:
+                result = registration.worker.work(job)
+                if result is not None:
+                    await result
+        finally:
+            claimed.place = ExecutorKind.ASYNC
+            claimed.worked = True
+
+    def _time_out(self, claimed: Claimed) -> None:
+        if not claimed.worked:
+            claimed.timed_out = True
+            self._interrupt(claimed)
+
+    # --- judging ---
+
+    async def _judge(self, claimed: Claimed, kind: Kind, error: BaseException | None) -> Completion:
+        """The outcome of an attempt, after the error handler has seen it."""
+        attempt, handler = claimed.facts(), self._policy.error_handler
+        if error is not None and handler is not None and is_failure(attempt, error):
+            if await ask_error_handler(handler, claimed.readable_row(), error, describe_error(error)[1]):
+                attempt = claimed.facts(handler_cancelled=True)
+        now = datetime.now(UTC)
+        completion = decide(attempt, error, now=now, next_retry=lambda: self._next_retry(claimed, kind, now))
+        self._metrics.jobs.labels(kind.queue, kind.name, completion.outcome).inc()
+        if completion.outcome in ("failed", "discarded"):
+            extra = {"job_id": claimed.id, "kind": kind.name, "error": str(error)}
+            logger.warning("job %s", completion.outcome, extra=extra)
+        return completion
+
+    def _next_retry(self, claimed: Claimed, kind: Kind, now: datetime) -> datetime:
+        """The worker's choice, else the client's; what lies in the past gives way to River's own schedule."""
+        row, extra = claimed.readable_row(), {"job_id": claimed.id, "kind": kind.name}
+        try:
+            chosen = _own_next_retry(kind.registration, row) or self._policy.retry_policy(row)
+            if chosen >= now:
+                return chosen
+            logger.warning("next retry lies in the past; River's schedule is used", extra={**extra, "at": str(chosen)})
+        except Exception:
+            logger.exception("next retry failed; River's schedule is used", extra=extra)
+        return default_retry_policy(row)
+
+
+def _own_next_retry(registration: Registration | None, row: JobRow) -> datetime | None:
+    try:
+        return registration.next_retry(row) if registration is not None else None
+    except ArgsDecodeError:
+        return None
+
+
+async def _work_cancelled(claimed: Claimed, registration: Registration, job: Job[Any]) -> None:
+    """Begin an async worker that is cancelled already: its first wait raises, as in River its context is done on entry."""
+    assert claimed.task is not None
+    claimed.task.cancel()
+    try:
+        result = registration.worker.work(job)
+        if result is not None:
+            await result
+    finally:
+        # A worker that never waited has not used up the cancellation, and it must not hit the bookkeeping.
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)

@@ -1,0 +1,207 @@
+"""Hooks, middleware and plugins: code of the application's that runs around inserts and attempts.
+
+Mirrors River's ``Config.Hooks``, ``Middleware`` and ``Plugins`` and their order (``internal/pluginlookup``,
+``internal/jobexecutor``): plugins come before hooks and before middleware, a client's before those of an args type, a
+worker's own middleware before all other; each list keeps its order, and the first middleware is the outermost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from rivermill.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rivermill.job import Job
+
+ResultT = TypeVar("ResultT")
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimMetric:
+    """What a claim took and brought; River's ``job_get_available_duration`` and ``job_get_available_count``."""
+
+    queue: str
+    duration: timedelta
+    count: int
+
+
+class Hook:
+    """Base class of hooks; override what is needed, the rest costs nothing."""
+
+    async def insert_begin(self, params: Any) -> None:
+        """A job is about to be inserted; raising stops the insert. ``params`` is an ``InsertParams``."""
+
+    async def work_begin(self, job: Job[Any]) -> None:
+        """An attempt begins, its args still undecoded; raising makes it fail and keeps the worker from running."""
+
+    async def work_end(self, job: Job[Any], error: BaseException | None) -> BaseException | None:  # noqa: ARG002
+        """The worker ended with ``error`` or without one; the error returned takes its place."""
+        return error
+
+    def metric_emit(self, metric: ClaimMetric) -> None:
+        """A claim returned. Called on the hot path, so it must not wait for anything."""
+
+    async def periodic_jobs_start(self) -> None:
+        """The client leads and begins to insert periodic jobs; raising keeps it from leading."""
+
+
+class Middleware:
+    """Base class of middleware; override what is needed, the rest costs nothing."""
+
+    async def insert_many(self, params: Sequence[Any], inner: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ARG002
+        """Around one insert of one or many jobs: ``await inner()`` inserts them and returns the results."""
+        return await inner()
+
+    async def work(self, job: Job[Any], inner: Callable[[], Awaitable[None]]) -> None:  # noqa: ARG002
+        """Around one attempt: ``await inner()`` runs what is inside and raises what it raises."""
+        await inner()
+
+
+class Plugin(Hook, Middleware):
+    """Hook and middleware in one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extensions:
+    """The hooks and middleware of a client, or of one args type, by what they override."""
+
+    insert_begin: tuple[Hook, ...] = ()
+    insert_many: tuple[Middleware, ...] = ()
+    work_begin: tuple[Hook, ...] = ()
+    work_end: tuple[Hook, ...] = ()
+    work: tuple[Middleware, ...] = ()
+    metric_emit: tuple[Hook, ...] = ()
+    periodic_jobs_start: tuple[Hook, ...] = ()
+
+    @classmethod
+    def of(
+        cls, *, hooks: Iterable[Hook] = (), middleware: Iterable[Middleware] = (), plugins: Iterable[Plugin] = ()
+    ) -> Extensions:
+        """Sort them by what they override.
+
+        Raises:
+            ConfigError: one is not of the class its list is for.
+        """
+        plugins = _checked("plugins", plugins, Plugin)
+        all_hooks = [*plugins, *_checked("hooks", hooks, Hook)]
+        all_middleware = [*plugins, *_checked("middleware", middleware, Middleware)]
+        return cls(
+            insert_begin=_overriding(all_hooks, Hook, "insert_begin"),
+            insert_many=_overriding(all_middleware, Middleware, "insert_many"),
+            work_begin=_overriding(all_hooks, Hook, "work_begin"),
+            work_end=_overriding(all_hooks, Hook, "work_end"),
+            work=_overriding(all_middleware, Middleware, "work"),
+            metric_emit=_overriding(all_hooks, Hook, "metric_emit"),
+            periodic_jobs_start=_overriding(all_hooks, Hook, "periodic_jobs_start"),
+        )
+
+    @classmethod
+    def of_args(cls, args_type: type[Any]) -> Extensions:
+        """Those that an args type brings in its class attributes ``hooks`` and ``plugins``."""
+        hooks, plugins = getattr(args_type, "hooks", ()), getattr(args_type, "plugins", ())
+        return cls.of(hooks=hooks, plugins=plugins) if hooks or plugins else _NOTHING
+
+    def then(self, other: Extensions) -> Extensions:
+        """These, and then the other's."""
+        return Extensions(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
+
+    @property
+    def on_insert(self) -> bool:
+        """Whether anything runs around an insert."""
+        return bool(self.insert_begin or self.insert_many)
+
+    @property
+    def on_work(self) -> bool:
+        """Whether anything runs around an attempt."""
+        return bool(self.work_begin or self.work_end or self.work)
+
+
+_NOTHING = Extensions()
+
+
+async def insert_with(client: Extensions, params: Sequence[Any], inner: Callable[[], Awaitable[ResultT]]) -> ResultT:
+    """Insert with everything that runs around it: middleware (each kind's once a batch), then each job's hooks, then ``inner``.
+
+    Args:
+        client: the client's extensions.
+        params: one ``InsertParams`` for each job.
+        inner: inserts them.
+    """
+    by_type = {kind: Extensions.of_args(kind) for kind in dict.fromkeys(type(one.args) for one in params)}
+    if not (client.on_insert or any(extensions.on_insert for extensions in by_type.values())):
+        return await inner()
+
+    async def innermost() -> ResultT:
+        for one in params:
+            for hook in (*client.insert_begin, *by_type[type(one.args)].insert_begin):
+                await hook.insert_begin(one)
+        return await inner()
+
+    call: Callable[[], Awaitable[ResultT]] = innermost
+    layers = [*client.insert_many, *(m for extensions in by_type.values() for m in extensions.insert_many)]
+    for layer in reversed(layers):
+        call = _wrapped(layer, params, call)
+    return await call()
+
+
+def _wrapped(layer: Middleware, params: Sequence[Any], inner: Callable[[], Awaitable[Any]]) -> Callable[[], Awaitable[Any]]:
+    return lambda: layer.insert_many(params, inner)
+
+
+def work_with(
+    extensions: Extensions,
+    own: Sequence[Middleware],
+    job: Job[Any],
+    decode: Callable[[], None],
+    run: Callable[[], Awaitable[None]],
+) -> Awaitable[None]:
+    """Run an attempt with everything that runs around it.
+
+    Args:
+        extensions: the client's and the args type's.
+        own: the worker's middleware.
+        job: the job, its args undecoded.
+        decode: decodes them; raising skips the worker and its ``work_end`` hooks.
+        run: runs the worker.
+    """
+
+    async def innermost() -> None:
+        for hook in extensions.work_begin:
+            await hook.work_begin(job)
+        decode()
+        error: BaseException | None = None
+        try:
+            await run()
+        except BaseException as raised:  # noqa: BLE001 - the hooks see every end of a worker, and it is raised again
+            error = raised
+        for hook in extensions.work_end:
+            error = await hook.work_end(job, error)
+        if error is not None:
+            raise error
+
+    call: Callable[[], Awaitable[None]] = innermost
+    for layer in reversed((*own, *extensions.work)):
+        call = _around(layer, job, call)
+    return call()
+
+
+def _around(layer: Middleware, job: Job[Any], inner: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+    return lambda: layer.work(job, inner)
+
+
+def _checked(name: str, values: Iterable[Any], wanted: type[Any]) -> list[Any]:
+    values = list(values)
+    for value in values:
+        if not isinstance(value, wanted):
+            raise ConfigError(
+                f"{name}: {value!r} is not a {wanted.__name__}; derive its class from rivermill.{wanted.__name__}"
+            )
+    return values
+
+
+def _overriding(values: Sequence[Any], base: type[Any], name: str) -> tuple[Any, ...]:
+    return tuple(value for value in values if getattr(type(value), name) is not getattr(base, name))

@@ -1,0 +1,60 @@
+"""Keeps the ``river_queue`` rows of the queues that a client works. Mirrors a part of River's ``producer.go``."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from rivermill.config import Settings
+from rivermill.db import DATABASE_ERRORS, SharedConnection
+from rivermill.errors import MigrationError
+from rivermill.producer import Producer
+
+_INTERVAL_SECONDS = 600.0
+
+logger = logging.getLogger("rivermill.runtime")
+
+
+class QueueReport:
+    """Upserts the queues' rows, so that they can be seen and paused, and learns which are paused.
+
+    Args:
+        settings: the queues and the schema.
+        shared: the connection for the statement.
+        producer: told which queues are paused.
+    """
+
+    def __init__(self, settings: Settings, shared: SharedConnection, producer: Producer) -> None:
+        self._settings = settings
+        self._shared = shared
+        self._producer = producer
+
+    async def run(self) -> None:
+        """Report every ten minutes until cancelled."""
+        while True:
+            await asyncio.sleep(_INTERVAL_SECONDS)
+            try:
+                await self.report()
+            except (MigrationError, *DATABASE_ERRORS) as error:
+                logger.warning("queues could not be reported", extra={"error": str(error)})
+
+    async def report(self) -> None:
+        """Report now.
+
+        Raises:
+            DatabaseUnavailableError: there is no connection.
+            MigrationError: the schema has no River tables.
+        """
+        table = self._settings.schema.table("river_queue")
+        async with self._shared.acquire() as connection:
+            if not await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", table):
+                raise MigrationError(
+                    f"schema {self._settings.schema.name} has no River tables: run `rivermill migrate up` on it first"
+                )
+            rows = await connection.fetch(
+                f"INSERT INTO {table} (name, updated_at) SELECT name, now() FROM unnest($1::text[]) AS name ORDER BY name "
+                "ON CONFLICT (name) DO UPDATE SET updated_at = now() RETURNING name, paused_at",
+                sorted(self._settings.queues),
+            )
+        for row in rows:
+            self._producer.set_paused(row["name"], paused=row["paused_at"] is not None)
