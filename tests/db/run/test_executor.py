@@ -1,0 +1,152 @@
+"""Jobs that are cancelled or given back before their worker began."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+from rivermill import Job, JobRow, JobState, StuckJob, Workers
+from rivermill.claimed import Policy
+from rivermill.completer import Completer
+from rivermill.db import Connection, SharedConnection
+from rivermill.executor import Executor
+from rivermill.jobs import JobAdmin
+from rivermill.metrics import Metrics
+from rivermill.producer import claim_sql
+from rivermill.schema import Schema
+from tests.db.run.support import Note, eventually
+
+ME = "me"
+
+
+@asynccontextmanager
+async def executing(dsn: str, schema: Schema, workers: Workers, policy: Policy, slots: int = 1) -> AsyncIterator[Executor]:
+    shared = SharedConnection(dsn, "rivermill test")
+    completer = Completer(shared, schema, ME, Metrics(), lambda: None)
+    writing = asyncio.create_task(completer.run(), name="rivermill completer")
+    executor = Executor(workers, completer, Metrics(), policy, slots=slots, queues={"default": slots}, on_free=lambda: None)
+    try:
+        yield executor
+        await executor.idle()
+        completer.close()
+        await writing
+    finally:
+        writing.cancel()
+        assert await executor.close() == []
+        await shared.close()
+
+
+async def claim(connection: Connection, schema: Schema, *texts: str) -> list[Any]:
+    """Insert notes and claim them, in their order."""
+    table = schema.table("river_job")
+    await connection.execute(
+        f"INSERT INTO {table} (kind, args) SELECT 'note', jsonb_build_object('text', text) FROM unnest($1::text[]) AS text",
+        texts,
+    )
+    records = await connection.fetch(claim_sql(schema), "default", len(texts), ME)
+    return sorted(records, key=lambda record: record["id"])
+
+
+async def rows(connection: Connection, schema: Schema, records: list[Any]) -> list[JobRow]:
+    admin = JobAdmin(schema)
+    return [await admin.get(connection, record["id"]) for record in records]
+
+
+async def test_a_cancelled_job_that_waits_ends_without_its_worker(
+    dsn: str, connection: Connection, schema: Schema, workers: Workers
+) -> None:
+    release, ran = asyncio.Event(), []
+
+    @workers.work
+    async def work(job: Job[Note]) -> None:
+        ran.append(job.args.text)
+        await release.wait()
+
+    records = await claim(connection, schema, "first", "second", "third")
+    async with executing(dsn, schema, workers, Policy()) as executor:
+        executor.submit("default", records)
+        executor.cancel(records[1]["id"])
+        await asyncio.sleep(0)
+        release.set()
+    first, second, third = await rows(connection, schema, records)
+    assert ran == ["first", "third"]
+    assert [row.state for row in (first, second, third)] == [JobState.COMPLETED, JobState.CANCELLED, JobState.COMPLETED]
+    assert [error.error for error in second.errors] == ["JobCancelError: job cancelled remotely"]
+
+
+async def test_a_job_cancelled_while_it_is_claimed_begins_cancelled(
+    dsn: str, connection: Connection, schema: Schema, workers: Workers
+) -> None:
+    seen: list[bool] = []
+
+    @workers.work
+    async def work(job: Job[Note]) -> None:
+        seen.append(job.cancelled)
+        await asyncio.Event().wait()
+
+    records = await claim(connection, schema, "early")
+    async with executing(dsn, schema, workers, Policy()) as executor:
+        executor.expect()
+        executor.cancel(records[0]["id"])
+        executor.submit("default", records)
+        executor.expected()
+    (row,) = await rows(connection, schema, records)
+    assert (seen, row.state) == ([True], JobState.CANCELLED)
+
+
+async def test_what_is_given_back_is_due_again_unless_it_was_cancelled(
+    dsn: str, connection: Connection, schema: Schema, workers: Workers
+) -> None:
+    release = asyncio.Event()
+
+    @workers.work
+    async def work(job: Job[Note]) -> None:
+        await release.wait()
+
+    table = schema.table("river_job")
+    records = await claim(connection, schema, "runs", "waits", "waits, cancelled")
+    await connection.execute(
+        f"""UPDATE {table} SET metadata = '{{"cancel_attempted_at": "2026-11-25T00:00:00Z"}}' WHERE id = $1""", records[2]["id"]
+    )
+    async with executing(dsn, schema, workers, Policy()) as executor:
+        executor.submit("default", records)
+
+        async def given_back() -> bool:
+            return executor.held == 1
+
+        await eventually(given_back)
+        release.set()
+    runs, waits, cancelled = await rows(connection, schema, records)
+    assert runs.state is JobState.COMPLETED
+    assert (waits.state, waits.attempt, waits.errors) == (JobState.AVAILABLE, 0, ())
+    assert waits.scheduled_at == records[1]["scheduled_at"]
+    assert (cancelled.state, cancelled.attempt) == (JobState.CANCELLED, 1)
+
+
+async def test_a_job_that_waits_takes_the_slot_opened_for_a_stuck_one(
+    dsn: str, connection: Connection, schema: Schema, workers: Workers
+) -> None:
+    release = threading.Event()
+
+    @workers.work(timeout=timedelta(milliseconds=10))
+    def work(job: Job[Note]) -> None:
+        if job.args.text == "deaf":
+            release.wait(30)
+        else:
+            release.set()
+
+    def open_a_slot(_: StuckJob) -> bool:
+        executor.submit("default", records[1:])
+        return True
+
+    policy = Policy(stuck_threshold=timedelta(milliseconds=1), stuck_handler=open_a_slot)
+    records = await claim(connection, schema, "deaf", "next")
+    async with executing(dsn, schema, workers, policy) as executor:
+        executor.submit("default", records[:1])
+    deaf, following = await rows(connection, schema, records)
+    assert (deaf.state, following.state) == (JobState.COMPLETED, JobState.COMPLETED)
+    assert executor.held == 0
