@@ -25,8 +25,8 @@ FAST = Timings(
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     original = Runtime.__init__
 
-    def init(self: Runtime, *args: Any) -> None:
-        original(self, *args, timings=FAST)
+    def init(self: Runtime, *args: Any, timings: Timings = FAST) -> None:
+        original(self, *args, timings=timings)
 
     monkeypatch.setattr(Runtime, "__init__", init)
 

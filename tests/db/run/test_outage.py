@@ -74,7 +74,7 @@ async def leader_is_back(dsn: str) -> None:
 
 async def test_living_clients_keep_their_jobs_over_an_outage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     original = Runtime.__init__
-    monkeypatch.setattr(Runtime, "__init__", lambda self, a, b, c: original(self, a, b, c, TIMINGS))
+    monkeypatch.setattr(Runtime, "__init__", lambda self, *args: original(self, *args, timings=TIMINGS))
     workers = Workers()
 
     @workers.work
