@@ -45,13 +45,13 @@ def crunch(job: Job[Crunch]) -> None:
     if job.args.what == "fail":
         raise RuntimeError("no luck")
     if job.args.what == "sleep":
-        time.sleep(60)
+        time.sleep(600)
     job.record_output({"pid": os.getpid()})
 
 
 async def test_processes(dsn: str, connection: Connection, schema: Schema, workers: Workers) -> None:
     workers.work(executor="process")(crunch)
-    async with working(dsn, connection, schema, workers, job_timeout=timedelta(seconds=20)) as bench:
+    async with working(dsn, connection, schema, workers, job_timeout=timedelta(minutes=5)) as bench:
         good, dead, failed, slow = [
             (await bench.client.insert(Crunch(what), InsertOpts(max_attempts=1))).job for what in ("", "die", "fail", "sleep")
         ]
