@@ -180,3 +180,18 @@ def test_what_an_assumed_job_time_asked_for_is_not_held() -> None:
 def test_a_restart_scales_nothing_in_though_jobs_are_measured_at_once() -> None:
     decision, _ = once(StoreView((depth(finished=Finished(1000, 1000.0, 2000.0)),)), FleetView(9, 9))
     assert decision.desired_replicas == 9
+
+
+@pytest.mark.parametrize(("arrived", "desired"), [(3000, 0), (3001, 1)])
+def test_a_fleet_goes_when_nothing_came_for_a_window(arrived: int, desired: int) -> None:
+    """The slow average would keep a pod for longer where the goal is shorter than a pod's start; one more job does."""
+    fleet, memory = FleetView(1, 1), ScalingMemory(pod_start_seconds=60.0)
+    for second in range(0, 60, 2):
+        store = StoreView((depth(arrived=50 * second, running=5, finished=Finished(50 * second, 5.0 * second, 0.5 * second)),))
+        _, memory = once(store, fleet, memory, float(second))
+    quiet = StoreView((depth(arrived=3000, finished=Finished(3000, 300.0, 30.0)),))
+    decision, memory = once(quiet, fleet, memory, 60.0)
+    assert decision.desired_replicas == 1
+    last = StoreView((depth(arrived=arrived, finished=Finished(arrived, arrived / 10, arrived / 100)),))
+    decision, _ = once(last, fleet, memory, 70.0)
+    assert decision.desired_replicas == desired

@@ -81,8 +81,12 @@ def decide(
     if any(_just_measured(known.get(learnt.name), learnt) for learnt in queues):
         # What was recommended on an assumed job time is no evidence.
         memory = replace(memory, recommendations=((now.seconds, 0),))
-    memory = replace(memory, queues=tuple(queues))
     pod_start = estimate.pod_start_seconds(memory, fleet)
+    memory = _see_idle(replace(memory, queues=tuple(queues)), [*depths.values()], now.seconds)
+    if memory.idle is not None and now.seconds - memory.idle[0] >= window_seconds(spec, pod_start):
+        # Nothing came for a whole window: the stream has ended, whatever the slow average still says.
+        loads = [replace(load, rate=estimate.Rate()) for load in loads]
+        memory = replace(memory, recommendations=((now.seconds, 0),))
     wanted = _wanted(spec, loads, fleet, memory, now)
     decision, memory = _settle(spec, store, fleet, memory, now, wanted, loads, pod_start)
     return replace(
@@ -93,6 +97,14 @@ def decide(
         starting=len(fleet.starting),
         draining=fleet.draining,
     ), memory
+
+
+def _see_idle(memory: ScalingMemory, depths: list[QueueDepth], now: float) -> ScalingMemory:
+    arrived = sum(depth.arrived for depth in depths)
+    if any(depth.running or depth.due_soon or (depth.waiting and not depth.paused) for depth in depths):
+        return replace(memory, idle=None)
+    same = memory.idle is not None and memory.idle[1] == arrived
+    return memory if same else replace(memory, idle=(now, arrived))
 
 
 def _just_measured(before: QueueMemory | None, after: QueueMemory) -> bool:
