@@ -22,9 +22,8 @@ async def figures(connection: Any, summary: Summary) -> None:
     summary.discarded = states.get("discarded", 0)
     summary.lost = summary.jobs - summary.completed - summary.discarded - states.get("cancelled", 0)
     summary.files = await connection.fetchval("SELECT count(*) FROM library.file")
-    summary.retried = await connection.fetchval(
-        "SELECT count(*) FROM river_job WHERE attempt > 1 OR cardinality(attempted_by) > 1"
-    )
+    # A claim that was given back unworked leaves a second name in attempted_by, and uses up no attempt.
+    summary.retried = await connection.fetchval("SELECT count(*) FROM river_job WHERE attempt > 1")
     rows = await connection.fetch(
         "SELECT queue, array_agg(extract(epoch FROM attempted_at - scheduled_at)::float8) AS waits FROM river_job "
         "WHERE cardinality(attempted_by) = 1 GROUP BY queue ORDER BY queue"
