@@ -46,7 +46,7 @@ def test_a_rollout_interrupts_nothing_and_rolls_back_at_once(loaded: tuple[World
         eventually(lambda: sql(world, "SELECT count(*) FROM river_job WHERE state = 'running'") >= 8)
         world.apply(set_environment(manifest, RELEASE="2"))
         second = eventually(lambda: next((name for name in versions(world) if name != first), None))
-        eventually(lambda: versions(world)[second] == 2, 90)
+        eventually(lambda: versions(world)[second] >= 2, 90)
         enqueue(world, 20, 0.2)
         # Its jobs take longer than the new pods need to start: the old version is there, drains, and goes.
         assert versions(world)[first] > 0
@@ -55,7 +55,7 @@ def test_a_rollout_interrupts_nothing_and_rolls_back_at_once(loaded: tuple[World
         assert sql(world, INTERRUPTED) == 0
         assert world.get("pdb")["items"]
         world.apply(manifest)
-        eventually(lambda: versions(world)[first] == 2)
+        eventually(lambda: versions(world)[first] >= 2)
         eventually(lambda: versions(world)[second] == 0, 90)
         reasons = {event["reason"] for event in world.get("events")["items"]}
         assert "VersionAccepted" in reasons
@@ -81,5 +81,5 @@ def test_a_version_that_fails_is_rejected_and_the_last_one_serves_on(loaded: tup
 
         eventually(feed, 90)
         eventually(lambda: versions(world)[second] == 0)
-        assert versions(world)[first] == 2
+        assert versions(world)[first] >= 2
         assert "VersionRejected" in {event["reason"] for event in world.get("events")["items"]}
