@@ -16,7 +16,7 @@ from rivermill.runtime import Runtime, Timings
 
 FAST = Timings(
     election=ElectionTimings(interval=0.2, jitter=0.1, ttl=1.5, trust=1.2),
-    maintenance=MaintenanceTimings(schedule=0.2, rescue=0.2, clean_jobs=0.2, clean_queues=0.5, dead_after=1.5),
+    maintenance=MaintenanceTimings(stagger=0.1, schedule=0.2, rescue=0.2, clean_jobs=0.2, clean_queues=0.5, dead_after=1.5),
     listener=ListenerTimings(heartbeat=0.3, check=0.2, timeout=5.0),
 )
 

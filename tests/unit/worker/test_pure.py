@@ -28,8 +28,9 @@ from rivermill import (
     load_settings,
 )
 from rivermill.args import decode_args, encode_args
-from rivermill.config import QueueConfig, new_client_id, parse_duration
+from rivermill.config import QueueConfig, new_client_id
 from rivermill.db import describe
+from rivermill.durations import parse_duration
 from rivermill.errors import ArgsDecodeError
 from rivermill.insert import InsertOpts, NotifyLimiter, check_queue
 from rivermill.outcome import Attempt, decide, error_element

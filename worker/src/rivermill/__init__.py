@@ -2,6 +2,7 @@
 
 from rivermill.client import Client, JobQueue
 from rivermill.config import PodIdentity, QueueConfig, Settings, load_settings
+from rivermill.cron import Cron
 from rivermill.errors import (
     ArgsDecodeError,
     ConfigError,
@@ -26,7 +27,9 @@ from rivermill.handlers import ErrorHandler, ErrorHandlerResult, StuckJob
 from rivermill.insert import InsertOpts, InsertParams, JobInsertResult
 from rivermill.job import AttemptError, Job, JobRow, JobState
 from rivermill.joblist import JobFilter, JobListCursor, JobListOrder, JobListParams, JobListResult
+from rivermill.periodic import PeriodicJob, PeriodicJobs
 from rivermill.queues import Queue
+from rivermill.schedules import Interval, Never, Schedule
 from rivermill.sync import BlockingCallError, SyncClient
 from rivermill.unique import UNIQUE_STATES_DEFAULT, Unique
 from rivermill.worker import NO_TIMEOUT, Worker, Workers
@@ -42,11 +45,13 @@ __all__ = [
     "ClaimMetric",
     "Client",
     "ConfigError",
+    "Cron",
     "ErrorHandler",
     "ErrorHandlerResult",
     "Hook",
     "InsertOpts",
     "InsertParams",
+    "Interval",
     "Job",
     "JobCancel",
     "JobFailure",
@@ -66,13 +71,17 @@ __all__ = [
     "JobTimeoutError",
     "Middleware",
     "MigrationError",
+    "Never",
     "NotFoundError",
     "NotStartedError",
+    "PeriodicJob",
+    "PeriodicJobs",
     "Plugin",
     "PodIdentity",
     "Queue",
     "QueueConfig",
     "RivermillError",
+    "Schedule",
     "Settings",
     "StuckJob",
     "SyncClient",

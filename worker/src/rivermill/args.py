@@ -34,15 +34,19 @@ def kind_of(args: Any) -> str:
     return kind
 
 
-def check_kind(kind: str) -> str:
+def check_kind(kind: str, what: str = "kind") -> str:
     """Return ``kind`` if River accepts it for a registered worker.
+
+    Args:
+        kind: the name.
+        what: what it is called in an error.
 
     Raises:
         ValidationError: it has a character River refuses, or is shorter than 2 or longer than 127 characters.
     """
-    if not _KIND.fullmatch(kind) or len(kind) > _MAX_KIND:
+    if not isinstance(kind, str) or not _KIND.fullmatch(kind) or len(kind) > _MAX_KIND:
         raise ValidationError(
-            f"kind {kind!r}: use 2 to {_MAX_KIND} letters, digits, underscores or any of -[]<>/.·:+, "
+            f"{what} {kind!r}: use 2 to {_MAX_KIND} letters, digits, underscores or any of -[]<>/.·:+, "
             "starting with a letter, digit or underscore"
         )
     return kind

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from rivermill.client import Client
-from rivermill.config import parse_duration
+from rivermill.durations import parse_duration
 from rivermill.errors import ValidationError
 from rivermill.insert import InsertOpts
 from rivermill.job import JobRow, JobState

@@ -12,6 +12,8 @@ from rivermill.client_manage import JobMethods, QueueMethods
 from rivermill.config import QueueConfig
 from rivermill.errors import ConfigError, NotStartedError
 from rivermill.job import JobRow
+from rivermill.maintenance.enqueuer import Enqueuer
+from rivermill.periodic import PeriodicJobs
 from rivermill.runtime import Runtime
 from rivermill.worker import Workers
 
@@ -67,6 +69,18 @@ class Client(InsertMethods, JobMethods, QueueMethods):
     ) -> None:
         super().__init__(dsn, workers=workers, queues=queues, **settings)
         self._runtime: Runtime | None = None
+        self._periodic_jobs = PeriodicJobs(self.settings.periodic_jobs)
+
+    @property
+    def periodic_jobs(self) -> PeriodicJobs:
+        """The periodic jobs, to add and to remove; only the leader inserts them. Mirrors ``Client.PeriodicJobs``.
+
+        Raises:
+            ConfigError: this client never leads.
+        """
+        if self.settings.leader_election_disabled:
+            raise ConfigError("periodic_jobs: a client with leader_election_disabled=True never inserts any")
+        return self._periodic_jobs
 
     async def start(self) -> None:
         """Start working; returns when the client claims jobs.
@@ -80,7 +94,8 @@ class Client(InsertMethods, JobMethods, QueueMethods):
             raise ConfigError("this client has been started already: make a new Client to start again")
         if not self._workers or not self.settings.queues:
             raise ConfigError("a client needs workers= and queues= to be started; without them it only inserts")
-        runtime = Runtime(self.settings, self._workers, self._shared, self)
+        enqueuer = Enqueuer(self._periodic_jobs, self._inserter, self._extensions)
+        runtime = Runtime(self.settings, self._workers, self._shared, enqueuer, self)
         await runtime.start()
         self._runtime = runtime
 

@@ -6,7 +6,6 @@ Names in the environment are River's (``RIVER_*``), in YAML ``jobs.river.*``.
 from __future__ import annotations
 
 import os
-import re
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,18 +15,17 @@ from typing import Any
 
 import yaml
 
+from rivermill.durations import parse_duration
 from rivermill.errors import ConfigError, ValidationError
 from rivermill.extensions import Hook, Middleware, Plugin
 from rivermill.handlers import ErrorHandler, StuckHandler
 from rivermill.insert import check_queue
 from rivermill.job import JobRow
+from rivermill.periodic import PeriodicJob
 from rivermill.retry import default_retry_policy
 from rivermill.schema import Schema
 
 _MAX_WORKERS = 10_000
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _FILE_KEYS = ("workers", "max_attempts", "poll_interval", "shutdown_timeout", "queues")
 
 
@@ -80,7 +78,8 @@ class Settings:
         middleware: runs around inserts and attempts.
         plugins: hooks and middleware in one, before the others.
         fetch_only_known_kinds: leave jobs without a worker here to other clients.
-        leader_election_disabled: never lead, so never do maintenance.
+        leader_election_disabled: never lead, so never do maintenance nor insert periodic jobs.
+        periodic_jobs: inserted while this client leads; ``Client.periodic_jobs`` can change them later.
         http_port: port of ``/livez``, ``/readyz`` and ``/metrics``; None serves nothing.
     """
 
@@ -107,6 +106,7 @@ class Settings:
     plugins: Sequence[Plugin] = ()
     fetch_only_known_kinds: bool = False
     leader_election_disabled: bool = False
+    periodic_jobs: Sequence[PeriodicJob] = ()
     pod: PodIdentity = PodIdentity()
     http_host: str | None = None
     http_port: int | None = None
@@ -115,25 +115,6 @@ class Settings:
     def total_slots(self) -> int:
         """Jobs this process runs at once."""
         return self.slots if self.slots is not None else sum(q.max_workers for q in self.queues.values())
-
-
-def parse_duration(name: str, value: Any) -> timedelta:
-    """Read ``500ms``, ``1s``, ``2m``, ``1h30m`` or a plain number of seconds.
-
-    Raises:
-        ConfigError: it is none of these, or not above zero.
-    """
-    text = str(value).strip()
-    if _DURATION.fullmatch(text):
-        seconds = sum(float(n) * _UNITS[unit] for n, unit in _DURATION_PART.findall(text))
-    else:
-        try:
-            seconds = float(text)
-        except ValueError:
-            seconds = 0.0
-    if not 0 < seconds < timedelta.max.total_seconds():
-        raise ConfigError(f"{name} {value!r}: use a duration above zero such as 500ms, 1s, 2m or 1h30m")
-    return timedelta(seconds=seconds)
 
 
 def new_client_id(host: str, started: datetime) -> str:
@@ -170,6 +151,8 @@ def load_settings(*, environ: Mapping[str, str] | None = None, file: str | Path 
     _whole("RIVER_MAX_ATTEMPTS", settings.max_attempts, 1, 32767)
     if settings.slots is not None:
         _whole("RIVER_WORKERS", settings.slots, 1, _MAX_WORKERS)
+    if settings.leader_election_disabled and settings.periodic_jobs:
+        raise ConfigError("periodic_jobs: a client with leader_election_disabled=True never inserts any; leave one of them out")
     return settings
 
 

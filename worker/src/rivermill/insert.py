@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -72,6 +72,13 @@ class InsertParams:
 
     args: Any
     opts: InsertOpts = InsertOpts()
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodicParams(InsertParams):
+    """One turn of a periodic job: available at once, although ``at`` may lie a little ahead."""
+
+    at: datetime = field(kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +157,8 @@ def _to_row(params: InsertParams, default_max_attempts: int) -> _Row:
     kind, encoded = kind_of(args), encode_args(args)
     queue = check_queue(opts.queue if opts.queue is not None else QUEUE_DEFAULT)
     unique = opts.unique if opts.unique is not None and not opts.unique.empty else None
-    at = opts.scheduled_at or datetime.now(UTC)
+    scheduled_at = opts.scheduled_at or (params.at if isinstance(params, PeriodicParams) else None)
+    at = scheduled_at or datetime.now(UTC)
     return _Row(
         args=encoded,
         kind=kind,
@@ -158,7 +166,7 @@ def _to_row(params: InsertParams, default_max_attempts: int) -> _Row:
         metadata=_encode_metadata(opts.metadata or {}),
         priority=_check_int("priority", priority, 1, _MAX_PRIORITY),
         queue=queue,
-        scheduled_at=opts.scheduled_at,
+        scheduled_at=scheduled_at,
         state=(JobState.PENDING if opts.pending else due).value,
         tags=_check_tags(opts.tags or ()),
         unique_key=unique_key(unique, kind=kind, args=encoded, queue=queue, at=at) if unique else None,
@@ -251,6 +259,10 @@ class Inserter:
         sql = self._unique if any(columns[-1]) else self._plain
         records = await connection.fetch(sql, *columns, self._channel, self._payloads(rows))
         return _in_order(rows, records)
+
+    def check(self, job: InsertParams) -> None:
+        """Raise the ValidationError that inserting the job would raise."""
+        _to_row(job, self._max_attempts)
 
     async def insert_fast(self, connection: Connection, jobs: Sequence[InsertParams]) -> int:
         """Insert jobs by COPY, in the connection's transaction or one of its own; returns how many.

@@ -60,6 +60,7 @@ class Elector:
         self._trusted_until = 0.0
         self._wake = asyncio.Event()
         self._resign_requested = False
+        self._stand_back = False
 
     @property
     def leading(self) -> bool:
@@ -76,8 +77,18 @@ class Elector:
             return
         if action == "resigned" and leader != self._client_id:
             self._wake.set()
-        elif action == "request_resign" and self.leading:
+        elif action == "request_resign":
+            self.request_resign()
+
+    def request_resign(self, *, stand_back: bool = False) -> None:
+        """Give up the present term, if there is one.
+
+        Args:
+            stand_back: let others win the next election; else this client bids again at once, as in River.
+        """
+        if self.leading:
             self._resign_requested = True
+            self._stand_back = stand_back
             self._wake.set()
 
     async def run(self) -> None:
@@ -94,6 +105,9 @@ class Elector:
         if self._resign_requested:
             self._resign_requested = False
             await self._resign()
+            if self._stand_back:
+                self._stand_back = False
+                return
         started = time.monotonic()
         try:
             term = await (self._renew() if self.leading else self._elect())

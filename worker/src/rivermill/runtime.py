@@ -21,7 +21,9 @@ from rivermill.extensions import Extensions
 from rivermill.health import Health, HealthServer
 from rivermill.heartbeat import ClientState, Heartbeat, Vitals
 from rivermill.leader import ElectionTimings, Elector
+from rivermill.maintenance.enqueuer import Enqueuer
 from rivermill.maintenance.services import Maintenance, MaintenanceTimings
+from rivermill.maintenance.terms import Terms
 from rivermill.metrics import Metrics
 from rivermill.notify import Callbacks, Listener, ListenerTimings
 from rivermill.producer import Producer
@@ -52,7 +54,8 @@ class Runtime:
     Args:
         settings: every setting.
         workers: the kinds to execute.
-        shared: the client's connection, for completions and maintenance.
+        shared: the client's connection, for completions and elections.
+        enqueuer: inserts the client's periodic jobs while it leads.
         client: what jobs find as ``Job.client``.
         timings: intervals.
     """
@@ -62,6 +65,7 @@ class Runtime:
         settings: Settings,
         workers: Workers,
         shared: SharedConnection,
+        enqueuer: Enqueuer,
         client: Client | None = None,
         timings: Timings | None = None,
     ) -> None:
@@ -94,16 +98,22 @@ class Runtime:
         )
         self._queue_report = QueueReport(settings, shared, self._producer)
         self._cordon = Cordon(self._producer, self._executor, self._completer, self._on_cordon)
-        self._elector = Elector(shared, settings.schema, settings.client_id, self._on_leadership, timings.election)
         self._maintenance = Maintenance(
-            settings, shared, self.metrics, timings.maintenance, lambda: self._listener.steady_seconds
+            settings,
+            SharedConnection(settings.dsn, name),
+            self.metrics,
+            timings.maintenance,
+            enqueuer,
+            steady_seconds=lambda: self._listener.steady_seconds,
+            resign=self._resign,
         )
+        self._terms = Terms(self._maintenance.run, lambda task: self._on_task_done("maintenance", task))
+        self._elector = Elector(shared, settings.schema, settings.client_id, self._terms.change, timings.election)
         self._listener = Listener(
             settings.dsn, name, settings.schema, self._heartbeat(), self._callbacks(), self.metrics, timings.listener
         )
         self._http: HealthServer | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._leading: asyncio.Task[None] | None = None
         self._stopping = False
         self._stopped: asyncio.Future[None] | None = None
 
@@ -208,7 +218,7 @@ class Runtime:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._tasks.clear()
-        await self._stop_leading()
+        await self._terms.close()
         left = await self._executor.close()
         if left:
             logger.error("jobs go on although they were given up; others will rescue them", extra={"jobs": left})
@@ -278,6 +288,9 @@ class Runtime:
             reason = None
         self._health.ready(reason)
 
+    def _resign(self) -> None:
+        self._elector.request_resign(stand_back=True)
+
     # --- events ---
 
     def _on_connected(self) -> None:
@@ -315,21 +328,6 @@ class Runtime:
     def _on_cordon(self) -> None:
         self._set_ready()
         self._listener.beat()
-
-    # --- leadership ---
-
-    def _on_leadership(self, leading: bool) -> None:
-        if leading and not self._stopping:
-            self._leading = asyncio.create_task(self._maintenance.run(), name="rivermill maintenance")
-            self._leading.add_done_callback(lambda done: self._on_task_done("maintenance", done))
-        elif self._leading is not None:
-            self._leading.cancel()
-
-    async def _stop_leading(self) -> None:
-        if self._leading is not None:
-            self._leading.cancel()
-            await asyncio.gather(self._leading, return_exceptions=True)
-            self._leading = None
 
 
 def _decode(payload: str) -> dict[str, Any]:

@@ -12,12 +12,14 @@ from datetime import timedelta
 from rivermill.config import Settings
 from rivermill.db import DATABASE_ERRORS, Connection, SharedConnection
 from rivermill.maintenance.cleaner import clean_jobs, clean_queues
+from rivermill.maintenance.enqueuer import Enqueuer
 from rivermill.maintenance.rescuer import rescue_jobs
 from rivermill.maintenance.scheduler import schedule_jobs
 from rivermill.metrics import Metrics
 from rivermill.retry import retry_delay
 
 BATCH = 1_000
+_START_ATTEMPTS = 3
 #: A silence that only clients have which were declared dead (the operator sets their last sign of life to 1970).
 ONLY_DECLARED_DEAD = timedelta(days=10_000)
 
@@ -26,8 +28,14 @@ logger = logging.getLogger("rivermill.maintenance")
 
 @dataclass(frozen=True, slots=True)
 class MaintenanceTimings:
-    """Seconds between two runs of a service; ``dead_after`` is a client's longest silence."""
+    """Seconds between two runs of a service.
 
+    Attributes:
+        stagger: the most a service waits before its first run, so that not all begin at once.
+        dead_after: a client's longest silence.
+    """
+
+    stagger: float = 1.0
     schedule: float = 5.0
     rescue: float = 5.0
     clean_jobs: float = 30.0
@@ -40,10 +48,13 @@ class Maintenance:
 
     Args:
         settings: retentions and the schema.
-        shared: the connection for the statements.
+        shared: a connection for these statements alone, so that a slow one holds up neither completions nor elections; open
+            only during a term.
         metrics: where rescues and failures are counted.
         timings: intervals.
+        enqueuer: inserts periodic jobs.
         steady_seconds: for how long this client has been able to write its heartbeats.
+        resign: called when the services cannot be started.
     """
 
     def __init__(
@@ -52,18 +63,47 @@ class Maintenance:
         shared: SharedConnection,
         metrics: Metrics,
         timings: MaintenanceTimings,
+        enqueuer: Enqueuer,
+        *,
         steady_seconds: Callable[[], float],
+        resign: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._shared = shared
         self._metrics = metrics
         self._timings = timings
+        self._enqueuer = enqueuer
         self._steady_seconds = steady_seconds
+        self._resign = resign
 
     async def run(self) -> None:
         """Run every service until cancelled."""
+        try:
+            if await self._prepared():
+                await self._serve()
+            else:
+                logger.error("the leader's services cannot be started: leadership is given up")
+                self._resign()
+                await asyncio.Event().wait()  # the term's end cancels this
+        finally:
+            await self._shared.close()
+
+    async def _prepared(self) -> bool:
+        for attempt in range(1, _START_ATTEMPTS + 1):
+            try:
+                await self._enqueuer.prepare()
+            except Exception:
+                logger.exception("a periodic_jobs_start hook failed", extra={"attempt": attempt})
+            else:
+                return True
+            if attempt < _START_ATTEMPTS:
+                await asyncio.sleep(2 ** (attempt - 1) * random.uniform(0.9, 1.1))
+        return False
+
+    async def _serve(self) -> None:
         timings = self._timings
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._enqueue(), name="periodic job enqueuer")
             for name, interval, service in (
                 ("scheduler", timings.schedule, self._schedule),
                 ("rescuer", timings.rescue, self._rescue),
@@ -72,8 +112,15 @@ class Maintenance:
             ):
                 group.create_task(self._repeat(name, interval, service), name=name)
 
+    async def _enqueue(self) -> None:
+        await asyncio.sleep(self._stagger())
+        await self._enqueuer.run(self._shared)
+
+    def _stagger(self) -> float:
+        return random.uniform(0, self._timings.stagger)
+
     async def _repeat(self, name: str, interval: float, service: Callable[[Connection], Awaitable[int]]) -> None:
-        await asyncio.sleep(random.uniform(0, min(1.0, interval)))
+        await asyncio.sleep(self._stagger())
         while True:
             pause = interval
             try:

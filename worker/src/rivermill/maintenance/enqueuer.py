@@ -1,0 +1,92 @@
+"""Inserts the periodic jobs while this client leads. Mirrors River's ``periodic_job_enqueuer.go``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from rivermill.db import SharedConnection
+from rivermill.errors import RivermillError
+from rivermill.extensions import Extensions, insert_with
+from rivermill.insert import Inserter, InsertOpts, InsertParams, PeriodicParams
+from rivermill.periodic import PeriodicJobs, Timetable, Turn
+
+#: Looks at the clock at least this often, since a clock can be set.
+_LONGEST_SLEEP = 60.0
+_TIMEOUT = 30.0
+
+logger = logging.getLogger("rivermill.periodic")
+
+
+class Enqueuer:
+    """Inserts what is due.
+
+    Args:
+        jobs: the client's periodic jobs.
+        inserter: the client's.
+        extensions: the client's hooks and middleware, which run around these inserts too.
+    """
+
+    def __init__(self, jobs: PeriodicJobs, inserter: Inserter, extensions: Extensions) -> None:
+        self._jobs = jobs
+        self._inserter = inserter
+        self._extensions = extensions
+
+    async def prepare(self) -> None:
+        """Run the ``periodic_jobs_start`` hooks; raises what they raise."""
+        for hook in self._extensions.periodic_jobs_start:
+            await hook.periodic_jobs_start()
+
+    async def run(self, shared: SharedConnection) -> None:
+        """Insert until cancelled, starting from the present.
+
+        What cannot be inserted is logged and lost, as in River: the next turn comes all the same.
+        """
+        timetable = Timetable(self._jobs.by_handle())
+        turns: Sequence[Turn] = []
+        while True:
+            self._jobs.changed.clear()
+            await self._insert(shared, [*turns, *timetable.admit(datetime.now(UTC))])
+            seconds = timetable.seconds_until_next(datetime.now(UTC))
+            with contextlib.suppress(TimeoutError):
+                timeout = _LONGEST_SLEEP if seconds is None else min(seconds, _LONGEST_SLEEP)
+                await asyncio.wait_for(self._jobs.changed.wait(), timeout)
+            turns = timetable.due(datetime.now(UTC))
+
+    async def _insert(self, shared: SharedConnection, turns: Sequence[Turn]) -> None:
+        params = [one for turn in turns if (one := self._construct(turn)) is not None]
+        if not params:
+            return
+        try:
+            async with asyncio.timeout(_TIMEOUT), shared.acquire() as connection, connection.transaction():
+                await insert_with(self._extensions, params, lambda: self._inserter.insert(connection, params))
+        except Exception:
+            logger.exception("periodic jobs could not be inserted: this turn is lost", extra={"jobs": len(params)})
+
+    def _construct(self, turn: Turn) -> InsertParams | None:
+        """What to insert, if there is anything and it is valid; one bad job spoils no other."""
+        job = turn.job
+        try:
+            made = job.construct()
+            if made is None:
+                logger.info("a periodic job has nothing to insert this time", extra={"id": job.id})
+                return None
+            params = made if isinstance(made, InsertParams) else InsertParams(made)
+            own = getattr(params.args, "insert_opts", None)
+            opts = params.opts.over(own() if callable(own) else InsertOpts())
+            named = {"river:periodic_job_id": job.id} if job.id is not None else {}
+            marked = InsertOpts(metadata={**(opts.metadata or {}), **named, "periodic": True}).over(opts)
+            params = PeriodicParams(params.args, marked, at=turn.at)
+            self._inserter.check(params)
+        except Exception as error:
+            expected = isinstance(error, RivermillError)
+            logger.error(  # noqa: TRY400 - a wrong option needs no traceback
+                "a periodic job could not be made: this turn is lost",
+                extra={"id": job.id, "error": str(error)},
+                exc_info=None if expected else error,
+            )
+            return None
+        return params
