@@ -13,7 +13,9 @@ from rivermill import Job, JobRow, JobState, StuckJob, Workers
 from rivermill.claimed import Policy
 from rivermill.completer import Completer
 from rivermill.db import Connection, SharedConnection
+from rivermill.events import Subscribers
 from rivermill.executor import Executor
+from rivermill.job_events import JobEvents
 from rivermill.jobs import JobAdmin
 from rivermill.metrics import Metrics
 from rivermill.producer import claim_sql
@@ -26,7 +28,7 @@ ME = "me"
 @asynccontextmanager
 async def executing(dsn: str, schema: Schema, workers: Workers, policy: Policy, slots: int = 1) -> AsyncIterator[Executor]:
     shared = SharedConnection(dsn, "rivermill test")
-    completer = Completer(shared, schema, ME, Metrics(), lambda: None)
+    completer = Completer(shared, schema, ME, Metrics(), JobEvents(schema, Subscribers()), lambda: None)
     writing = asyncio.create_task(completer.run(), name="rivermill completer")
     executor = Executor(workers, completer, Metrics(), policy, slots=slots, queues={"default": slots}, on_free=lambda: None)
     try:

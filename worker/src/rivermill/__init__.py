@@ -22,6 +22,7 @@ from rivermill.errors import (
     ValidationError,
     WorkerCrashError,
 )
+from rivermill.events import Event, EventKind, JobStats, Subscription
 from rivermill.extensions import ClaimMetric, Hook, Middleware, Plugin
 from rivermill.handlers import ErrorHandler, ErrorHandlerResult, StuckJob
 from rivermill.insert import InsertOpts, InsertParams, JobInsertResult
@@ -48,6 +49,8 @@ __all__ = [
     "Cron",
     "ErrorHandler",
     "ErrorHandlerResult",
+    "Event",
+    "EventKind",
     "Hook",
     "InsertOpts",
     "InsertParams",
@@ -68,6 +71,7 @@ __all__ = [
     "JobRunningError",
     "JobSnooze",
     "JobState",
+    "JobStats",
     "JobTimeoutError",
     "Middleware",
     "MigrationError",
@@ -84,6 +88,7 @@ __all__ = [
     "Schedule",
     "Settings",
     "StuckJob",
+    "Subscription",
     "SyncClient",
     "Unique",
     "UniqueConflictError",

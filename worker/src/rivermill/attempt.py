@@ -111,6 +111,8 @@ class Attempts:
             claimed.done = True
             if claimed.abandoned:
                 return
+            if self._completer.events.wanted:
+                self._completer.events.ended(claimed.id, claimed.at, claimed.record["scheduled_at"])
             if self._completer.full:
                 await self._completer.wait_for_room()
             if error is None and claimed.updates is None:

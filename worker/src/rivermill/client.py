@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -11,6 +11,7 @@ from rivermill.client_insert import InsertMethods
 from rivermill.client_manage import JobMethods, QueueMethods
 from rivermill.config import QueueConfig
 from rivermill.errors import ConfigError, NotStartedError
+from rivermill.events import BUFFER_DEFAULT, EventKind, Subscribers, Subscription
 from rivermill.job import JobRow
 from rivermill.maintenance.enqueuer import Enqueuer
 from rivermill.periodic import PeriodicJobs
@@ -70,6 +71,7 @@ class Client(InsertMethods, JobMethods, QueueMethods):
         super().__init__(dsn, workers=workers, queues=queues, **settings)
         self._runtime: Runtime | None = None
         self._periodic_jobs = PeriodicJobs(self.settings.periodic_jobs)
+        self._subscribers = Subscribers()
 
     @property
     def periodic_jobs(self) -> PeriodicJobs:
@@ -81,6 +83,23 @@ class Client(InsertMethods, JobMethods, QueueMethods):
         if self.settings.leader_election_disabled:
             raise ConfigError("periodic_jobs: a client with leader_election_disabled=True never inserts any")
         return self._periodic_jobs
+
+    def subscribe(self, kinds: Iterable[EventKind | str], *, buffer: int = BUFFER_DEFAULT) -> Subscription:
+        """Subscribe to what happens in this client; events of jobs are those of jobs that it worked, once they are written.
+
+        Iterate with ``async for``, and close what you do not iterate to the end, or use ``with``. Mirrors ``Subscribe``.
+
+        Args:
+            kinds: which events.
+            buffer: events kept for the subscriber; while it is full, further ones are lost.
+
+        Raises:
+            ConfigError: this client has no workers or no queues.
+            ValidationError: a kind is unknown, there is none, or ``buffer`` is below 1.
+        """
+        if not self._workers or not self.settings.queues:
+            raise ConfigError("subscribe: a client without workers= and queues= works no jobs, so it has no events")
+        return self._subscribers.subscribe(kinds, buffer)
 
     async def start(self) -> None:
         """Start working; returns when the client claims jobs.
@@ -95,7 +114,7 @@ class Client(InsertMethods, JobMethods, QueueMethods):
         if not self._workers or not self.settings.queues:
             raise ConfigError("a client needs workers= and queues= to be started; without them it only inserts")
         enqueuer = Enqueuer(self._periodic_jobs, self._inserter, self._extensions)
-        runtime = Runtime(self.settings, self._workers, self._shared, enqueuer, self)
+        runtime = Runtime(self.settings, self._workers, self._shared, enqueuer, self._subscribers, self)
         await runtime.start()
         self._runtime = runtime
 

@@ -17,8 +17,10 @@ from typing import Any
 import asyncpg
 
 from rivermill.db import DATABASE_ERRORS, Connection, SharedConnection, is_transient
+from rivermill.job_events import JobEvents
 from rivermill.metrics import Metrics
 from rivermill.outcome import Completion
+from rivermill.rows import job_columns
 from rivermill.schema import Schema
 
 MAX_BATCH = 5_000
@@ -85,6 +87,7 @@ class Completer:
         schema: where River's tables are.
         client_id: the fence.
         metrics: where batches are counted.
+        events: told what was written, where anybody wants to know.
         on_flushed: called after each batch that was written.
     """
 
@@ -94,11 +97,13 @@ class Completer:
         schema: Schema,
         client_id: str,
         metrics: Metrics,
+        events: JobEvents,
         on_flushed: Callable[[], None],
     ) -> None:
         self._shared = shared
         self._client_id = client_id
         self._metrics = metrics
+        self.events = events
         self._on_flushed = on_flushed
         self._plain_sql = plain_sql(schema)
         self._general_sql = general_sql(schema)
@@ -223,11 +228,15 @@ class Completer:
                 await self._write_apart(write, connection, [completion])
 
     async def _write_plain(self, connection: Connection, ids: list[int]) -> None:
-        await connection.execute(self._plain_sql, ids, self._client_id)
+        args = (ids, self._client_id)
+        if self.events.wanted:
+            sql = f"{self._plain_sql} RETURNING {job_columns()}"
+            await self.events.write(connection, sql, args, dict.fromkeys(ids, "completed"))
+        else:
+            await connection.execute(self._plain_sql, *args)
 
     async def _write_general(self, connection: Connection, batch: list[Completion]) -> None:
-        await connection.execute(
-            self._general_sql,
+        args = (
             [c.job_id for c in batch],
             [c.state.value for c in batch],
             [c.attempt for c in batch],
@@ -236,3 +245,8 @@ class Completer:
             [c.metadata for c in batch],
             self._client_id,
         )
+        if self.events.wanted:
+            sql = f"{self._general_sql} RETURNING {job_columns('job')}"
+            await self.events.write(connection, sql, args, {c.job_id: c.outcome for c in batch})
+        else:
+            await connection.execute(self._general_sql, *args)

@@ -148,14 +148,15 @@ class Producer:
         self._return_lost_at: list[float] = []
         self.failures = 0
 
-    def set_paused(self, queue: str, *, paused: bool) -> None:
-        """Stop or resume claims of a queue; ``*`` is every queue."""
-        for name, state in self._queues.items():
-            if queue in ("*", name) and state.paused is not paused:
-                state.paused = paused
-                state.wanted = True
-                logger.info("queue %s", "paused" if paused else "resumed", extra={"queue": name})
+    def set_paused(self, queue: str, *, paused: bool) -> list[str]:
+        """Stop or resume claims of a queue; ``*`` is every queue. Returns those for which that is a change."""
+        changed = [name for name, state in self._queues.items() if queue in ("*", name) and state.paused is not paused]
+        for name in changed:
+            self._queues[name].paused = paused
+            self._queues[name].wanted = True
+            logger.info("queue %s", "paused" if paused else "resumed", extra={"queue": name})
         self._wake.set()
+        return changed
 
     def fetch_soon(self, queue: str | None = None) -> None:
         """Claim from a queue, or from all, as soon as the cooldown allows."""
@@ -304,5 +305,12 @@ class Producer:
         self._metrics.claim_seconds.observe(seconds)
         if records:
             self._metrics.claim_size.observe(len(records))
+        if self._metric_hooks:
+            self._emit(ClaimMetric(name, timedelta(seconds=seconds), len(records)))
+
+    def _emit(self, metric: ClaimMetric) -> None:
         for hook in self._metric_hooks:
-            hook.metric_emit(ClaimMetric(name, timedelta(seconds=seconds), len(records)))
+            try:
+                hook.metric_emit(metric)
+            except Exception:
+                logger.exception("a metric_emit hook failed", extra={"queue": metric.queue})

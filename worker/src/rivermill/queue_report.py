@@ -8,6 +8,7 @@ import logging
 from rivermill.config import Settings
 from rivermill.db import DATABASE_ERRORS, SharedConnection
 from rivermill.errors import MigrationError
+from rivermill.events import Subscribers
 from rivermill.producer import Producer
 
 _INTERVAL_SECONDS = 600.0
@@ -22,24 +23,30 @@ class QueueReport:
         settings: the queues and the schema.
         shared: the connection for the statement.
         producer: told which queues are paused.
+        subscribers: told which queues were paused or resumed without a notification having come.
     """
 
-    def __init__(self, settings: Settings, shared: SharedConnection, producer: Producer) -> None:
+    def __init__(self, settings: Settings, shared: SharedConnection, producer: Producer, subscribers: Subscribers) -> None:
         self._settings = settings
         self._shared = shared
         self._producer = producer
+        self._subscribers = subscribers
 
     async def run(self) -> None:
         """Report every ten minutes until cancelled."""
         while True:
             await asyncio.sleep(_INTERVAL_SECONDS)
             try:
-                await self.report()
+                for queue, paused in (await self.report()).items():
+                    self._subscribers.emit_paused([queue], paused=paused)
             except (MigrationError, *DATABASE_ERRORS) as error:
                 logger.warning("queues could not be reported", extra={"error": str(error)})
 
-    async def report(self) -> None:
+    async def report(self) -> dict[str, bool]:
         """Report now.
+
+        Returns:
+            The queues that were paused or resumed, and whether they are paused now.
 
         Raises:
             DatabaseUnavailableError: there is no connection.
@@ -56,5 +63,5 @@ class QueueReport:
                 "ON CONFLICT (name) DO UPDATE SET updated_at = now() RETURNING name, paused_at",
                 sorted(self._settings.queues),
             )
-        for row in rows:
-            self._producer.set_paused(row["name"], paused=row["paused_at"] is not None)
+        paused = {row["name"]: row["paused_at"] is not None for row in rows}
+        return {name: is_paused for name, is_paused in paused.items() if self._producer.set_paused(name, paused=is_paused)}

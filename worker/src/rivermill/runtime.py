@@ -16,10 +16,12 @@ from rivermill.config import Settings
 from rivermill.cordon import Cordon
 from rivermill.db import SharedConnection
 from rivermill.errors import RivermillError
+from rivermill.events import Subscribers
 from rivermill.executor import Executor
 from rivermill.extensions import Extensions
 from rivermill.health import Health, HealthServer
 from rivermill.heartbeat import ClientState, Heartbeat, Vitals
+from rivermill.job_events import JobEvents
 from rivermill.leader import ElectionTimings, Elector
 from rivermill.maintenance.enqueuer import Enqueuer
 from rivermill.maintenance.services import Maintenance, MaintenanceTimings
@@ -56,6 +58,7 @@ class Runtime:
         workers: the kinds to execute.
         shared: the client's connection, for completions and elections.
         enqueuer: inserts the client's periodic jobs while it leads.
+        subscribers: told of what happens.
         client: what jobs find as ``Job.client``.
         timings: intervals.
     """
@@ -66,6 +69,7 @@ class Runtime:
         workers: Workers,
         shared: SharedConnection,
         enqueuer: Enqueuer,
+        subscribers: Subscribers,
         client: Client | None = None,
         timings: Timings | None = None,
     ) -> None:
@@ -77,7 +81,9 @@ class Runtime:
         self.metrics = Metrics()
         self._health = Health()
         self._extensions = Extensions.of(hooks=settings.hooks, middleware=settings.middleware, plugins=settings.plugins)
-        self._completer = Completer(shared, settings.schema, settings.client_id, self.metrics, self._on_flushed)
+        self._subscribers = subscribers
+        events = JobEvents(settings.schema, subscribers)
+        self._completer = Completer(shared, settings.schema, settings.client_id, self.metrics, events, self._on_flushed)
         self._executor = Executor(
             workers,
             self._completer,
@@ -96,7 +102,7 @@ class Runtime:
             workers.kinds(),
             self._extensions.metric_emit,
         )
-        self._queue_report = QueueReport(settings, shared, self._producer)
+        self._queue_report = QueueReport(settings, shared, self._producer, subscribers)
         self._cordon = Cordon(self._producer, self._executor, self._completer, self._on_cordon)
         self._maintenance = Maintenance(
             settings,
@@ -222,6 +228,7 @@ class Runtime:
         left = await self._executor.close()
         if left:
             logger.error("jobs go on although they were given up; others will rescue them", extra={"jobs": left})
+        self._subscribers.close()
         await self._listener.stop(leave=not left)
         await self._claim.close()
         if self._http is not None:
@@ -306,7 +313,8 @@ class Runtime:
         message = _decode(payload)
         action, queue, job_id = message.get("action"), message.get("queue"), message.get("job_id")
         if action in ("pause", "resume") and isinstance(queue, str):
-            self._producer.set_paused(queue, paused=action == "pause")
+            paused = action == "pause"
+            self._subscribers.emit_paused(self._producer.set_paused(queue, paused=paused), paused=paused)
         elif action == "cancel" and isinstance(job_id, int):
             self._executor.cancel(job_id)
 

@@ -1,0 +1,109 @@
+"""Turns written completions into events, when anybody has subscribed. Mirrors a part of River's ``job_completer.go``.
+
+What happened is read from the row that came back, not from what was to be written: somebody else may have finished the job
+in the meantime, or asked for its cancellation.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from rivermill.db import Connection
+from rivermill.events import Event, EventKind, JobStats, Subscribers
+from rivermill.job import JobRow, JobState
+from rivermill.rows import job_columns, job_from_record, readable_part
+from rivermill.schema import Schema
+
+_BY_STATE = {
+    JobState.CANCELLED: EventKind.JOB_CANCELLED,
+    JobState.COMPLETED: EventKind.JOB_COMPLETED,
+    JobState.DISCARDED: EventKind.JOB_FAILED,
+    JobState.RETRYABLE: EventKind.JOB_FAILED,
+    JobState.SCHEDULED: EventKind.JOB_SNOOZED,
+}
+_AVAILABLE = {"snoozed": EventKind.JOB_SNOOZED, "interrupted": EventKind.JOB_INTERRUPTED, "returned": None}
+
+
+def event_kind(state: JobState, outcome: str) -> EventKind | None:
+    """Which event the end of an attempt is.
+
+    Args:
+        state: of the row that came back.
+        outcome: what was to be written.
+
+    Returns:
+        None where the row is in a state that no attempt ends in, or the job was only given back.
+    """
+    if state is JobState.AVAILABLE:
+        return _AVAILABLE.get(outcome, EventKind.JOB_FAILED)
+    return _BY_STATE.get(state)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    at: float
+    queue_wait: timedelta
+    run: timedelta
+
+
+class JobEvents:
+    """Emits the events of jobs.
+
+    Args:
+        schema: where River's tables are.
+        subscribers: those who may want them.
+    """
+
+    def __init__(self, schema: Schema, subscribers: Subscribers) -> None:
+        self._subscribers = subscribers
+        self._ended: dict[int, _Ended] = {}
+        self._others = f"SELECT {job_columns()} FROM {schema.table('river_job')} WHERE id = ANY($1::bigint[])"
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody wants them."""
+        return self._subscribers.want_jobs
+
+    def ended(self, job_id: int, started: float, scheduled_at: datetime) -> None:
+        """An attempt that began at ``started``, monotonic seconds, has ended."""
+        now = time.monotonic()
+        run = timedelta(seconds=now - started)
+        self._ended[job_id] = _Ended(now, datetime.now(UTC) - run - scheduled_at, run)
+
+    async def write(self, connection: Connection, sql: str, args: tuple[Any, ...], outcomes: Mapping[int, str]) -> None:
+        """Write completions and emit what came of each.
+
+        Args:
+            connection: what to write on.
+            sql: the statement; it must return the columns of the rows it changes.
+            args: its parameters.
+            outcomes: what is to be written, by job.
+        """
+        records = await connection.fetch(sql, *args)
+        unchanged = outcomes.keys() - {record["id"] for record in records}
+        if unchanged:
+            records = [*records, *await connection.fetch(self._others, list(unchanged))]
+        now = time.monotonic()
+        for record in records:
+            row = _decode(record)
+            ended = self._ended.pop(row.id, None)
+            kind = event_kind(row.state, outcomes[row.id])
+            if kind is not None:
+                self._subscribers.emit(Event(kind, job=row, stats=_stats(ended, now)))
+        if not self.wanted:
+            self._ended.clear()
+
+
+def _stats(ended: _Ended | None, now: float) -> JobStats | None:
+    return None if ended is None else JobStats(ended.queue_wait, ended.run, timedelta(seconds=now - ended.at))
+
+
+def _decode(record: Any) -> JobRow:
+    try:
+        return job_from_record(record)
+    except (ValueError, RecursionError):
+        return readable_part(record)
