@@ -1,0 +1,48 @@
+"""Worker processes that are killed or stopped under load."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+
+from tests.chaos.conftest import JOBS, SLOTS, Mill
+
+RESCUED = "SELECT count(*) FROM river_job WHERE metadata ? 'river:rescue_count'"
+
+
+async def test_jobs_of_a_killed_worker_are_rescued_and_none_runs_twice_at_once(mill: Mill) -> None:
+    await mill.enqueue()
+    await mill.until(lambda: len(mill.runs()) >= 40)
+    victim = mill.processes[0]
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+    killed_at = time.time()
+    await mill.finish()
+    assert len({run.job for run in mill.runs()}) == JOBS
+    assert 0 < await mill.value(RESCUED) <= SLOTS
+    assert mill.twice_at_once({victim.pid: killed_at}) == []
+
+
+async def test_a_stopped_worker_loses_its_jobs_and_cannot_end_them_later(mill: Mill) -> None:
+    """As after a frozen machine: what it still finishes is not written over the result of the one that did the job again."""
+    await mill.enqueue(seconds=2.0, count=60)
+    await mill.until(lambda: len({run.pid for run in mill.runs()}) == 2)
+    stopped, other = mill.processes
+    stopped.send_signal(signal.SIGSTOP)
+    held = {run.job for run in mill.runs() if run.pid == stopped.pid and run.ended is None}
+    assert held
+    try:
+        await mill.finish()
+    finally:
+        stopped.send_signal(signal.SIGCONT)
+    again = {run.job for run in mill.runs() if run.pid == other.pid and run.attempt > 1}
+    assert held <= again
+    before = await mill.value("SELECT json_agg(j ORDER BY id) FROM river_job AS j")
+    await mill.until(lambda: all(run.ended for run in mill.runs()))
+    await asyncio.sleep(2.0)  # what is written too much would be written in the next batch
+    assert await mill.value("SELECT json_agg(j ORDER BY id) FROM river_job AS j") == before
+    count = len([run for run in mill.runs() if run.pid == stopped.pid])
+    await mill.enqueue(count=40, seconds=0.1)
+    await mill.finish()
+    assert len([run for run in mill.runs() if run.pid == stopped.pid]) > count, "it works on"
