@@ -12,7 +12,7 @@ COV := $(BIN)/coverage run -m pytest
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
 
-$(VENV)/.ready: requirements/dev.txt operator/pyproject.toml worker/pyproject.toml examples/library/pyproject.toml
+$(VENV)/.ready: requirements/dev.txt requirements/setup.txt operator/pyproject.toml worker/pyproject.toml examples/library/pyproject.toml
 	$(PYTHON) scripts/setup_venv.py $(VENV)
 	@touch $@
 

@@ -11,10 +11,10 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
-from devcluster import Cluster, DevclusterError, Postgres, prepare
+from devcluster import Cluster, DevclusterError, Postgres, prepare_packages, together
 from devcluster.images import image_digest
 from devcluster.paths import cache
 from devcluster.progress import say
@@ -36,8 +36,17 @@ def start(cluster: Cluster, clean_up: contextlib.ExitStack) -> str:
     Raises:
         DevclusterError: a part does not start.
     """
-    prepare()
+    prepare_packages()
     cluster.make_network()
+    servers: list[Postgres] = []
+    together(cluster.up, lambda: servers.append(_database(cluster, clean_up)), partial(_build, cluster))
+    (postgres,) = servers
+    _install(cluster)
+    _apply(cluster, postgres.url(cluster.host_address))
+    return postgres.url()
+
+
+def _database(cluster: Cluster, clean_up: contextlib.ExitStack) -> Postgres:
     directory = cache() / "demo"
     end_leftover(directory / "data")
     shutil.rmtree(directory, ignore_errors=True)
@@ -50,13 +59,7 @@ def start(cluster: Cluster, clean_up: contextlib.ExitStack) -> str:
     done = subprocess.run(command, env=env, check=False, capture_output=True, text=True, timeout=_READY_SECONDS)
     if done.returncode != 0:
         raise DevclusterError(f"the database cannot be migrated: {done.stderr.strip()}")
-    with ThreadPoolExecutor(2) as pool:
-        cluster_up = pool.submit(cluster.up)
-        pool.submit(_build, cluster).result()
-        cluster_up.result()
-    _install(cluster)
-    _apply(cluster, postgres.url(cluster.host_address))
-    return postgres.url()
+    return postgres
 
 
 def end_leftover(data: Path) -> None:

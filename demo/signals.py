@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import FrameType
+
+from devcluster.steps import end_programs
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM)
 _Handler = Callable[[int, FrameType | None], None]
@@ -37,31 +37,13 @@ def ignoring() -> Iterator[None]:
         yield
 
 
-def children() -> list[int]:
-    """Child processes of this one in its own process group: those that a Ctrl-C of a terminal reaches too."""
-    pids = []
-    for listing in Path("/proc/self/task").glob("*/children"):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            pids += [int(pid) for pid in listing.read_text(encoding="ascii").split()]
-    return [pid for pid in pids if _group(pid) == os.getpgrp()]
-
-
 def _answer(_: int, __: FrameType | None) -> None:
     sys.stderr.write("demo: cleaning up, one moment\n")
 
 
 def _interrupt(_: int, __: FrameType | None) -> None:
-    for pid in children():
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
+    end_programs()
     raise KeyboardInterrupt
-
-
-def _group(pid: int) -> int | None:
-    try:
-        return os.getpgid(pid)
-    except ProcessLookupError:
-        return None
 
 
 @contextlib.contextmanager

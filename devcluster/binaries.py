@@ -7,8 +7,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from devcluster import paths
@@ -18,95 +17,85 @@ from devcluster.progress import say
 
 KUBERNETES = "v1.37.2"
 GO_OLDEST = (1, 26)
+_SOURCE = paths.SOURCE / "go"
+#: All of them are one program, which does the work of the one that it is called as.
+_NAMES = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet")
+_PROGRAM = "kubernetes"
+# Without the stamp the server calls itself v0.0.0, and helm refuses charts with a kubeVersion.
+_LDFLAGS = f"-s -w -X k8s.io/component-base/version.gitVersion={KUBERNETES}"
+#: Nothing here is debugged with symbols, and a compiler that never collects garbage needs less time and 0.6 GB at most.
+_GCFLAGS = "all=-dwarf=false"
+_ENVIRONMENT = {
+    "CGO_ENABLED": "0",
+    "GOFLAGS": "-mod=readonly -buildvcs=false",
+    "GOTOOLCHAIN": "local",
+    "GOGC": "off",
+    "GOMEMLIMIT": "2GiB",
+}
 _REPORT_SECONDS = 15.0
-
-
-@dataclass(frozen=True, slots=True)
-class Build:
-    """One Go module of ours and the programs built from it."""
-
-    name: str
-    packages: tuple[str, ...]
-    ldflags: str = "-s -w"
-
-
-BUILDS = (
-    Build("pause", (".",)),
-    Build("etcd", ("go.etcd.io/etcd/server/v3",)),
-    Build(
-        "kubernetes",
-        tuple(
-            f"k8s.io/kubernetes/cmd/{program}"
-            for program in ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")
-        ),
-        # Without the stamp the server calls itself v0.0.0, and helm refuses charts with a kubeVersion.
-        f"-s -w -X k8s.io/component-base/version.gitVersion={KUBERNETES}",
-    ),
-)
-_RENAME = {"server": "etcd"}
 
 
 def directory() -> Path:
     """Where the programs of these versions are; the name holds a digest of what they are built from."""
-    digest = hashlib.sha256()
-    for file in sorted((paths.SOURCE / "go").rglob("*")):
+    digest = hashlib.sha256(f"{_LDFLAGS} {_GCFLAGS}".encode())
+    for file in sorted(_SOURCE.rglob("*")):
         if file.is_file():
             digest.update(file.read_bytes())
     return paths.cache() / f"bin-{KUBERNETES}-{digest.hexdigest()[:12]}"
 
 
-def missing() -> list[Build]:
-    """What is still to be built."""
-    return [build for build in BUILDS if not (directory() / f".{build.name}").exists()]
+def built() -> bool:
+    """Whether the programs are there."""
+    return directory().exists()
 
 
 def prepare() -> None:
     """Build what is missing; a build that was cut off goes on where Go's own cache ends.
 
     Raises:
-        DevclusterError: there is no Go, or a build failed.
+        DevclusterError: there is no Go, or the build failed.
     """
-    for build in missing():
-        _build(build)
-
-
-def _build(build: Build) -> None:
-    go, source = find_go(), paths.SOURCE / "go" / build.name
-    target = directory()
-    target.mkdir(parents=True, exist_ok=True)
-    partial = target / f"partial-{build.name}-{os.getpid()}"
+    if built():
+        return
+    go, env, target = find_go(), os.environ | _ENVIRONMENT, directory()
+    partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
     partial.mkdir(exist_ok=True)
-    env = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false", "GOTOOLCHAIN": "local"}
-    say(f"{build.name}: fetching its modules")
+    try:
+        _build(go, env, partial)
+        for name in _NAMES:
+            (partial / name).symlink_to(_PROGRAM)
+        partial.rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _build(go: str, env: Mapping[str, str], target: Path) -> None:
+    packages = [".", "./pause"]
+    say("kubernetes: fetching its modules")
     listing = subprocess.run(
-        [go, "list", "-deps", *build.packages], cwd=source, env=env, check=False, capture_output=True, text=True
+        [go, "list", "-deps", *packages], cwd=_SOURCE, env=env, check=False, capture_output=True, text=True
     )
     if listing.returncode != 0:
-        raise DevclusterError(f"go cannot list {build.name}: {listing.stderr.strip()[-500:]}")
+        raise DevclusterError(f"go cannot list the packages of Kubernetes: {listing.stderr.strip()[-500:]}")
     total = len(listing.stdout.split())
-    command = [go, "build", "-v", "-o", f"{partial}{os.sep}", "-ldflags", build.ldflags, *build.packages]
-    say(f"{build.name}: building {total} packages")
-    _follow(build.name, command, source, env, total)
-    for program in partial.iterdir():
-        program.rename(target / _RENAME.get(program.name, program.name))
-    shutil.rmtree(partial)
-    (target / f".{build.name}").touch()
+    say(f"kubernetes: building {total} packages, once and for all")
+    _follow([go, "build", "-v", "-o", f"{target}{os.sep}", "-gcflags", _GCFLAGS, "-ldflags", _LDFLAGS, *packages], env, total)
 
 
-def _follow(name: str, command: Sequence[str], source: Path, env: dict[str, str], total: int) -> None:
+def _follow(command: Sequence[str], env: Mapping[str, str], total: int) -> None:
     done, reported = 0, time.monotonic()
     tail: list[str] = []
-    with subprocess.Popen(command, cwd=source, env=env, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, cwd=_SOURCE, env=env, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         for line in process.stderr:
             done += 1
             tail = [*tail[-9:], line.rstrip()]
             if time.monotonic() - reported > _REPORT_SECONDS:
                 reported = time.monotonic()
-                say(f"{name}: {done} of at most {total} packages")
+                say(f"kubernetes: {done} of at most {total} packages")
     if process.returncode != 0:
-        raise DevclusterError(f"building {name} failed:\n" + "\n".join(tail))
-    say(f"{name}: built")
+        raise DevclusterError("building Kubernetes failed:\n" + "\n".join(tail))
+    say("kubernetes: built")
 
 
 def go_version() -> tuple[int, ...] | None:

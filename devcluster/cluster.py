@@ -5,20 +5,20 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import subprocess
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 
 from devcluster import binaries, debian, images, paths, surroundings, tools
+from devcluster.access import AnyCluster
 from devcluster.controlplane import PROGRAMS, ControlPlane
 from devcluster.errors import DevclusterError
 from devcluster.layout import DEFAULT_NAME, layout
 from devcluster.locks import lock
 from devcluster.node import Node
-from devcluster.processes import Registry, attempt, run
+from devcluster.processes import Registry, run
 from devcluster.progress import say
+from devcluster.steps import together
 
 _NODE_SECONDS = 60
 
@@ -32,14 +32,11 @@ def prepare() -> None:
     surroundings.check()
     with lock("prepare", "`devcluster prepare`"):
         debian.prepare()
-        steps: tuple[Callable[[], None], ...] = (binaries.prepare, tools.prepare)
-        with ThreadPoolExecutor(len(steps)) as pool:
-            for future in [pool.submit(step) for step in steps]:
-                future.result()
-        images.prepare()
+        together(binaries.prepare, tools.prepare, images.prepare_base)
+        images.prepare_pause()
 
 
-class Cluster:
+class Cluster(AnyCluster):
     """A Kubernetes cluster on this computer.
 
     Args:
@@ -112,10 +109,6 @@ class Cluster:
             if Path(f"/sys/class/net/{bridge}").exists():
                 run(["ip", "link", "delete", bridge])
 
-    def build(self, tag: str, dockerfile: Path, context: Path, build_args: tuple[str, ...] = ()) -> bool:
-        """Build an image unless nothing it is made from has changed; returns whether it was built."""
-        return images.build(tag, dockerfile, context, build_args)
-
     def load(self, *tags: str) -> None:
         """Import built images into every node, and into those that start later.
 
@@ -127,24 +120,6 @@ class Cluster:
             if node.id in recorded and recorded[node.id].alive():
                 node.load(tags)
         self._loaded_file.write_text(json.dumps(list(dict.fromkeys([*self._loaded(), *tags]))), encoding="utf-8")
-
-    def kubectl(self, *arguments: str, check: bool = True, text: str | None = None) -> subprocess.CompletedProcess[str]:
-        """Run kubectl against this cluster.
-
-        Raises:
-            DevclusterError: ``check`` is set and it failed, or it took longer than 180 s.
-        """
-        command = [str(tools.kubectl()), "--kubeconfig", str(self.kubeconfig), *arguments]
-        return _checked(attempt(command, timeout=180, text=text), "kubectl", arguments, check=check)
-
-    def helm(self, *arguments: str, major: int = 4, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run helm of a major version (3 or 4) against this cluster.
-
-        Raises:
-            DevclusterError: ``check`` is set and it failed, or it took longer than 300 s.
-        """
-        command = [str(tools.helm(major)), "--kubeconfig", str(self.kubeconfig), *arguments]
-        return _checked(attempt(command, timeout=300), "helm", arguments, check=check)
 
     def stop_api_server(self) -> None:
         """Kill the API server."""
@@ -223,11 +198,3 @@ class Cluster:
     def _loaded(self) -> list[str]:
         tags: list[str] = json.loads(self._loaded_file.read_text(encoding="utf-8")) if self._loaded_file.exists() else []
         return tags
-
-
-def _checked(
-    done: subprocess.CompletedProcess[str], program: str, arguments: tuple[str, ...], *, check: bool
-) -> subprocess.CompletedProcess[str]:
-    if check and done.returncode != 0:
-        raise DevclusterError(f"{program} {' '.join(arguments)} failed: {done.stderr.strip()}")
-    return done

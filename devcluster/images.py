@@ -14,6 +14,7 @@ from pathlib import Path
 
 from devcluster import binaries, paths
 from devcluster.errors import DevclusterError
+from devcluster.locks import lock
 from devcluster.processes import run
 from devcluster.progress import say
 
@@ -40,11 +41,49 @@ def image_digest(tag: str) -> str:
     return archive(tag).with_suffix(".digest").read_text(encoding="ascii")
 
 
-def prepare() -> None:
-    """Make the base image and the pause image, if they are not there."""
-    _pause()
-    if not _buildah("images", "-q", BASE_IMAGE, check=False).strip():
-        _base()
+def prepare_base() -> None:
+    """Make the base image, if it is not there.
+
+    Raises:
+        DevclusterError: it cannot be made.
+    """
+    with lock("base-image", "base image in the making"):
+        if not _buildah("images", "-q", BASE_IMAGE, check=False).strip():
+            _base()
+
+
+def prepare_pause() -> None:
+    """Make the image of pod sandboxes, if it is not there: one static program, put together by hand."""
+    target = archive(PAUSE_IMAGE)
+    if target.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    layer = io.BytesIO()
+    with tarfile.open(fileobj=layer, mode="w") as tar:
+        info = tarfile.TarInfo("pause")
+        program = (binaries.directory() / "pause").read_bytes()
+        info.size, info.mode = len(program), 0o755
+        tar.addfile(info, io.BytesIO(program))
+    digest = hashlib.sha256(layer.getvalue()).hexdigest()
+    config = {
+        "architecture": "arm64" if os.uname().machine == "aarch64" else "amd64",
+        "os": "linux",
+        "config": {"Entrypoint": ["/pause"], "User": "65535:65535"},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
+    }
+    manifest = [{"Config": "config.json", "RepoTags": [PAUSE_IMAGE], "Layers": ["layer.tar"]}]
+    files = {
+        "config.json": json.dumps(config).encode(),
+        "layer.tar": layer.getvalue(),
+        "manifest.json": json.dumps(manifest).encode(),
+    }
+    partial = target.with_suffix(".partial")
+    with tarfile.open(partial, "w") as tar:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    partial.rename(target)
 
 
 def build(tag: str, dockerfile: Path, context: Path, build_args: Iterable[str] = ()) -> bool:
@@ -64,6 +103,7 @@ def build(tag: str, dockerfile: Path, context: Path, build_args: Iterable[str] =
     note = target.with_suffix(".digest")
     if target.exists() and note.exists() and note.read_text(encoding="ascii") == digest:
         return False
+    prepare_base()
     say(f"building image {tag}")
     target.parent.mkdir(parents=True, exist_ok=True)
     options = [option for argument in arguments for option in ("--build-arg", argument)]
@@ -103,40 +143,6 @@ def _base() -> None:
         _buildah("commit", "--quiet", container, BASE_IMAGE, timeout=300)
     finally:
         _buildah("rm", container, check=False)
-
-
-def _pause() -> None:
-    """The image of pod sandboxes: one static program, put together by hand."""
-    target = archive(PAUSE_IMAGE)
-    if target.exists():
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    layer = io.BytesIO()
-    with tarfile.open(fileobj=layer, mode="w") as tar:
-        info = tarfile.TarInfo("pause")
-        program = (binaries.directory() / "pause").read_bytes()
-        info.size, info.mode = len(program), 0o755
-        tar.addfile(info, io.BytesIO(program))
-    digest = hashlib.sha256(layer.getvalue()).hexdigest()
-    config = {
-        "architecture": "arm64" if os.uname().machine == "aarch64" else "amd64",
-        "os": "linux",
-        "config": {"Entrypoint": ["/pause"], "User": "65535:65535"},
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
-    }
-    manifest = [{"Config": "config.json", "RepoTags": [PAUSE_IMAGE], "Layers": ["layer.tar"]}]
-    files = {
-        "config.json": json.dumps(config).encode(),
-        "layer.tar": layer.getvalue(),
-        "manifest.json": json.dumps(manifest).encode(),
-    }
-    partial = target.with_suffix(".partial")
-    with tarfile.open(partial, "w") as tar:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    partial.rename(target)
 
 
 def _digest(dockerfile: Path, context: Path, arguments: list[str]) -> str:

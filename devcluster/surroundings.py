@@ -104,7 +104,7 @@ def _raise(sentence: str | None) -> None:
 
 def _look() -> Surroundings:
     linux_root = sys.platform == "linux" and os.geteuid() == 0
-    built = not binaries.missing()
+    built = binaries.built()
     return Surroundings(
         platform=sys.platform,
         uid=os.geteuid(),

@@ -13,6 +13,7 @@ OPTIONS = [
 ]  # fmt: skip
 OUTPUTS: dict[str, list[str]] = {
     "dev": ["requirements/dev.in", "worker/pyproject.toml", "operator/pyproject.toml"],
+    "setup": ["requirements/setup.in"],
     "build": ["requirements/build.in"],
     "operator": ["operator/pyproject.toml"],
     "worker": ["worker/pyproject.toml"],

@@ -7,11 +7,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from devcluster import Cluster, DevclusterError, check_surroundings
+from devcluster import AnyCluster, Cluster, CurrentCluster, DevclusterError, check_surroundings
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
+def cluster() -> Iterator[AnyCluster]:
+    """The dev cluster; with ``CLUSTER=current`` the one of the current kubectl context."""
+    if os.environ.get("CLUSTER") == "current":
+        current = CurrentCluster()
+        yield current
+        current.close()
+        return
     try:
         check_surroundings()
     except DevclusterError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -15,12 +16,13 @@ from typing import Any
 
 import pytest
 
-from devcluster import Cluster, DevclusterError, check_surroundings, images, prepare
+from devcluster import Cluster, CurrentCluster, DevclusterError, check_surroundings, images, prepare
 from devcluster.layout import layout
 from devcluster.processes import Registry
 
 ROOT = Path(__file__).resolve().parents[3]
 NAME = "self-test"
+IMAGE = "localhost/rivermill/worker:0.1.0"
 COMMAND = [sys.executable, "-m", "devcluster", "--name", NAME]
 
 
@@ -124,6 +126,7 @@ def test_up_after_up_was_killed(cluster: Cluster, seen: str) -> None:
     with subprocess.Popen([*COMMAND, "up"], cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as started:
         eventually((cluster.kubeconfig.parent / seen).exists)
         started.kill()
+    assert not cluster.running()
     cluster.up()
     pod(cluster, "again")
     cluster.down()
@@ -135,6 +138,27 @@ def test_a_second_up_changes_nothing(cluster: Cluster) -> None:
     recorded = Registry(cluster.kubeconfig.parent).load()
     cluster.up()
     assert Registry(cluster.kubeconfig.parent).load() == recorded
+
+
+def test_it_can_be_used_as_the_current_cluster(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster.up()
+    cluster.build(IMAGE, ROOT / "Dockerfile.worker", ROOT)
+    monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
+    monkeypatch.setenv("RIVERMILL_CONTEXTS", NAME)
+    monkeypatch.setenv("RIVERMILL_HOST_ADDRESS", cluster.host_address)
+    monkeypatch.setenv("RIVERMILL_LOAD_COMMAND", f"{shlex.join(COMMAND)} load {{image}}")
+    current = CurrentCluster()
+    monkeypatch.setenv("KUBECONFIG", "/absent")  # a change of the context later on changes nothing
+    try:
+        current.load(IMAGE)
+        pod = {"containers": [{"name": "main", "image": IMAGE, "imagePullPolicy": "Never"}], "restartPolicy": "Never"}
+        current.kubectl("run", "loaded", f"--image={IMAGE}", f"--overrides={json.dumps({'spec': pod})}", "--restart=Never")
+        phase = lambda: current.kubectl("get", "pod", "loaded", "-o", "jsonpath={.status.phase}").stdout  # noqa: E731
+        eventually(lambda: phase() == "Succeeded")
+        assert current.kubeconfig.stat().st_mode & 0o077 == 0
+    finally:
+        current.close()
+    assert not current.kubeconfig.exists()
 
 
 def test_nodes_reach_each_other_get_lost_and_come_back(cluster: Cluster) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from devcluster import Cluster, Postgres
+from devcluster import AnyCluster, Postgres
 
 ROOT = Path(__file__).resolve().parents[3]
 WORKER, LIBRARY = "localhost/rivermill/worker:0.1.0", "localhost/rivermill/library:0.1.0"
@@ -36,7 +36,7 @@ def eventually(check: Callable[[], Any], seconds: float = 60.0) -> Any:
 class World:
     """One namespace with a database of its own."""
 
-    cluster: Cluster
+    cluster: AnyCluster
     postgres: Postgres
     namespace: str
     logs: Path
@@ -146,7 +146,7 @@ workers.add(SleepWorker())
 
 
 @pytest.fixture(scope="session")
-def images(cluster: Cluster) -> None:
+def images(cluster: AnyCluster) -> None:
     cluster.build(WORKER, ROOT / "Dockerfile.worker", ROOT)
     cluster.build(LIBRARY, ROOT / "examples" / "library" / "Dockerfile", ROOT / "examples" / "library")
     cluster.load(LIBRARY)
@@ -155,7 +155,7 @@ def images(cluster: Cluster) -> None:
 
 
 @pytest.fixture(scope="session")
-def database(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def database(cluster: AnyCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     directory = Path(tmp_path_factory.mktemp("cluster-postgres"))
     with Postgres(directory, listen=("127.0.0.1", cluster.host_address)) as server:
         yield server
@@ -163,7 +163,7 @@ def database(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture
 def world(
-    cluster: Cluster, images: None, database: Postgres, request: pytest.FixtureRequest, tmp_path: Path
+    cluster: AnyCluster, images: None, database: Postgres, request: pytest.FixtureRequest, tmp_path: Path
 ) -> Iterator[World]:
     name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_"))[:50].strip("-")
     cluster.kubectl("create", "namespace", name)

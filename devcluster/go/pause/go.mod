@@ -1,3 +1,0 @@
-module devcluster.invalid/pause
-
-go 1.24
