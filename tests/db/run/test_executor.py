@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
-from rivermill import Job, JobRow, JobState, StuckJob, Workers
+from rivermill import Job, JobRow, JobState, QueueConfig, StuckJob, Workers
 from rivermill.claimed import Policy
+from rivermill.client_queues import ClientQueues
 from rivermill.completer import Completer
 from rivermill.db import Connection, SharedConnection
 from rivermill.events import Subscribers
@@ -29,8 +30,9 @@ ME = "me"
 async def executing(dsn: str, schema: Schema, workers: Workers, policy: Policy, slots: int = 1) -> AsyncIterator[Executor]:
     shared = SharedConnection(dsn, "rivermill test")
     completer = Completer(shared, schema, ME, Metrics(), JobEvents(schema, Subscribers()), lambda: None)
+    queues = ClientQueues({"default": QueueConfig(slots)}, None, works=True)
     writing = asyncio.create_task(completer.run(), name="rivermill completer")
-    executor = Executor(workers, completer, Metrics(), policy, slots=slots, queues={"default": slots}, on_free=lambda: None)
+    executor = Executor(workers, completer, Metrics(), policy, queues=queues, on_free=lambda: None)
     try:
         yield executor
         await executor.idle()

@@ -28,6 +28,7 @@ from rivermill import (
     load_settings,
 )
 from rivermill.args import decode_args, encode_args
+from rivermill.client_queues import ClientQueues
 from rivermill.config import QueueConfig, new_client_id
 from rivermill.db import describe
 from rivermill.durations import parse_duration
@@ -164,7 +165,7 @@ def test_wrong_settings_are_named(env: dict[str, str], message: str) -> None:
 def test_queues_from_the_environment() -> None:
     settings = load_settings(environ={"DATABASE_URL": DSN, "RIVER_QUEUES": "default:10:1,high_priority:20:10"})
     assert settings.queues == {"default": QueueConfig(10, 1), "high_priority": QueueConfig(20, 10)}
-    assert settings.total_slots == 30
+    assert ClientQueues(settings.queues, settings.slots, works=True).total_slots == 30
 
 
 def test_client_id_and_dsn_description() -> None:

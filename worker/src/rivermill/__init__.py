@@ -1,6 +1,7 @@
 """Rivermill: a full River worker in Python, on River's own Postgres schema."""
 
 from rivermill.client import Client, JobQueue
+from rivermill.client_queues import ClientQueues
 from rivermill.config import PodIdentity, QueueConfig, Settings, load_settings
 from rivermill.cron import Cron
 from rivermill.errors import (
@@ -45,6 +46,7 @@ __all__ = [
     "BlockingCallError",
     "ClaimMetric",
     "Client",
+    "ClientQueues",
     "ConfigError",
     "Cron",
     "ErrorHandler",

@@ -8,7 +8,8 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from rivermill.client_insert import InsertMethods
-from rivermill.client_manage import JobMethods, QueueMethods
+from rivermill.client_manage import JobMethods, LeaderMethods, QueueMethods
+from rivermill.client_queues import ClientQueues
 from rivermill.config import QueueConfig
 from rivermill.errors import ConfigError, NotStartedError
 from rivermill.events import BUFFER_DEFAULT, EventKind, Subscribers, Subscription
@@ -47,7 +48,7 @@ class JobQueue(Protocol):
         ...
 
 
-class Client(InsertMethods, JobMethods, QueueMethods):
+class Client(InsertMethods, JobMethods, QueueMethods, LeaderMethods):
     """A River client.
 
     Args:
@@ -72,6 +73,12 @@ class Client(InsertMethods, JobMethods, QueueMethods):
         self._runtime: Runtime | None = None
         self._periodic_jobs = PeriodicJobs(self.settings.periodic_jobs)
         self._subscribers = Subscribers()
+        self._work_queues = ClientQueues(self.settings.queues, self.settings.slots, works=bool(workers))
+
+    @property
+    def queues(self) -> ClientQueues:
+        """The queues that this client works, to add and to remove. Mirrors ``Client.Queues``."""
+        return self._work_queues
 
     @property
     def periodic_jobs(self) -> PeriodicJobs:
@@ -94,11 +101,11 @@ class Client(InsertMethods, JobMethods, QueueMethods):
             buffer: events kept for the subscriber; while it is full, further ones are lost.
 
         Raises:
-            ConfigError: this client has no workers or no queues.
+            ConfigError: this client has no workers.
             ValidationError: a kind is unknown, there is none, or ``buffer`` is below 1.
         """
-        if not self._workers or not self.settings.queues:
-            raise ConfigError("subscribe: a client without workers= and queues= works no jobs, so it has no events")
+        if not self._workers:
+            raise ConfigError("subscribe: a client without workers= works no jobs, so it has no events")
         return self._subscribers.subscribe(kinds, buffer)
 
     async def start(self) -> None:
@@ -111,10 +118,10 @@ class Client(InsertMethods, JobMethods, QueueMethods):
         """
         if self._runtime is not None:
             raise ConfigError("this client has been started already: make a new Client to start again")
-        if not self._workers or not self.settings.queues:
+        if not self._workers or not self._work_queues:
             raise ConfigError("a client needs workers= and queues= to be started; without them it only inserts")
         enqueuer = Enqueuer(self._periodic_jobs, self._inserter, self._extensions)
-        runtime = Runtime(self.settings, self._workers, self._shared, enqueuer, self._subscribers, self)
+        runtime = Runtime(self.settings, self._workers, self._work_queues, self._shared, enqueuer, self._subscribers, self)
         await runtime.start()
         self._runtime = runtime
 
@@ -139,7 +146,7 @@ class Client(InsertMethods, JobMethods, QueueMethods):
         await self._runtime.stopped()
 
     async def __aenter__(self) -> Self:
-        if self._workers and self.settings.queues:
+        if self._workers and self._work_queues:
             await self.start()
         return self
 

@@ -126,6 +126,19 @@ class QueueMethods(ClientBase):
             await self._queues.resume(connection, name)
 
 
+class LeaderMethods(ClientBase):
+    """The part of ``Client`` that deals with the schema's leader."""
+
+    async def request_resign(self, *, tx: Connection | None = None) -> None:
+        """Ask the present leader, whichever client that is, to give up its term; any client may win the next one.
+
+        Mirrors ``Notify().RequestResign``.
+        """
+        payload = '{"action":"request_resign","leader_id":""}'
+        async with self._connection(tx) as connection:
+            await connection.execute("SELECT pg_notify($1, $2)", self.settings.schema.channel("river_leadership"), payload)
+
+
 def _check_queue_or_all(name: str) -> None:
     if name != ALL_QUEUES:
         check_queue(name)

@@ -111,11 +111,6 @@ class Settings:
     http_host: str | None = None
     http_port: int | None = None
 
-    @property
-    def total_slots(self) -> int:
-        """Jobs this process runs at once."""
-        return self.slots if self.slots is not None else sum(q.max_workers for q in self.queues.values())
-
 
 def new_client_id(host: str, started: datetime) -> str:
     """River's form of a client id: host (dots become ``_``, 60 characters at most) and the start time in UTC."""

@@ -11,11 +11,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rivermill.attempt import Attempts
 from rivermill.claimed import Claimed, Policy
+from rivermill.client_queues import ClientQueues
 from rivermill.completer import Completer
 from rivermill.handlers import StuckJob
 from rivermill.job import JobState
@@ -41,8 +42,7 @@ class Executor:
         completer: takes the outcomes.
         metrics: where attempts are counted.
         policy: how attempts are executed and judged.
-        slots: the most jobs at once.
-        queues: queue → the most of its jobs at once.
+        queues: the queues and the slots.
         on_free: called whenever a slot or a place in front of one became free.
 
     Raises:
@@ -56,8 +56,7 @@ class Executor:
         metrics: Metrics,
         policy: Policy,
         *,
-        slots: int,
-        queues: Mapping[str, int],
+        queues: ClientQueues,
         on_free: Callable[[], None],
     ) -> None:
         self._completer = completer
@@ -70,7 +69,8 @@ class Executor:
         )
         self._claimed: dict[int, Claimed] = {}
         self._abandoned: set[Claimed] = set()
-        self._slots: Slots[Claimed] = Slots(slots, queues)
+        self._queues = queues
+        self._slots: Slots[Claimed] = Slots(queues.total_slots, {n: c.max_workers for n, c in queues.configs.items()})
         self._waits = {name: metrics.wait_seconds.labels(name) for name in queues}
         self._early_cancels: set[int] | None = None
         self._stuck_now = 0
@@ -100,6 +100,15 @@ class Executor:
     def ended_in(self, queue: str) -> int:
         """Jobs of one queue that have given up a slot so far."""
         return self._slots.queues[queue].ended
+
+    def add_queue(self, name: str, max_workers: int) -> None:
+        """Take jobs of one queue more."""
+        self._slots.add_queue(name, max_workers, self._queues.total_slots)
+        self._waits[name] = self._metrics.wait_seconds.labels(name)
+
+    def remove_queue(self, name: str) -> None:
+        """Take no more jobs of a queue, none of which is held."""
+        self._slots.remove_queue(name, self._queues.total_slots)
 
     def job_ids(self) -> list[int]:
         """The jobs whose outcome is open."""

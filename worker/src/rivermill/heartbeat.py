@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from rivermill.config import Settings
+from rivermill.client_queues import ClientQueues
+from rivermill.config import QueueConfig, Settings
 from rivermill.db import Connection
 
 
@@ -37,12 +38,14 @@ class Heartbeat:
     """Writes the row; its methods run on the listener thread's connection.
 
     Args:
-        settings: identity, queues and slots.
+        settings: who this is.
+        queues: the queues and the slots; read on the listener's thread.
         version: of this library.
     """
 
-    def __init__(self, settings: Settings, version: str) -> None:
+    def __init__(self, settings: Settings, queues: ClientQueues, version: str) -> None:
         self._settings = settings
+        self._queues = queues
         self._table = settings.schema.table("rivermill_client")
         self._channel = settings.schema.channel("rivermill_control")
         self._version = version
@@ -60,12 +63,12 @@ class Heartbeat:
             self.enabled = False
             return ClientState.ACCEPTING
         self.enabled = True
-        queues = {n: self._queue(n, vitals) for n in settings.queues}
+        queues = {name: _queue(name, config, vitals) for name, config in self._queues.configs.items()}
         wanted = await connection.fetchval(
             f"INSERT INTO {self._table} AS client (client_id, namespace, pod_name, pod_uid, host, pid, version, queues, "
             "slots, busy, state) VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb, $9, $10, $11) "
             "ON CONFLICT (client_id) DO UPDATE SET busy = excluded.busy, state = excluded.state, "
-            "queues = excluded.queues, last_seen_at = now() "
+            "queues = excluded.queues, slots = excluded.slots, last_seen_at = now() "
             "RETURNING wanted_state",
             settings.client_id,
             settings.pod.namespace,
@@ -75,7 +78,7 @@ class Heartbeat:
             os.getpid(),
             self._version,
             json.dumps(queues),
-            settings.total_slots,
+            self._queues.total_slots,
             vitals.busy,
             vitals.state.value,
         )
@@ -83,11 +86,6 @@ class Heartbeat:
             await self._tell(connection, vitals.state)
             self._reported = vitals.state
         return ClientState(wanted)
-
-    def _queue(self, name: str, vitals: Vitals) -> dict[str, int]:
-        config = self._settings.queues[name]
-        ended, failed = vitals.attempts.get(name, (0, 0))
-        return {"max_workers": config.max_workers, "priority": config.priority, "ended": ended, "failed": failed}
 
     async def leave(self, connection: Connection) -> None:
         """Delete the row."""
@@ -97,3 +95,8 @@ class Heartbeat:
     async def _tell(self, connection: Connection, state: ClientState) -> None:
         payload = {"action": "state", "client_id": self._settings.client_id, "state": state.value}
         await connection.execute("SELECT pg_notify($1, $2)", self._channel, json.dumps(payload))
+
+
+def _queue(name: str, config: QueueConfig, vitals: Vitals) -> dict[str, int]:
+    ended, failed = vitals.attempts.get(name, (0, 0))
+    return {"max_workers": config.max_workers, "priority": config.priority, "ended": ended, "failed": failed}

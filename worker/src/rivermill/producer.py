@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from rivermill.client_queues import ClientQueues
 from rivermill.config import QueueConfig, Settings
 from rivermill.db import DATABASE_ERRORS, STATEMENT_TIMEOUT, SharedConnection
 from rivermill.executor import Executor
@@ -85,10 +86,12 @@ class _QueueState:
         hungry: whether the last claim brought all it asked for.
         wanted: whether a claim is due as soon as the cooldown allows.
         ahead: jobs to claim beyond the free slots.
+        leaving: whether the queue is to be removed.
     """
 
     config: QueueConfig
     paused: bool = False
+    leaving: bool = False
     hungry: bool = False
     wanted: bool = True
     claimed_at: float = float("-inf")
@@ -98,7 +101,7 @@ class _QueueState:
 
     def due_at(self, cooldown: float, room: int) -> float:
         """When the next claim may go out, with room for so many jobs."""
-        if self.paused or room <= 0:
+        if self.paused or self.leaving or room <= 0:
             return float("inf")
         if self.hungry and 2 * room >= self.config.max_workers:
             return self.claimed_at
@@ -110,7 +113,8 @@ class Producer:
     """Keeps the slots of this process filled.
 
     Args:
-        settings: queues, slots and intervals.
+        settings: intervals, and who this is.
+        queues: the queues and the slots.
         claim: the connection of its own for claims.
         executor: runs what is claimed.
         metrics: where claims are counted.
@@ -122,6 +126,7 @@ class Producer:
     def __init__(
         self,
         settings: Settings,
+        queues: ClientQueues,
         claim: SharedConnection,
         executor: Executor,
         metrics: Metrics,
@@ -137,7 +142,8 @@ class Producer:
         self._metrics = metrics
         self._sql = claim_sql(settings.schema, known_kinds=settings.fetch_only_known_kinds)
         self._sql_args = [settings.client_id, *([list(kinds)] if settings.fetch_only_known_kinds else [])]
-        self._queues = {name: _QueueState(config) for name, config in settings.queues.items()}
+        self._work = queues
+        self._queues = {name: _QueueState(config) for name, config in queues.configs.items()}
         self._cooldown = settings.fetch_cooldown.total_seconds()
         self._credit: Mapping[str, int] = {}
         self._wake_at_held = -1
@@ -157,6 +163,22 @@ class Producer:
             logger.info("queue %s", "paused" if paused else "resumed", extra={"queue": name})
         self._wake.set()
         return changed
+
+    def add_queue(self, name: str, config: QueueConfig, *, paused: bool) -> None:
+        """Claim from one queue more."""
+        self._queues[name] = _QueueState(config, paused=paused)
+        self._wake.set()
+
+    async def leave(self, name: str) -> None:
+        """Claim from a queue no more; returns once no claim is in flight."""
+        self._queues[name].leaving = True
+        async with self._claiming:
+            pass
+
+    def remove_queue(self, name: str) -> None:
+        """Forget a queue that was left."""
+        del self._queues[name]
+        self._wake.set()
 
     def fetch_soon(self, queue: str | None = None) -> None:
         """Claim from a queue, or from all, as soon as the cooldown allows."""
@@ -256,7 +278,7 @@ class Producer:
 
     def _free(self) -> int:
         ahead = sum(state.ahead for state in self._queues.values())
-        return self._settings.total_slots + ahead - self._executor.held
+        return self._work.total_slots + ahead - self._executor.held
 
     def _room(self, queue: str) -> int:
         state = self._queues[queue]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from rivermill.client_queues import ClientQueues
 from rivermill.config import Settings
 from rivermill.db import DATABASE_ERRORS, SharedConnection
 from rivermill.errors import MigrationError
@@ -20,14 +21,23 @@ class QueueReport:
     """Upserts the queues' rows, so that they can be seen and paused, and learns which are paused.
 
     Args:
-        settings: the queues and the schema.
+        settings: the schema.
+        queues: the client's queues.
         shared: the connection for the statement.
         producer: told which queues are paused.
         subscribers: told which queues were paused or resumed without a notification having come.
     """
 
-    def __init__(self, settings: Settings, shared: SharedConnection, producer: Producer, subscribers: Subscribers) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        queues: ClientQueues,
+        shared: SharedConnection,
+        producer: Producer,
+        subscribers: Subscribers,
+    ) -> None:
         self._settings = settings
+        self._queues = queues
         self._shared = shared
         self._producer = producer
         self._subscribers = subscribers
@@ -52,6 +62,18 @@ class QueueReport:
             DatabaseUnavailableError: there is no connection.
             MigrationError: the schema has no River tables.
         """
+        paused = await self._upsert(sorted(self._queues.configs))
+        return {name: is_paused for name, is_paused in paused.items() if self._producer.set_paused(name, paused=is_paused)}
+
+    async def introduce(self, queue: str) -> bool:
+        """Report one queue that is new here; returns whether it is paused.
+
+        Raises:
+            DatabaseUnavailableError: there is no connection.
+        """
+        return (await self._upsert([queue]))[queue]
+
+    async def _upsert(self, queues: list[str]) -> dict[str, bool]:
         table = self._settings.schema.table("river_queue")
         async with self._shared.acquire() as connection:
             if not await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", table):
@@ -61,7 +83,6 @@ class QueueReport:
             rows = await connection.fetch(
                 f"INSERT INTO {table} (name, updated_at) SELECT name, now() FROM unnest($1::text[]) AS name ORDER BY name "
                 "ON CONFLICT (name) DO UPDATE SET updated_at = now() RETURNING name, paused_at",
-                sorted(self._settings.queues),
+                queues,
             )
-        paused = {row["name"]: row["paused_at"] is not None for row in rows}
-        return {name: is_paused for name, is_paused in paused.items() if self._producer.set_paused(name, paused=is_paused)}
+        return {row["name"]: row["paused_at"] is not None for row in rows}

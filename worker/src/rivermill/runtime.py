@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Coroutine
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from rivermill.claimed import Policy
+from rivermill.client_queues import ClientQueues
 from rivermill.completer import Completer
 from rivermill.config import Settings
 from rivermill.cordon import Cordon
@@ -30,6 +30,8 @@ from rivermill.metrics import Metrics
 from rivermill.notify import Callbacks, Listener, ListenerTimings
 from rivermill.producer import Producer
 from rivermill.queue_report import QueueReport
+from rivermill.queue_work import RunningQueues
+from rivermill.signals import Signals
 from rivermill.worker import Workers
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ class Runtime:
     Args:
         settings: every setting.
         workers: the kinds to execute.
+        queues: the queues to work.
         shared: the client's connection, for completions and elections.
         enqueuer: inserts the client's periodic jobs while it leads.
         subscribers: told of what happens.
@@ -67,6 +70,7 @@ class Runtime:
         self,
         settings: Settings,
         workers: Workers,
+        queues: ClientQueues,
         shared: SharedConnection,
         enqueuer: Enqueuer,
         subscribers: Subscribers,
@@ -89,12 +93,12 @@ class Runtime:
             self._completer,
             self.metrics,
             Policy.of(settings, self._extensions, client),
-            slots=settings.total_slots,
-            queues={name: queue.max_workers for name, queue in settings.queues.items()},
+            queues=queues,
             on_free=self._on_free,
         )
         self._producer = Producer(
             settings,
+            queues,
             self._claim,
             self._executor,
             self.metrics,
@@ -102,7 +106,9 @@ class Runtime:
             workers.kinds(),
             self._extensions.metric_emit,
         )
-        self._queue_report = QueueReport(settings, shared, self._producer, subscribers)
+        self._queue_report = QueueReport(settings, queues, shared, self._producer, subscribers)
+        self._queues = queues
+        self._running_queues = RunningQueues(self._queue_report, self._producer, self._executor, self._beat)
         self._cordon = Cordon(self._producer, self._executor, self._completer, self._on_cordon)
         self._maintenance = Maintenance(
             settings,
@@ -156,6 +162,7 @@ class Runtime:
         self._spawn("cordon", self._cordon.run())
         self._spawn("queue report", self._queue_report.run())
         self._spawn("pulse", self._pulse())
+        self._queues.work = self._running_queues
         self._set_ready()
         logger.info("client started", extra={"client_id": self._settings.client_id})
 
@@ -219,6 +226,8 @@ class Runtime:
                 logger.error("completions could not be written", extra={"jobs": self._completer.backlog})
 
     async def _close(self) -> None:
+        self._queues.work = None
+        self._running_queues.close()
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -243,16 +252,19 @@ class Runtime:
             self._http = HealthServer(host, port, self._health, self.metrics.registry, self._refresh_metrics)
 
     def _heartbeat(self) -> Heartbeat:
-        return Heartbeat(self._settings, metadata.version("rivermill"))
+        return Heartbeat(self._settings, self._queues, metadata.version("rivermill"))
 
     def _callbacks(self) -> Callbacks:
+        signals = Signals(
+            self._settings.client_id,
+            self._producer,
+            self._executor,
+            self._elector,
+            self._subscribers,
+            self._beat,
+        )
         return Callbacks(
-            topics={
-                "river_insert": self._on_insert,
-                "river_control": self._on_control,
-                "river_leadership": self._elector.notified,
-                "rivermill_control": self._on_rivermill_control,
-            },
+            topics=signals.topics,
             connected=self._on_connected,
             wanted=self._cordon.want,
             vitals=lambda: Vitals(self._executor.busy, self._cordon.state, self.metrics.attempts()),
@@ -273,7 +285,7 @@ class Runtime:
             self._stopped.set_exception(RivermillError(f"{name} died: {error!r}"))
 
     def _refresh_metrics(self) -> None:
-        self.metrics.slots.set(self._settings.total_slots)
+        self.metrics.slots.set(self._queues.total_slots)
         self.metrics.busy.set(self._executor.busy)
         self.metrics.backlog.set(self._completer.backlog)
         self.metrics.leader.set(1 if self._elector.leading else 0)
@@ -304,31 +316,14 @@ class Runtime:
         self._set_ready()
         self._producer.fetch_soon()
 
-    def _on_insert(self, payload: str) -> None:
-        queue = _decode(payload).get("queue")
-        if isinstance(queue, str):
-            self._producer.fetch_soon(queue)
-
-    def _on_control(self, payload: str) -> None:
-        message = _decode(payload)
-        action, queue, job_id = message.get("action"), message.get("queue"), message.get("job_id")
-        if action in ("pause", "resume") and isinstance(queue, str):
-            paused = action == "pause"
-            self._subscribers.emit_paused(self._producer.set_paused(queue, paused=paused), paused=paused)
-        elif action == "cancel" and isinstance(job_id, int):
-            self._executor.cancel(job_id)
-
-    def _on_rivermill_control(self, payload: str) -> None:
-        message = _decode(payload)
-        clients = message.get("client_ids")
-        if message.get("action") in ("cordon", "uncordon") and isinstance(clients, list):
-            if self._settings.client_id in clients:
-                self._listener.beat()
-
     def _on_free(self) -> None:
         self._producer.slot_freed()
+        self._running_queues.check()
         if not self._executor.unfinished:
             self._cordon.check()
+
+    def _beat(self) -> None:
+        self._listener.beat()
 
     def _on_flushed(self) -> None:
         self._cordon.check()
@@ -336,14 +331,3 @@ class Runtime:
     def _on_cordon(self) -> None:
         self._set_ready()
         self._listener.beat()
-
-
-def _decode(payload: str) -> dict[str, Any]:
-    try:
-        value = json.loads(payload)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        logger.warning("undecodable notification is ignored")
-        return {}
-    return value

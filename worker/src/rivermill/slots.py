@@ -51,6 +51,16 @@ class Slots(Generic[ItemT]):
         """Jobs claimed ahead over all queues."""
         return self._waiting
 
+    def add_queue(self, name: str, most: int, total: int) -> None:
+        """Have one queue more, and so ``total`` slots from now on."""
+        self.queues[name] = QueueSlots(most)
+        self.total = total
+
+    def remove_queue(self, name: str, total: int) -> None:
+        """Have one queue less, of which no job is held, and so ``total`` slots from now on."""
+        del self.queues[name]
+        self.total = total
+
     def admit(self, queue: QueueSlots[ItemT], item: ItemT) -> bool:
         """Give a claimed job a slot, or let it wait for one.
 

@@ -224,3 +224,7 @@ class SyncClient:
     def queue_resume(self, name: str) -> None:
         """Let clients claim again from a queue (``*``: all)."""
         self._run(lambda: self._client.queue_resume(name))
+
+    def request_resign(self) -> None:
+        """Ask the present leader to give up its term."""
+        self._run(self._client.request_resign)

@@ -1,0 +1,98 @@
+"""The queues that a client works, which may be added and removed while it does. Mirrors River's ``QueueBundle``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+from rivermill.config import QueueConfig
+from rivermill.errors import ConfigError, NotFoundError, ValidationError
+from rivermill.insert import check_queue
+
+
+class QueueWork(Protocol):
+    """Works queues: a client that runs."""
+
+    async def begin(self, name: str, config: QueueConfig) -> None:
+        """Work a queue from now on."""
+        ...
+
+    async def end(self, name: str) -> None:
+        """Stop claiming from a queue; returns once none of its jobs is left here."""
+        ...
+
+
+class ClientQueues:
+    """The queues of one client.
+
+    Args:
+        configs: those to begin with.
+        slots: jobs the process runs at once over all queues; None is the sum of their ``max_workers``.
+        works: whether the client has workers.
+
+    Attributes:
+        configs: the queues at the moment. Every change replaces the mapping, so any thread may read it.
+        work: what works them; None while the client does not run.
+    """
+
+    def __init__(self, configs: Mapping[str, QueueConfig], slots: int | None, *, works: bool) -> None:
+        self.configs: Mapping[str, QueueConfig] = dict(configs)
+        self.work: QueueWork | None = None
+        self._slots = slots
+        self._works = works
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.configs)
+
+    def __len__(self) -> int:
+        return len(self.configs)
+
+    @property
+    def total_slots(self) -> int:
+        """Jobs the process runs at once."""
+        return self._slots if self._slots is not None else sum(config.max_workers for config in self.configs.values())
+
+    async def add(self, name: str, config: int | QueueConfig) -> None:
+        """Work one queue more: at once, if the client runs.
+
+        Args:
+            name: the queue.
+            config: its slots in this process, or all about it.
+
+        Raises:
+            ConfigError: the client has no workers, has this queue already, or the name or a number is wrong.
+            DatabaseUnavailableError: there is no connection; the queue is not added then.
+        """
+        if not self._works:
+            raise ConfigError(f"queue {name!r}: a client without workers= cannot work it")
+        try:
+            check_queue(name)
+        except ValidationError as error:
+            raise ConfigError(str(error)) from error
+        if name in self.configs:
+            raise ConfigError(f"queue {name!r}: this client works it already; remove it first to change its slots")
+        config = config if isinstance(config, QueueConfig) else QueueConfig(config)
+        self.configs = {**self.configs, name: config}
+        try:
+            if self.work is not None:
+                await self.work.begin(name, config)
+        except BaseException:
+            self._drop(name)
+            raise
+
+    async def remove(self, name: str) -> None:
+        """Stop working a queue; returns when the jobs of it that run here have ended.
+
+        Give it a limit with ``asyncio.timeout``: the queue is then not claimed from any more, and is gone after another call.
+
+        Raises:
+            NotFoundError: the client does not work it.
+        """
+        if name not in self.configs:
+            raise NotFoundError(f"queue {name!r}: this client does not work it")
+        if self.work is not None:
+            await self.work.end(name)
+        self._drop(name)
+
+    def _drop(self, name: str) -> None:
+        self.configs = {other: config for other, config in self.configs.items() if other != name}
