@@ -48,13 +48,14 @@ def main() -> int:
 def _run(*, keep: bool) -> tuple[Summary, Outcome]:
     if os.environ.pop("DATABASE_URL", None):
         say("DATABASE_URL is not used: the demo starts a Postgres of its own")
-    before = run.first_walk()
+    run.check_limit()
     cluster = Cluster()
     keep = keep or cluster.running()
     with contextlib.ExitStack() as clean_up:
         clean_up.enter_context(_cleaning(cluster, keep=keep))
-        postgres = setup.start(cluster, clean_up)
-        return _scan(cluster, postgres, before)
+        trees: list[Tree] = []
+        url = setup.start(cluster, clean_up, beside=lambda: trees.append(run.first_walk()))
+        return _scan(cluster, url, trees[0])
 
 
 def _scan(cluster: Cluster, url: str, before: Tree) -> tuple[Summary, Outcome]:

@@ -45,10 +45,23 @@ def directories_limit(text: str) -> int | None:
     return int(text)
 
 
+def check_limit() -> None:
+    """Complain of a wrong DEMO_LIMIT before anything is started.
+
+    Raises:
+        DevclusterError: it is no whole number above zero.
+    """
+    _limit()
+
+
 def first_walk() -> Tree:
-    """The tree before anything runs."""
+    """The tree before the first job."""
     say(f"walking {LIBRARY}")
-    return walk(LIBRARY, directories_limit(os.environ.get("DEMO_LIMIT", "")))
+    return walk(LIBRARY, _limit())
+
+
+def _limit() -> int | None:
+    return directories_limit(os.environ.get("DEMO_LIMIT", ""))
 
 
 async def scan_library(cluster: Cluster, url: str, before: Tree) -> tuple[Summary, Outcome]:
@@ -85,7 +98,7 @@ async def _measure(connection: Any, client: Client, fleet: Fleet, before: Tree) 
         summary.first_pod_seconds = round(fleet.first_ready_at - started, 3)
     await verify.figures(connection, summary)
     say("comparing the file table with a plain walk of the tree")
-    after = await asyncio.to_thread(walk, LIBRARY, directories_limit(os.environ.get("DEMO_LIMIT", "")))
+    after = await asyncio.to_thread(walk, LIBRARY, _limit())
     wrong = await verify.compare(connection, library, before, after)
     return summary, Outcome(await verify.executed_twice(connection), fleet.replicas + len(fleet.ready), wrong)
 

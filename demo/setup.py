@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -30,8 +31,13 @@ _READY_SECONDS = 90
 _LEFTOVER_SECONDS = 20
 
 
-def start(cluster: Cluster, clean_up: contextlib.ExitStack) -> str:
-    """Bring everything up and return the database's URL; what has to be stopped in the end is left to ``clean_up``.
+def start(cluster: Cluster, clean_up: contextlib.ExitStack, beside: Callable[[], object]) -> str:
+    """Bring everything up and return the database's URL.
+
+    Args:
+        cluster: is started.
+        clean_up: gets what has to be stopped in the end.
+        beside: done while the cluster starts, once Debian's packages are installed.
 
     Raises:
         DevclusterError: a part does not start.
@@ -39,7 +45,7 @@ def start(cluster: Cluster, clean_up: contextlib.ExitStack) -> str:
     prepare_packages()
     cluster.make_network()
     servers: list[Postgres] = []
-    together(cluster.up, lambda: servers.append(_database(cluster, clean_up)), partial(_build, cluster))
+    together(cluster.up, lambda: servers.append(_database(cluster, clean_up)), partial(_build, cluster), beside)
     (postgres,) = servers
     _install(cluster)
     _apply(cluster, postgres.url(cluster.host_address))

@@ -14,17 +14,7 @@ import time
 import pytest
 
 from devcluster import Cluster, DevclusterError
-from tests.cluster.operator.conftest import World, eventually
-from tests.cluster.operator.test_operator import enqueue, sql, unfinished
-
-INTERRUPTED = "SELECT count(*) FROM river_job WHERE attempt <> 1 OR state <> 'completed'"
-
-
-def ready(world: World) -> None:
-    world.migrate()
-    world.secret(world.pod_url())
-    world.apply(world.job_queue())
-    eventually(lambda: world.condition("Ready")[0] == "True", 90)
+from tests.cluster.world import INTERRUPTED, World, enqueue, eventually, ready, sql, unfinished
 
 
 @pytest.mark.parametrize("seconds", [40.0, pytest.param(120.0, marks=pytest.mark.long)])

@@ -2,48 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from typing import Any
 
-import asyncpg
 import pytest
 
-from tests.cluster.operator.conftest import ROOT, World, eventually
-
-
-def sql(world: World, statement: str, *arguments: Any) -> Any:
-    async def run() -> Any:
-        connection = await asyncpg.connect(world.url)
-        try:
-            return await connection.fetchval(statement, *arguments)
-        finally:
-            await connection.close()
-
-    return asyncio.run(run())
-
-
-def enqueue(world: World, count: int, seconds: float) -> None:
-    """Insert jobs in one transaction and notify, as a client of any language does."""
-    sql(
-        world,
-        """
-        WITH made AS (
-            INSERT INTO river_job (kind, args) SELECT 'sleep', $1::text::jsonb FROM generate_series(1, $2) RETURNING 1
-        )
-        SELECT pg_notify('public.river_insert', '{"queue": "default"}') FROM (SELECT count(*) FROM made) AS done
-        """,
-        json.dumps({"seconds": seconds}),
-        count,
-    )
-
-
-def unfinished(world: World) -> int:
-    return int(sql(world, "SELECT count(*) FROM river_job WHERE finalized_at IS NULL"))
+from tests.cluster.world import INTERRUPTED, ROOT, World, enqueue, eventually, sql, unfinished
 
 
 def test_scales_out_works_drains_and_goes(world: World) -> None:
@@ -62,8 +31,7 @@ def test_scales_out_works_drains_and_goes(world: World) -> None:
         assert unfinished(world) == 1
         eventually(lambda: unfinished(world) == 0)
         eventually(lambda: world.replicas() == 0)
-        interrupted = sql(world, "SELECT count(*) FROM river_job WHERE attempt <> 1 OR state <> 'completed'")
-        assert interrupted == 0
+        assert sql(world, INTERRUPTED) == 0
         explained = subprocess.run(
             [sys.executable, "-m", "coverage", "run", "-m", "rivermill_operator", "explain", f"{world.namespace}/library"],
             env=os.environ | {"KUBECONFIG": str(world.cluster.kubeconfig)},
@@ -119,13 +87,16 @@ def test_another_replica_takes_over(world: World) -> None:
     world.secret(world.pod_url())
     with world.operator("one") as first:
         eventually(lambda: world.kubectl("get", "lease", "rivermill-operator", check=False).returncode == 0)
+        assert world.get("lease", "rivermill-operator")["spec"]["holderIdentity"] == "one"
         with world.operator("two"):
             world.apply(world.job_queue())
             eventually(lambda: world.condition("Ready")[0] == "True")
             first.send_signal(signal.SIGKILL)
             first.wait()
-            enqueue(world, 3, 0)
+            enqueue(world, 15, 1)
+            eventually(lambda: world.replicas() == 3, 90)
             eventually(lambda: unfinished(world) == 0, 90)
+            eventually(lambda: world.replicas() == 0, 90)
             assert world.get("lease", "rivermill-operator")["spec"]["holderIdentity"] == "two"
 
 
@@ -138,8 +109,13 @@ def test_another_autoscaler_is_a_conflict(world: World) -> None:
         (deployment,) = world.get("deployments")["items"]
         world.kubectl("autoscale", "deployment", deployment["metadata"]["name"], "--min=1", "--max=2", "--cpu=50%")
         eventually(lambda: world.condition("TargetConflict")[0] == "True")
+        before = world.get("deployment", deployment["metadata"]["name"])["metadata"]["generation"]
         enqueue(world, 30, 0)
-        assert world.replicas() <= 2
+        time.sleep(5.0)  # many decisions
+        assert world.get("deployment", deployment["metadata"]["name"])["metadata"]["generation"] == before
+        world.kubectl("delete", "hpa", deployment["metadata"]["name"])
+        eventually(lambda: world.condition("TargetConflict")[0] != "True")
+        eventually(lambda: unfinished(world) == 0, 90)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.operator.conftest import World, eventually
-from tests.cluster.operator.test_operator import enqueue, sql, unfinished
+from tests.cluster.world import World, enqueue, eventually, sql, unfinished
 
 INTERRUPTED = "SELECT count(*) FROM river_job WHERE attempt <> 1 OR state IN ('retryable', 'discarded', 'cancelled')"
 

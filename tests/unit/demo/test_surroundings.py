@@ -58,7 +58,6 @@ def test_trouble_is_one_sentence(
 def test_the_cluster_goes_when_a_step_fails_and_stays_if_it_was_there(monkeypatch: pytest.MonkeyPatch) -> None:
     downs: list[bool] = []
     monkeypatch.setattr(Cluster, "down", lambda _: downs.append(True))
-    monkeypatch.setattr(program.run, "first_walk", lambda: None)
     monkeypatch.setattr(program.setup, "start", refuse(DevclusterError("a port is in use")))
     with pytest.raises(DevclusterError, match="in use"):
         program._run(keep=False)
