@@ -21,6 +21,7 @@ from rivermill import (
     Workers,
 )
 from rivermill.db import Connection
+from rivermill.rows import claim_columns
 from rivermill.schema import Schema
 from tests.db.run.support import Note, working
 
@@ -153,11 +154,7 @@ async def test_a_claim_given_back_after_its_cancellation_was_asked_for_is_cancel
         )
         runtime = bench.client._runtime
         assert runtime is not None
-        records = await connection.fetch(
-            "SELECT id, kind, queue, attempt, max_attempts, priority, scheduled_at, attempted_at, args::text AS args, "
-            f"metadata::text AS metadata FROM {table} WHERE id = $1",
-            claimed,
-        )
+        records = await connection.fetch(f"SELECT {claim_columns()} FROM {table} WHERE id = $1", claimed)
         runtime._executor.submit("default", records)
         row = await bench.reaches(claimed, JobState.CANCELLED)
         assert (row.attempt, row.errors) == (1, ())

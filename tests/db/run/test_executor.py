@@ -127,7 +127,7 @@ async def test_what_is_given_back_is_due_again_unless_it_was_cancelled(
     runs, waits, cancelled = await rows(connection, schema, records)
     assert runs.state is JobState.COMPLETED
     assert (waits.state, waits.attempt, waits.errors) == (JobState.AVAILABLE, 0, ())
-    assert waits.scheduled_at == records[1]["scheduled_at"]
+    assert waits.scheduled_at.timestamp() == records[1]["scheduled_at"]
     assert (cancelled.state, cancelled.attempt) == (JobState.CANCELLED, 1)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from rivermill import Hook, InsertOpts, InsertParams, Interval, Job, JobRow, JobState, Never, PeriodicJob, Unique, Workers
 from rivermill.db import Connection
-from rivermill.insert import PeriodicParams
+from rivermill.insert_rows import PeriodicParams
 from rivermill.joblist import JobListParams
 from rivermill.schema import Schema
 from tests.db.run.support import Bench, Note, eventually, working

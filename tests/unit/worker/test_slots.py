@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from rivermill.config import QueueConfig
 from rivermill.deadlines import Deadlines
-from rivermill.lookahead import Flow, jobs_ahead
+from rivermill.lookahead import Flow, Stock, stock_for
 from rivermill.producer import _QueueState
 from rivermill.slots import Slots
 from rivermill.tallies import Spreads, Tallies
@@ -54,20 +54,26 @@ def flow(per_window: tuple[int, ...], claim_seconds: float = 0.004) -> Flow:
 
 
 @pytest.mark.parametrize(
-    ("per_window", "max_workers", "ahead"),
+    ("per_window", "slots", "stock"),
     [
-        ((0,), 100, 0),
-        ((0, 1010, 1010), 100, 90),  # 10,000 a second: 40 in a claim, and half of the slots before it
-        ((0, 100_000, 100_000), 100, 100),  # never more than the slots
-        ((0, 1000, 0), 100, 0),  # a burst is no flow
-        ((0, 1, 1), 100, 0),  # jobs of 10 s
-        ((0, 10, 10), 100, 1),  # jobs of 1 s
+        ((0,), 100, Stock(0, 50)),
+        ((0,), 1, Stock(0, 1)),
+        ((0, 1010, 1010), 100, Stock(282, 201)),  # 10,000 a second: 20 ms of them, and what ends during two claims
+        ((0, 1010, 1010), 1, Stock(282, 201)),
+        ((0, 100_000, 100_000), 100, Stock(2000, 2000)),  # there is an end to it
+        ((0, 1000, 0), 100, Stock(0, 50)),  # a burst is no flow
+        ((0, 1, 1), 100, Stock(0, 50)),  # jobs of 10 s
+        ((0, 101, 101), 100, Stock(28, 20)),  # jobs of 100 ms
     ],
 )
 def test_only_jobs_that_a_slot_will_be_free_for_are_claimed_ahead(
-    per_window: tuple[int, ...], max_workers: int, ahead: int
+    per_window: tuple[int, ...], slots: int, stock: Stock
 ) -> None:
-    assert jobs_ahead(flow(per_window), max_workers, 0.01) == ahead
+    assert stock_for(flow(per_window), slots) == stock
+
+
+def test_a_slow_claim_does_not_let_more_be_claimed_ahead_than_is_worked_soon() -> None:
+    assert stock_for(flow((0, 1010, 1010), claim_seconds=5.0), 100) == Stock(605, 302)
 
 
 @pytest.mark.parametrize(
@@ -89,29 +95,36 @@ def test_when_a_claim_is_due(changes: dict[str, bool], room: int, due: float) ->
 @dataclass(eq=False)
 class Item:
     name: str
-    done: bool = False
+    deadline: float
 
 
-async def test_deadlines_of_what_is_not_done_expire_in_their_order() -> None:
-    expired: asyncio.Queue[str] = asyncio.Queue()
-    deadlines: Deadlines[Item] = Deadlines(lambda item: expired.put_nowait(item.name))
+async def test_deadlines_of_what_has_not_ended_expire_in_their_order() -> None:
     now = time.monotonic()
-    deadlines.add(now + 0.02, Item("late"))
-    deadlines.add(now + 0.01, Item("early"))
-    deadlines.add(now + 0.015, Item("done", done=True))
-    deadlines.add(now + 600, Item("far"))
+    items = {name: Item(name, now + after) for name, after in (("late", 0.02), ("early", 0.01), ("ended", 0.015), ("far", 600))}
+    expired: asyncio.Queue[str] = asyncio.Queue()
+    deadlines: Deadlines[Item] = Deadlines(items.values, lambda item: expired.put_nowait(item.name))
+    for item in items.values():
+        deadlines.watch(item.deadline)
+    del items["ended"]
     assert [await expired.get(), await expired.get()] == ["early", "late"]
-    assert (expired.empty(), len(deadlines)) == (True, 1)
+    assert expired.empty()
+    assert deadlines.earliest == items["far"].deadline
     deadlines.close()
-    assert len(deadlines) == 0
 
 
-async def test_deadlines_do_not_keep_what_is_done() -> None:
-    deadlines: Deadlines[Item] = Deadlines(lambda _: None)
-    for _ in range(50_000):
-        deadlines.add(time.monotonic() + 600, Item("x", done=True))
-    assert len(deadlines) <= 4096
-    deadlines.close()
+async def test_one_look_finds_all_deadlines_that_have_come() -> None:
+    at = time.monotonic() + 0.01
+    items, looks = [Item(str(n), at + n * 1e-6) for n in range(100)], []
+    expired: asyncio.Queue[str] = asyncio.Queue()
+
+    def look() -> list[Item]:
+        looks.append(1)
+        return items
+
+    deadlines: Deadlines[Item] = Deadlines(look, lambda item: expired.put_nowait(item.name))
+    deadlines.watch(at + 0.001)
+    assert [await expired.get() for _ in items] == [item.name for item in items]
+    assert len(looks) == 1
 
 
 def test_tallies_and_spreads_are_scraped_as_counters_and_histograms() -> None:

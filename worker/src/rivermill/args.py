@@ -67,7 +67,7 @@ def encode_args(args: Any) -> str:
         raise ValidationError(f"args of type {type(args).__name__} cannot be encoded as JSON: {error}") from error
     if not text.startswith("{"):
         raise ValidationError(f"args of type {type(args).__name__} must encode to a JSON object, not {text[:20]}")
-    if _NUL.search(text):
+    if "\\u0000" in text and _NUL.search(text):
         raise ValidationError(f"args of type {type(args).__name__} hold a NUL character, which Postgres cannot store")
     return text
 
@@ -107,14 +107,12 @@ def decode_args(args_type: type[Any], raw: bytes | str) -> Any:
         ArgsDecodeError: the text is not JSON or does not fit the type.
     """
     try:
-        return _decoder(args_type)(raw)
+        return (_decoders.get(args_type) or _new_decoder(args_type))(raw)
     except ValueError as error:
         raise ArgsDecodeError(f"args do not fit {args_type.__name__}: {error}") from error
 
 
-def _decoder(args_type: type[Any]) -> Callable[[bytes | str], Any]:
-    decoder = _decoders.get(args_type)
-    if decoder is None:
-        decoder = getattr(args_type, "model_validate_json", None) or msgspec.json.Decoder(args_type).decode
-        _decoders[args_type] = decoder
+def _new_decoder(args_type: type[Any]) -> Callable[[bytes | str], Any]:
+    decoder = getattr(args_type, "model_validate_json", None) or msgspec.json.Decoder(args_type).decode
+    _decoders[args_type] = decoder
     return decoder

@@ -10,10 +10,13 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
+from rivermill.args import decode_args
 from rivermill.claimed import Claimed, Kind, Policy
 from rivermill.completer import Completer
 from rivermill.deadlines import Deadlines
@@ -36,6 +39,8 @@ from rivermill.places import Places
 from rivermill.retry import default_retry_policy
 from rivermill.worker import ExecutorKind, Registration, Workers
 
+_NEVER = float("inf")
+
 logger = logging.getLogger("rivermill.executor")
 
 
@@ -50,6 +55,7 @@ class Attempts:
         policy: how attempts are executed and judged.
         interrupt: called when an attempt has used up its time.
         on_end: called when an attempt has ended, whatever happened.
+        unfinished: the jobs whose outcome is open.
     """
 
     def __init__(
@@ -62,6 +68,7 @@ class Attempts:
         *,
         interrupt: Callable[[Claimed], None],
         on_end: Callable[[Claimed], None],
+        unfinished: Callable[[], Iterable[Claimed]],
     ) -> None:
         self._workers = workers
         self._places = places
@@ -70,14 +77,15 @@ class Attempts:
         self._policy = policy
         self._interrupt = interrupt
         self._on_end = on_end
-        self._kinds: dict[tuple[str, str], Kind] = {}
-        self._deadlines: Deadlines[Claimed] = Deadlines(self._time_out)
+        self._kinds: dict[str, dict[str, Kind]] = defaultdict(dict)
+        self._deadlines: Deadlines[Claimed] = Deadlines(unfinished, self._time_out)
 
-    def kind(self, queue: str, name: str) -> Kind:
-        """What is known of the jobs of one kind in one queue."""
-        return self._kinds.get((queue, name)) or self._new_kind(queue, name)
+    def kinds(self, queue: str) -> Mapping[str, Kind]:
+        """What is known of the jobs of one queue, by kind; ``new_kind`` for one that is not there yet."""
+        return self._kinds[queue]
 
-    def _new_kind(self, queue: str, name: str) -> Kind:
+    def new_kind(self, queue: str, name: str) -> Kind:
+        """What there is to know of the jobs of one kind in one queue."""
         registration = self._workers.get(name)
         around, plain, timeout = Extensions(), False, None
         if registration is not None:
@@ -88,9 +96,12 @@ class Attempts:
         kind = Kind(
             queue,
             name,
+            self._policy,
             registration,
+            partial(decode_args, registration.args_type) if registration else _not_registered,
+            registration.worker.work if registration else _not_registered,
             timeout,
-            None if timeout is None else timeout.total_seconds(),
+            _NEVER if timeout is None else timeout.total_seconds(),
             around,
             plain,
             self._metrics.jobs.labels(queue, name, "completed"),
@@ -98,16 +109,30 @@ class Attempts:
         )
         if registration is not None:
             # Kinds nobody knows are whatever somebody inserts, so they are not remembered.
-            self._kinds[queue, name] = kind
+            self._kinds[queue][name] = kind
         return kind
 
     async def execute(self, claimed: Claimed) -> None:
         """Work a claimed job and hand its outcome over."""
         claimed.entered = True
-        claimed.at = time.monotonic()
-        kind = claimed.kind_info
+        claimed.at = began = time.monotonic()
+        kind, error = claimed.kind_info, None
         try:
-            error = await self._attempt(claimed, kind)
+            try:
+                if kind.plain and not claimed.touched and claimed.record["metadata"].startswith("{"):
+                    job = Job(kind.decode(claimed.record["args"]), claimed, claimed)
+                    claimed.deadline = deadline = began + kind.timeout_seconds
+                    if deadline < self._deadlines.earliest:
+                        self._deadlines.watch(deadline)
+                    result = kind.work(job)
+                    if result is not None:
+                        await result
+                else:
+                    await self._attempt(claimed, kind)
+            except (KeyboardInterrupt, GeneratorExit):
+                raise
+            except BaseException as raised:  # noqa: BLE001 - whatever a worker raises is recorded on its job
+                error = self._reason(claimed, kind, raised)
             claimed.done = True
             if claimed.abandoned:
                 return
@@ -117,10 +142,10 @@ class Attempts:
                 await self._completer.wait_for_room()
             if error is None and claimed.updates is None:
                 self._completer.succeeded(claimed.id)
-                kind.completed.inc()
+                kind.completed.value += 1
             else:
                 self._completer.add(await self._judge(claimed, kind, error))
-            kind.seconds.observe(time.monotonic() - claimed.at)
+            kind.seconds.observe(time.monotonic() - began)
         finally:
             claimed.done = True
             self._on_end(claimed)
@@ -138,41 +163,31 @@ class Attempts:
 
     # --- working ---
 
-    async def _attempt(self, claimed: Claimed, kind: Kind) -> BaseException | None:
-        """Run the worker; returns what it raised. What cannot be decoded is a failure of this job and of no other."""
+    async def _attempt(self, claimed: Claimed, kind: Kind) -> None:
+        """Run a worker with everything around it, or refuse to; what cannot be decoded fails this job and no other."""
         registration = kind.registration
         if claimed.stopping or claimed.seized:
-            return asyncio.CancelledError()
+            raise asyncio.CancelledError
         if not claimed.record["metadata"].startswith("{"):
             # Nothing could be merged into it.
-            return RivermillError("job row couldn't be decoded: its metadata is not an object")
+            raise RivermillError("job row couldn't be decoded: its metadata is not an object")
         if registration is None:
-            return RivermillError(f"job kind is not registered in the client's Workers bundle: {kind.name}")
-        try:
-            if kind.plain and not claimed.cancel_requested:
-                job = Job(registration.decode(claimed.record["args"]), claimed, claimed)
-                if kind.timeout_seconds is not None:
-                    self._deadlines.add(claimed.at + kind.timeout_seconds, claimed)
-                result = registration.worker.work(job)
-                if result is not None:
-                    await result
-            else:
-                await self._work_with_all(claimed, kind, registration)
-        except (KeyboardInterrupt, GeneratorExit):
-            raise
-        except BaseException as error:  # noqa: BLE001 - whatever a worker raises is recorded on its job
-            if claimed.timed_out and is_interruption(error):
-                return JobTimeoutError(f"timed out after {kind.timeout}")
-            # A worker may cancel itself; that is a failure like any other, unless somebody asked for it.
-            return error
-        return None
+            raise RivermillError(f"job kind is not registered in the client's Workers bundle: {kind.name}")
+        await self._work_with_all(claimed, kind, registration)
+
+    def _reason(self, claimed: Claimed, kind: Kind, raised: BaseException) -> BaseException:
+        """Why an attempt ended with an error."""
+        if claimed.timed_out and is_interruption(raised):
+            return JobTimeoutError(f"timed out after {kind.timeout}")
+        # A worker may cancel itself; that is a failure like any other, unless somebody asked for it.
+        return raised
 
     async def _work_with_all(self, claimed: Claimed, kind: Kind, registration: Registration) -> None:
         """Run the worker wherever it runs, and all that is around it."""
         job: Job[Any] = Job(None, claimed, claimed)
 
         def decode() -> None:
-            job.args = registration.decode(claimed.record["args"])
+            job.args = kind.decode(claimed.record["args"])
 
         def run() -> Awaitable[None]:
             return self._work(claimed, kind, registration, job)
@@ -180,8 +195,8 @@ class Attempts:
         await work_with(kind.around, registration.worker.middleware, job, decode, run)
 
     async def _work(self, claimed: Claimed, kind: Kind, registration: Registration, job: Job[Any]) -> None:
-        if kind.timeout_seconds is not None:
-            self._deadlines.add(time.monotonic() + kind.timeout_seconds, claimed)
+        claimed.deadline = time.monotonic() + kind.timeout_seconds
+        self._deadlines.watch(claimed.deadline)
         claimed.place = registration.executor
         try:
             if claimed.place is ExecutorKind.PROCESS:
@@ -230,6 +245,10 @@ class Attempts:
         except Exception:
             logger.exception("next retry failed; River's schedule is used", extra=extra)
         return default_retry_policy(row)
+
+
+def _not_registered(_: Any) -> Any:
+    raise RivermillError("a job of this kind cannot be worked here")
 
 
 def _own_next_retry(registration: Registration | None, row: JobRow) -> datetime | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from rivermill.config import Settings
 from rivermill.extensions import Extensions
 from rivermill.handlers import ErrorHandler, StuckHandler
-from rivermill.job import AttemptState, JobRow
+from rivermill.job import AttemptState, Job, JobRow
 from rivermill.outcome import Attempt
 from rivermill.retry import default_retry_policy
-from rivermill.rows import job_from_record, json_object, readable_part
+from rivermill.rows import claimed_record, job_from_record, json_object, readable_part
 from rivermill.slots import QueueSlots
 from rivermill.tallies import Spread, Tally
 from rivermill.worker import ExecutorKind, Registration
@@ -34,6 +34,7 @@ class Policy:
         retry_policy: when a failed job runs again, where its worker says nothing.
         extensions: the client's hooks and middleware.
         client: what ``Job.client`` is.
+        client_id: the last element of ``attempted_by``.
     """
 
     job_timeout: timedelta | None = timedelta(minutes=1)
@@ -43,6 +44,7 @@ class Policy:
     stuck_handler: StuckHandler | None = None
     extensions: Extensions = Extensions()
     client: Client | None = None
+    client_id: str = ""
 
     @classmethod
     def of(cls, settings: Settings, extensions: Extensions, client: Client | None) -> Policy:
@@ -55,6 +57,7 @@ class Policy:
             stuck_handler=settings.job_stuck_handler,
             extensions=extensions,
             client=client,
+            client_id=settings.client_id,
         )
 
 
@@ -63,15 +66,21 @@ class Kind:
     """What all jobs of one kind in one queue have in common.
 
     Attributes:
+        decode: decodes stored args.
+        work: the worker's.
+        timeout_seconds: infinity for no limit.
         around: the hooks and middleware that run around its attempts, but the worker's own.
         plain: whether its worker runs on the loop with nothing around it.
     """
 
     queue: str
     name: str
+    policy: Policy
     registration: Registration | None
+    decode: Callable[[str], Any]
+    work: Callable[[Job[Any]], Awaitable[None] | None]
     timeout: timedelta | None
-    timeout_seconds: float | None
+    timeout_seconds: float
     around: Extensions
     plain: bool
     completed: Tally
@@ -83,33 +92,41 @@ class Claimed(AttemptState):
 
     Attributes:
         at: when it was claimed, then when its attempt began; monotonic seconds.
+        deadline: when its time is up; monotonic seconds.
         place: where its worker runs; on the loop before and after that.
         worked: whether its worker has ended, although what is around it has not.
         entered: whether its task has begun; cancelled before, a task would never run and never free its slot.
+        touched: whether something was asked of it before its task began.
         seized: whether its slot was not free, so that its worker must not run.
         abandoned: its row has been finished over its head; what it ends with counts for nothing.
     """
 
     task: asyncio.Task[None] | None = None
+    deadline = float("inf")
     place: ExecutorKind = ExecutorKind.ASYNC
     watch: asyncio.TimerHandle | None = None
     row: JobRow | None = None
     holds_slot = False
     entered = False
+    touched = False
     worked = False
     done = False
     seized = False
     stuck = False
     abandoned = False
 
-    def __init__(self, record: Any, kind: Kind, slots: QueueSlots[Claimed], now: float, client: Client | None) -> None:
+    def __init__(self, record: Any, kind: Kind, slots: QueueSlots[Claimed], now: float) -> None:
         self.record = record
         self.id: int = record["id"]
         self.attempt: int = record["attempt"]
         self.kind_info = kind
         self.slots = slots
         self.at = now
-        self.client = client
+
+    @property
+    def client(self) -> Client | None:
+        """The client that executes the job."""
+        return self.kind_info.policy.client
 
     @property
     def kind(self) -> str:
@@ -129,7 +146,7 @@ class Claimed(AttemptState):
         """
         if self.row is None:
             try:
-                self.row = job_from_record(self.record)
+                self.row = job_from_record(self._whole_record())
             except (ValueError, RecursionError) as error:
                 raise ValueError(f"job row couldn't be decoded: {error}") from error
         return self.row
@@ -139,7 +156,10 @@ class Claimed(AttemptState):
         try:
             return self.decode()
         except ValueError:
-            return readable_part(self.record)
+            return readable_part(self._whole_record())
+
+    def _whole_record(self) -> dict[str, Any]:
+        return claimed_record(self.record, self.kind_info.queue, self.kind_info.policy.client_id)
 
     def facts(self, *, handler_cancelled: bool = False) -> Attempt:
         """What the attempt's outcome depends on."""

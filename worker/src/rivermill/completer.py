@@ -1,5 +1,7 @@
 """Writes how attempts ended, in batches that clock themselves: the next goes out when the last has returned.
 
+Small ones also keep a few milliseconds apart, since each costs a commit; the first after a pause goes out at once.
+
 Both statements touch only rows that are still ``running`` for this very client. ``(state = 'running') IS TRUE`` keeps the
 planner away from the index on state, where every dead ``running`` entry would be walked.
 Mirrors River's ``internal/jobcompleter`` in effect.
@@ -25,6 +27,9 @@ from rivermill.schema import Schema
 
 MAX_BATCH = 5_000
 MAX_BACKLOG = 10_000
+#: A batch smaller than ``_GOOD_BATCH`` goes out no sooner than this after the one before: what ends meanwhile goes with it.
+_GATHER_SECONDS = 0.005
+_GOOD_BATCH = 500
 _MAX_BACKOFF = 10.0
 
 logger = logging.getLogger("rivermill.completer")
@@ -115,6 +120,7 @@ class Completer:
         self._room = asyncio.Event()
         self._room.set()
         self._closing = False
+        self._flushed_at = float("-inf")
 
     @property
     def backlog(self) -> int:
@@ -139,7 +145,8 @@ class Completer:
     def succeeded(self, job_id: int) -> None:
         """Take a success with nothing else to write, whatever the backlog."""
         self._plain.append(job_id)
-        self._taken()
+        if len(self._plain) == 1 or len(self._plain) >= MAX_BACKLOG:
+            self._taken()
 
     def add(self, completion: Completion) -> None:
         """Take a completion, whatever the backlog."""
@@ -166,12 +173,19 @@ class Completer:
             await self._wake.wait()
             self._wake.clear()
             while self._plain or self._general:
+                await self._gather()
                 if await self._flush():
                     failures = 0
                 else:
                     failures += 1
                     delay = min(_MAX_BACKOFF, 0.1 * 2 ** min(failures, 10))
                     await asyncio.sleep(delay * random.uniform(0.5, 1.0))
+
+    async def _gather(self) -> None:
+        delay = self._flushed_at + _GATHER_SECONDS - time.monotonic()
+        if delay > 0 and len(self._plain) + len(self._general) < _GOOD_BATCH:
+            await asyncio.sleep(delay)
+        self._flushed_at = time.monotonic()
 
     async def _flush(self) -> bool:
         self._writing_plain, self._plain = self._plain[:MAX_BATCH], self._plain[MAX_BATCH:]

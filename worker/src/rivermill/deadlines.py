@@ -1,75 +1,66 @@
-"""Many deadlines with one timer: most jobs end long before theirs, and a timer for each would cost more than they do."""
+"""Many deadlines with one timer: most jobs end long before theirs, so for those nothing is done but a comparison."""
 
 from __future__ import annotations
 
 import asyncio
-import heapq
-import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Generic, Protocol, TypeVar
 
-_COMPACT_FROM = 4096
+_NEVER = float("inf")
+#: Time between two looks at all items, so that many different deadlines do not make it many looks.
+_LEAST_SECONDS = 0.001
 
 
 class Endable(Protocol):
-    """What can end before its deadline."""
+    """What may have a deadline: monotonic seconds, infinity for none."""
 
-    done: bool
+    deadline: float
 
 
 ItemT = TypeVar("ItemT", bound=Endable)
 
 
 class Deadlines(Generic[ItemT]):
-    """Calls a function for each item that is not done at its deadline.
+    """Calls a function for each item that is still there at its deadline.
 
     Args:
+        items: those that have not ended; asked for whenever the earliest deadline seen has come.
         expired: what to call, on the event loop.
+
+    Attributes:
+        earliest: when the timer fires; a later deadline needs no ``watch``.
     """
 
-    def __init__(self, expired: Callable[[ItemT], None]) -> None:
+    def __init__(self, items: Callable[[], Iterable[ItemT]], expired: Callable[[ItemT], None]) -> None:
+        self._items = items
         self._expired = expired
-        self._heap: list[tuple[float, int, ItemT]] = []
-        self._numbers = itertools.count()
-        self._compact_at = _COMPACT_FROM
-        self._armed = float("inf")
+        self.earliest = _NEVER
         self._timer: asyncio.TimerHandle | None = None
 
-    def __len__(self) -> int:
-        return len(self._heap)
-
-    def add(self, at: float, item: ItemT) -> None:
-        """Watch an item until the monotonic time ``at``, in seconds."""
-        if len(self._heap) >= self._compact_at:
-            self._compact()
-        heapq.heappush(self._heap, (at, next(self._numbers), item))
-        if at < self._armed:
-            self._arm(at)
+    def watch(self, deadline: float) -> None:
+        """An item has a deadline now."""
+        if deadline < self.earliest:
+            self._arm(deadline)
 
     def close(self) -> None:
         """Watch nothing any more."""
-        self._heap.clear()
         if self._timer is not None:
             self._timer.cancel()
-
-    def _compact(self) -> None:
-        self._heap = [entry for entry in self._heap if not entry[2].done]
-        heapq.heapify(self._heap)
-        self._compact_at = max(_COMPACT_FROM, 4 * len(self._heap))
 
     def _arm(self, at: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._armed = at
-        self._timer = asyncio.get_running_loop().call_later(max(0.0, at - time.monotonic()), self._fire)
+        self.earliest = at
+        self._timer = asyncio.get_running_loop().call_later(max(_LEAST_SECONDS, at - time.monotonic()), self._fire)
 
     def _fire(self) -> None:
-        self._timer, self._armed = None, float("inf")
+        self._timer, self.earliest = None, _NEVER
         now = time.monotonic()
-        while self._heap and (self._heap[0][2].done or self._heap[0][0] <= now):
-            item = heapq.heappop(self._heap)[2]
-            if not item.done:
-                self._expired(item)
-        if self._heap:
-            self._arm(self._heap[0][0])
+        watched = [item for item in self._items() if item.deadline < _NEVER]
+        for item in sorted((item for item in watched if item.deadline <= now), key=lambda item: item.deadline):
+            item.deadline = _NEVER
+            self._expired(item)
+        earliest = min((item.deadline for item in watched), default=_NEVER)
+        if earliest < self.earliest:
+            self._arm(earliest)

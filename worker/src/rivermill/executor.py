@@ -12,6 +12,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any
 
 from rivermill.attempt import Attempts
@@ -23,6 +24,7 @@ from rivermill.job import JobState
 from rivermill.metrics import Metrics
 from rivermill.outcome import Completion
 from rivermill.places import Places
+from rivermill.runners import Runners
 from rivermill.slots import Slots
 from rivermill.worker import ExecutorKind, Workers
 
@@ -43,7 +45,10 @@ class Executor:
         metrics: where attempts are counted.
         policy: how attempts are executed and judged.
         queues: the queues and the slots.
-        on_free: called whenever a slot or a place in front of one became free.
+        on_free: called when so many jobs have ended that no more than ``wake_at`` are held, and when none is left of a queue.
+
+    Attributes:
+        wake_at: see ``on_free``.
 
     Raises:
         ConfigError: a worker is meant for a process and cannot be pickled.
@@ -63,11 +68,20 @@ class Executor:
         self._metrics = metrics
         self._policy = policy
         self._on_free = on_free
+        self.wake_at = -1
         self._places = Places(workers)
-        self._attempts = Attempts(
-            workers, self._places, completer, metrics, policy, interrupt=self._interrupt, on_end=self._end
-        )
         self._claimed: dict[int, Claimed] = {}
+        self._attempts = Attempts(
+            workers,
+            self._places,
+            completer,
+            metrics,
+            policy,
+            interrupt=self._interrupt,
+            on_end=self._end,
+            unfinished=self._claimed.values,
+        )
+        self._runners: Runners[Claimed] = Runners(self._attempts.execute)
         self._abandoned: set[Claimed] = set()
         self._queues = queues
         self._slots: Slots[Claimed] = Slots(queues.total_slots, {n: c.max_workers for n, c in queues.configs.items()})
@@ -128,25 +142,27 @@ class Executor:
 
     def submit(self, queue: str, records: Sequence[Any]) -> None:
         """Start executing claimed rows; those beyond the free slots wait, and are given back if that takes too long."""
-        now = time.monotonic()
-        slots, wait, client = self._slots.queues[queue], self._waits[queue], self._policy.client
+        if not records:
+            return
+        now, claimed_at = time.monotonic(), records[0]["attempted_at"]
+        slots, waited, kinds = self._slots.queues[queue], self._waits[queue], self._attempts.kinds(queue)
         if len(records) > slots.max_workers - slots.running:
             # The order of a claim's rows is not that of its selection.
-            records = sorted(records, key=lambda r: (r["priority"], r["scheduled_at"], r["id"]))
+            records = sorted(records, key=itemgetter("priority", "scheduled_at", "id"))
         for record in records:
-            claimed = Claimed(record, self._attempts.kind(queue, record["kind"]), slots, now, client)
-            self._claimed[claimed.id] = claimed
-            wait.observe((record["attempted_at"] - record["scheduled_at"]).total_seconds())
+            kind = kinds.get(record["kind"]) or self._attempts.new_kind(queue, record["kind"])
+            claimed = self._claimed[record["id"]] = Claimed(record, kind, slots, now)
+            waited.observe(claimed_at - record["scheduled_at"])
             if self._slots.admit(slots, claimed):
                 self._start(claimed)
-            if self._early_cancels and claimed.id in self._early_cancels:
-                self._cancel(claimed)
+        for job_id in self._early_cancels or ():
+            self.cancel(job_id)
         self._idle.clear()
         self._watch_waiting()
 
     def _start(self, claimed: Claimed) -> None:
         claimed.holds_slot = True
-        claimed.task = asyncio.create_task(self._attempts.execute(claimed), name=f"job {claimed.id}")
+        self._runners.start(claimed)
 
     # --- ending attempts early ---
 
@@ -162,10 +178,10 @@ class Executor:
         if claimed.done or claimed.cancel_requested:
             return
         logger.info("job is cancelled from outside", extra={"job_id": claimed.id, "kind": claimed.kind})
-        claimed.cancel_requested = True
-        if claimed.task is None:
+        claimed.cancel_requested = claimed.touched = True
+        if not claimed.holds_slot and not claimed.entered:
             # It ends as a cancelled job at its first step.
-            claimed.seized = True
+            claimed.seized = claimed.touched = True
             self._slots.seize(claimed.slots, claimed)
             self._start(claimed)
         else:
@@ -177,7 +193,7 @@ class Executor:
             self._give_back(claimed)
         for claimed in list(self._claimed.values()):
             if not claimed.done:
-                claimed.stopping = True
+                claimed.stopping = claimed.touched = True
                 self._interrupt(claimed)
 
     def _interrupt(self, claimed: Claimed) -> None:
@@ -249,21 +265,27 @@ class Executor:
         for claimed in left:
             if claimed.watch is not None:
                 claimed.watch.cancel()
-        return [claimed.id for claimed in left if claimed.task is not None and not claimed.task.done()]
+        return [claimed.id for claimed in left if claimed.task is not None and not claimed.done]
 
     # --- slots ---
 
     def _end(self, claimed: Claimed) -> None:
+        if claimed.watch is not None or claimed.stuck:
+            self._end_watch(claimed)
+        if claimed.holds_slot:
+            self._free_slot(claimed)
+        self._forget(claimed)
+        held = self._slots.running + self._slots.waiting
+        if held <= self.wake_at or not claimed.slots.running or not self._claimed:
+            self._on_free()
+
+    def _end_watch(self, claimed: Claimed) -> None:
         if claimed.watch is not None:
             claimed.watch.cancel()
         if claimed.stuck:
             self._count_stuck(-1)
             logger.info("job is stuck no longer", extra={"job_id": claimed.id, "kind": claimed.kind})
             self._abandoned.discard(claimed)
-        if claimed.holds_slot:
-            self._free_slot(claimed)
-        self._forget(claimed)
-        self._on_free()
 
     def _free_slot(self, claimed: Claimed) -> None:
         claimed.holds_slot = False

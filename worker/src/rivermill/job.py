@@ -108,14 +108,17 @@ class AttemptState:
         stopping: the client stops and wants the job back.
         timed_out: the attempt has used up its time.
         updates: metadata to merge into the row when the attempt ends; None while there is none.
-        client: the client that executes the job; None where none does.
     """
 
     cancel_requested = False
     stopping = False
     timed_out = False
     updates: dict[str, Any] | None = None
-    client: Client | None = None
+
+    @property
+    def client(self) -> Client | None:
+        """The client that executes the job; None where none does."""
+        return None
 
     @property
     def interrupted(self) -> bool:
@@ -137,24 +140,32 @@ class Job(Generic[ArgsT]):
         row: the row, or what makes it: most jobs never look at theirs, so it is decoded when they do.
         state: the running attempt's; a new one where nothing executes the job, as in a test of a worker.
 
-    Attributes:
-        id: the job's id.
-        kind: the job's kind.
-        attempt: the number of this attempt, 1 for the first.
     """
 
-    __slots__ = ("_row", "args", "attempt", "id", "kind", "state")
+    __slots__ = ("_row", "args", "state")
 
     def __init__(self, args: ArgsT, row: JobRow | ClaimedRow, state: AttemptState | None = None) -> None:
         self.args = args
-        self.id = row.id
-        self.kind = row.kind
-        self.attempt = row.attempt
-        self.state = AttemptState() if state is None else state
         self._row = row
+        self.state = AttemptState() if state is None else state
 
     def __repr__(self) -> str:
         return f"Job(id={self.id}, kind={self.kind!r}, attempt={self.attempt}, args={self.args!r})"
+
+    @property
+    def id(self) -> int:
+        """The job's id."""
+        return self._row.id
+
+    @property
+    def kind(self) -> str:
+        """The job's kind."""
+        return self._row.kind
+
+    @property
+    def attempt(self) -> int:
+        """The number of this attempt, 1 for the first."""
+        return self._row.attempt
 
     @property
     def row(self) -> JobRow:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from rivermill.db import Connection
@@ -68,11 +68,12 @@ class JobEvents:
         """Whether anybody wants them."""
         return self._subscribers.want_jobs
 
-    def ended(self, job_id: int, started: float, scheduled_at: datetime) -> None:
-        """An attempt that began at ``started``, monotonic seconds, has ended."""
+    def ended(self, job_id: int, started: float, scheduled_at: float) -> None:
+        """An attempt has ended that began at ``started``, monotonic seconds, and was due at ``scheduled_at``, epoch seconds."""
         now = time.monotonic()
-        run = timedelta(seconds=now - started)
-        self._ended[job_id] = _Ended(now, datetime.now(UTC) - run - scheduled_at, run)
+        run = now - started
+        wait = timedelta(seconds=time.time() - run - scheduled_at)
+        self._ended[job_id] = _Ended(now, wait, timedelta(seconds=run))
 
     async def write(self, connection: Connection, sql: str, args: tuple[Any, ...], outcomes: Mapping[int, str]) -> None:
         """Write completions and emit what came of each.

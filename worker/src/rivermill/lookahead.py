@@ -6,6 +6,11 @@ from dataclasses import dataclass
 
 #: Jobs that ended are counted over windows of at least this many seconds.
 WINDOW_SECONDS = 0.05
+#: Short jobs are claimed in batches that last this long: few statements, and each costs less a job.
+BATCH_SECONDS = 0.02
+#: What is claimed ahead lasts no longer than this.
+AHEAD_SECONDS = 0.06
+MOST_AHEAD = 2_000
 
 
 @dataclass(slots=True)
@@ -35,16 +40,31 @@ class Flow:
         self.claim_seconds += (seconds - self.claim_seconds) * (0.2 if self.claim_seconds else 1.0)
 
 
-def jobs_ahead(flow: Flow, max_workers: int, cooldown: float) -> int:
-    """Jobs for which a slot will be free before the next claim can bring any.
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """How many jobs a queue is to hold.
 
-    That is what ends during a claim and the pause before it, which is no longer than the cooldown nor than half of the
-    slots take to become free. Zero for jobs that take longer than a claim does by more than the number of slots.
+    Attributes:
+        ahead: claimed beyond the slots.
+        batch: room that is worth a claim at once, when the last one brought all it asked for.
+    """
+
+    ahead: int
+    batch: int
+
+
+def stock_for(flow: Flow, slots: int) -> Stock:
+    """What to hold so that no slot waits for a claim: jobs for which a slot will be free soon.
+
+    When a claim goes out, what ends during two claims still waits here. Nothing is claimed ahead of jobs that take longer
+    than these few hundredths of a second by more than the number of slots.
 
     Args:
         flow: what has been seen of the queue.
-        max_workers: the queue's slots, and the most that is ever claimed ahead.
-        cooldown: seconds between two claims.
+        slots: the most of its jobs that run at once.
     """
     rate = flow.per_second
-    return min(max_workers, int(rate * flow.claim_seconds + min(rate * cooldown, max_workers / 2)))
+    ahead = min(MOST_AHEAD, int(rate * min(AHEAD_SECONDS, BATCH_SECONDS + 2 * flow.claim_seconds)))
+    if not ahead:
+        return Stock(0, max(1, (slots + 1) // 2))
+    return Stock(ahead, max(1, ahead // 2, min(ahead, int(rate * BATCH_SECONDS))))

@@ -21,8 +21,9 @@ from rivermill.config import QueueConfig, Settings
 from rivermill.db import DATABASE_ERRORS, STATEMENT_TIMEOUT, SharedConnection
 from rivermill.executor import Executor
 from rivermill.extensions import ClaimMetric, Hook
-from rivermill.lookahead import Flow, jobs_ahead
+from rivermill.lookahead import Flow, Stock, stock_for
 from rivermill.metrics import Metrics
+from rivermill.rows import claim_columns
 from rivermill.schema import Schema
 from rivermill.shares import Want, share_slots
 
@@ -55,9 +56,7 @@ def claim_sql(schema: Schema, *, known_kinds: bool = False) -> str:
             ORDER BY priority, scheduled_at, id
             LIMIT $2 FOR UPDATE SKIP LOCKED
         ))
-        RETURNING id, kind, queue, state::text AS state, args::text AS args, attempt, max_attempts, priority, created_at,
-            scheduled_at, attempted_at, finalized_at, attempted_by, errors::text[] AS errors, metadata::text AS metadata,
-            tags, unique_key, unique_states::int AS unique_states
+        RETURNING {claim_columns()}
     """
 
 
@@ -85,7 +84,7 @@ class _QueueState:
     Attributes:
         hungry: whether the last claim brought all it asked for.
         wanted: whether a claim is due as soon as the cooldown allows.
-        ahead: jobs to claim beyond the free slots.
+        stock: jobs to claim beyond the free slots, and the room that is worth a claim.
         leaving: whether the queue is to be removed.
     """
 
@@ -96,14 +95,17 @@ class _QueueState:
     wanted: bool = True
     claimed_at: float = float("-inf")
     poll_at: float = 0.0
-    ahead: int = 0
     flow: Flow = field(default_factory=Flow)
+    stock: Stock = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.stock = stock_for(self.flow, self.config.max_workers)
 
     def due_at(self, cooldown: float, room: int) -> float:
         """When the next claim may go out, with room for so many jobs."""
         if self.paused or self.leaving or room <= 0:
             return float("inf")
-        if self.hungry and 2 * room >= self.config.max_workers:
+        if self.hungry and room >= self.stock.batch:
             return self.claimed_at
         earliest = self.claimed_at + cooldown
         return earliest if self.wanted else max(earliest, self.poll_at)
@@ -145,8 +147,7 @@ class Producer:
         self._work = queues
         self._queues = {name: _QueueState(config) for name, config in queues.configs.items()}
         self._cooldown = settings.fetch_cooldown.total_seconds()
-        self._credit: Mapping[str, int] = {}
-        self._wake_at_held = -1
+        self._credit: Mapping[str, float] = {}
         self._wake = asyncio.Event()
         self._cordoned = False
         self._claiming = asyncio.Lock()
@@ -188,9 +189,8 @@ class Producer:
         self._wake.set()
 
     def slot_freed(self) -> None:
-        """A job has ended: claim again if there is more than the slots could take, and room enough by now."""
-        if self._executor.held <= self._wake_at_held:
-            self._wake.set()
+        """So many jobs have ended that it is worth looking again: see ``Executor.wake_at``."""
+        self._wake.set()
 
     async def cordon(self) -> None:
         """Stop claiming; returns once no claim is in flight, so that nothing new can appear."""
@@ -253,10 +253,10 @@ class Producer:
     def _delay(self) -> float | None:
         """Seconds until a claim is due; None while only a wake-up can make one due."""
         free = self._free()
-        self._wake_at_held = -1 if self._cordoned else self._worth_waking_for(free)
+        self._executor.wake_at = -1 if self._cordoned else self._worth_waking_for(free)
         if self._cordoned or free <= 0:
             return None
-        due = min((s.due_at(self._cooldown, self._room(name)) for name, s in self._queues.items()), default=float("inf"))
+        due = min((s.due_at(self._cooldown, self._room(n, free)) for n, s in self._queues.items()), default=float("inf"))
         return None if due == float("inf") else due - time.monotonic()
 
     def _worth_waking_for(self, free: int) -> int:
@@ -264,36 +264,35 @@ class Producer:
 
         Until then either nothing more is there to claim, or the timer of the cooldown runs.
         """
-        held = self._executor.held
-        if free <= 0:
-            return held
-        threshold = -1
+        held, threshold = self._executor.held, -1
         for name, state in self._queues.items():
-            room = self._room(name)
-            if room <= 0:
+            room = self._room(name, free)
+            if state.hungry:
+                threshold = max(threshold, held - max(1, state.stock.batch - room))
+            elif room <= 0:
                 threshold = max(threshold, held - 1 + room)
-            elif state.hungry:
-                threshold = max(threshold, held - max(1, (state.config.max_workers + 1) // 2 - room))
         return threshold
 
     def _free(self) -> int:
-        ahead = sum(state.ahead for state in self._queues.values())
+        ahead = sum(state.stock.ahead for state in self._queues.values() if not (state.paused or state.leaving))
         return self._work.total_slots + ahead - self._executor.held
 
-    def _room(self, queue: str) -> int:
+    def _room(self, queue: str, free: int) -> int:
+        """Jobs to claim of a queue now: no more than are free for all, nor than its own share of slots leaves."""
         state = self._queues[queue]
-        return state.config.max_workers + state.ahead - self._executor.held_in(queue)
+        return min(free, state.config.max_workers + state.stock.ahead - self._executor.held_in(queue))
 
     async def _claim_due(self) -> None:
         if self._cordoned:
             return
-        now = time.monotonic()
-        due = {n: state for n, state in self._queues.items() if state.due_at(self._cooldown, self._room(n)) <= now}
+        now, free = time.monotonic(), self._free()
+        due = {n: state for n, state in self._queues.items() if state.due_at(self._cooldown, self._room(n, free)) <= now}
         for name, state in due.items():
             state.flow.count(now, self._executor.ended_in(name))
-            state.ahead = jobs_ahead(state.flow, state.config.max_workers, self._cooldown)
-        wants = {name: Want(self._room(name), state.config.priority) for name, state in due.items()}
-        grants, self._credit = share_slots(self._free(), wants, self._credit)
+            state.stock = stock_for(state.flow, min(state.config.max_workers, self._work.total_slots))
+        free = self._free()
+        wants = {name: Want(self._room(name, free), state.config.priority) for name, state in due.items()}
+        grants, self._credit = share_slots(free, wants, self._credit)
         for name, state in due.items():
             state.hungry = name not in grants
         for name, count in grants.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from rivermill.job import AttemptError, JobRow, JobState
@@ -14,8 +14,18 @@ _COLUMNS = (
     "tags, unique_key, unique_states::int AS unique_states"
 )
 
+_CLAIM_COLUMNS = (
+    "id, kind, args::text AS args, attempt, max_attempts, priority, metadata::text AS metadata, "
+    "date_part('epoch', scheduled_at) AS scheduled_at, date_part('epoch', attempted_at) AS attempted_at, "
+    "date_part('epoch', created_at) AS created_at, "
+    "CASE WHEN array_length(attempted_by, 1) > 1 THEN attempted_by END AS attempted_by, errors::text[] AS errors, "
+    "CASE WHEN cardinality(tags) > 0 THEN tags END AS tags, unique_key, unique_states::int AS unique_states"
+)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 #: Go's zero time: what a time that cannot be read becomes.
 _NO_TIME = datetime(1, 1, 1, tzinfo=UTC)
+_END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 
 #: Bit of each state in ``unique_states``.
 STATE_BITS = {
@@ -35,6 +45,21 @@ def job_columns(table: str = "") -> str:
     if not table:
         return _COLUMNS
     return ", ".join(f"{table}.{column.strip()}" for column in _COLUMNS.split(","))
+
+
+def claim_columns() -> str:
+    """The select list of a claim, that ``claimed_record`` completes: what an attempt needs, in forms that are cheap to decode.
+
+    What every row of a claim has in common is left out, what most do not have is null, and times are seconds.
+    """
+    return _CLAIM_COLUMNS
+
+
+def claimed_record(record: Any, queue: str, client_id: str) -> dict[str, Any]:
+    """What a client has claimed, in the form of ``job_columns``."""
+    times = {name: _time_of(record[name]) for name in ("scheduled_at", "attempted_at", "created_at")}
+    known = {"queue": queue, "state": "running", "finalized_at": None}
+    return {**record, **times, **known, "attempted_by": record["attempted_by"] or (client_id,), "tags": record["tags"] or ()}
 
 
 def job_from_record(record: Any) -> JobRow:
@@ -112,6 +137,13 @@ def parse_error(text: str) -> AttemptError:
         error=_text(value.get("error")),
         trace=_text(value.get("trace")),
     )
+
+
+def _time_of(seconds: float) -> datetime:
+    try:
+        return _EPOCH + timedelta(microseconds=round(seconds * 1e6))
+    except OverflowError:  # infinite, or before or after Python's years
+        return _END_OF_TIME if seconds > 0 else _NO_TIME
 
 
 def _time(value: Any) -> datetime:

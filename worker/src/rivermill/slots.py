@@ -38,18 +38,17 @@ class Slots(Generic[ItemT]):
     Args:
         total: jobs that run at once over all queues.
         queues: queue → the most of its jobs that run at once.
+
+    Attributes:
+        running: jobs that have a slot, over all queues.
+        waiting: jobs claimed ahead, over all queues.
     """
 
     def __init__(self, total: int, queues: Mapping[str, int]) -> None:
         self.total = total
         self.running = 0
         self.queues: dict[str, QueueSlots[ItemT]] = {name: QueueSlots(most) for name, most in queues.items()}
-        self._waiting = 0
-
-    @property
-    def waiting(self) -> int:
-        """Jobs claimed ahead over all queues."""
-        return self._waiting
+        self.waiting = 0
 
     def add_queue(self, name: str, most: int, total: int) -> None:
         """Have one queue more, and so ``total`` slots from now on."""
@@ -72,7 +71,7 @@ class Slots(Generic[ItemT]):
             queue.running += 1
             return True
         queue.waiting.append(item)
-        self._waiting += 1
+        self.waiting += 1
         return False
 
     def release(self, queue: QueueSlots[ItemT]) -> ItemT | None:
@@ -84,11 +83,12 @@ class Slots(Generic[ItemT]):
         self.running -= 1
         queue.running -= 1
         queue.ended += 1
-        if not self._waiting or self.running >= self.total:
-            return None
+        return self._heir(queue) if self.waiting and self.running < self.total else None
+
+    def _heir(self, queue: QueueSlots[ItemT]) -> ItemT | None:
         for heir in (queue, *self.queues.values()):
             if heir.waiting and heir.running < heir.max_workers:
-                self._waiting -= 1
+                self.waiting -= 1
                 self.running += 1
                 heir.running += 1
                 return heir.waiting.popleft()
@@ -101,7 +101,7 @@ class Slots(Generic[ItemT]):
             ValueError: it does not wait.
         """
         queue.waiting.remove(item)
-        self._waiting -= 1
+        self.waiting -= 1
 
     def seize(self, queue: QueueSlots[ItemT], item: ItemT) -> None:
         """A job that waits runs now, whether a slot is free or not: it is not going to hold it."""

@@ -1,0 +1,131 @@
+"""Which attempts share a task, and what none of them may see of another."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from rivermill.runners import Runners
+
+VARIABLE: ContextVar[str] = ContextVar("VARIABLE", default="unset")
+
+
+@dataclass(eq=False)
+class Item:
+    body: Callable[[], Awaitable[None]]
+    at: float = 0.0
+    task: asyncio.Task[None] | None = None
+    ran_in: asyncio.Task[None] | None = None
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+async def at_once() -> None:
+    """Ends without waiting."""
+
+
+async def wait_once() -> None:
+    await asyncio.sleep(0)
+
+
+async def execute(item: Item) -> None:
+    item.at = time.monotonic()
+    item.ran_in = asyncio.current_task()
+    with contextlib.suppress(asyncio.CancelledError):
+        await item.body()
+    item.ended.set()
+
+
+async def run(*bodies: Callable[[], Awaitable[None]]) -> list[Item]:
+    """Run them all, started together."""
+    runners: Runners[Item] = Runners(execute)
+    items = [Item(body) for body in bodies]
+    for item in items:
+        runners.start(item)
+    await all_done(items)
+    assert all(item.ran_in is item.task for item in items)
+    return items
+
+
+async def all_done(items: list[Item]) -> None:
+    for item in items:  # there may be more of them by then
+        await item.ended.wait()
+
+
+async def test_attempts_that_never_wait_share_a_task() -> None:
+    items = await run(*[at_once] * 20)
+    assert len({item.task for item in items[:-1]}) == 1
+
+
+async def test_attempts_that_wait_have_a_task_each_and_run_at_once() -> None:
+    started = asyncio.Barrier(20)
+
+    async def meet() -> None:
+        await started.wait()
+
+    items = await run(*[meet] * 20)
+    assert len({item.task for item in items}) == 20
+
+
+async def test_nothing_runs_in_a_task_that_has_waited() -> None:
+    items = await run(wait_once, at_once, wait_once, at_once, at_once, wait_once, wait_once, at_once)
+    for number, item in enumerate(items):
+        if item.body is wait_once:
+            assert item.task not in [later.task for later in items[number + 1 :]]
+
+
+async def test_context_variables_left_behind_are_not_seen_by_the_next() -> None:
+    seen = []
+
+    async def leave() -> None:
+        seen.append(VARIABLE.get())
+        VARIABLE.set("left behind")
+
+    await run(*[leave] * 5)
+    assert seen == ["unset"] * 5
+
+
+async def test_a_cancelled_attempt_takes_nobody_with_it() -> None:
+    async def cancelled() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+
+    async def whole() -> None:
+        await asyncio.sleep(0)
+        whole_ended.append(1)
+
+    whole_ended: list[int] = []
+    await run(cancelled, whole, cancelled, whole)
+    assert whole_ended == [1, 1]
+
+
+async def test_what_is_started_by_one_that_ends_runs_too() -> None:
+    runners: Runners[Item] = Runners(execute)
+    chain = [Item(at_once)]
+
+    async def start_next() -> None:
+        if len(chain) < 1000:
+            chain.append(Item(start_next))
+            runners.start(chain[-1])
+
+    chain[0].body = start_next
+    runners.start(chain[0])
+    await all_done(chain)
+    assert len(chain) == 1000
+
+
+async def test_the_loop_gets_its_turn_between_attempts_that_never_wait() -> None:
+    turns = []
+
+    async def block() -> None:
+        time.sleep(0.003)  # noqa: ASYNC251 - as some jobs do
+        asyncio.get_running_loop().call_soon(turns.append, 1)
+        seen.append(len(turns))
+
+    seen: list[int] = []
+    await run(*[block] * 20)
+    assert seen[-1] > 0
