@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from rivermill import __version__
 from rivermill.cli_admin import add_admin_commands
+from rivermill.cli_bench import add_bench_command
 from rivermill.cli_migrate import add_migrate_command
 from rivermill.cli_work import add_work_command
 from rivermill.errors import RivermillError
@@ -28,6 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_work_command(commands, shared)
     add_migrate_command(commands, shared)
     add_admin_commands(commands, shared)
+    add_bench_command(commands, shared)
     return parser
 
 

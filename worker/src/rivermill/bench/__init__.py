@@ -1,0 +1,1 @@
+"""``rivermill bench``: how fast this computer and this database work jobs. Mirrors River's ``riverbench`` in effect."""

@@ -1,0 +1,77 @@
+"""``rivermill bench``: how fast this computer and this database work jobs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from rivermill.bench.board import Board, Figures, table
+from rivermill.bench.modes import MODES, Load
+from rivermill.bench.place import new_place
+from rivermill.config import load_settings
+from rivermill.durations import parse_duration
+from rivermill.errors import ConfigError
+
+_SCHEMA = "rivermill_bench"
+_JOBS = {"burn-down": 100_000, "many-queues": 100_000, "insert": 100_000, "latency": 500, "mixed": 5_000, "continuous": 0}
+_RATES = {"mixed": 500.0}
+
+
+def add_bench_command(commands: Any, shared: argparse.ArgumentParser) -> None:
+    """Add ``bench``."""
+    parser = commands.add_parser(
+        "bench",
+        parents=[shared],
+        help="measure how fast jobs are inserted and worked here",
+        description="Measure in a schema of its own (--schema, default rivermill_bench), which is made and dropped again.",
+    )
+    parser.add_argument("mode", nargs="?", choices=list(MODES), help="default: burn-down with -n, else continuous")
+    parser.add_argument("-n", "--jobs", type=_positive, metavar="N", help="how many jobs")
+    parser.add_argument("--duration", help="how long continuous mode runs, e.g. 30s (default: until interrupted)")
+    parser.add_argument("--slots", type=_positive, default=2_000, help="jobs at once (default: %(default)s)")
+    parser.add_argument("--queues", type=_positive, default=100, help="how many in many-queues mode (default: %(default)s)")
+    parser.add_argument("--rate", type=float, help="inserts a second (default: latency 100, mixed 500)")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON, and nothing else")
+    parser.set_defaults(run=bench)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number}: use 1 or more")
+    return number
+
+
+async def bench(options: argparse.Namespace) -> int:
+    """Run one benchmark and print its figures.
+
+    Raises:
+        RivermillError: a setting is wrong, the schema exists, or the database cannot be reached.
+    """
+    mode = options.mode or ("burn-down" if options.jobs else "continuous")
+    if options.rate is not None and not options.rate > 0:
+        raise ConfigError(f"--rate {options.rate}: use a number of inserts a second, more than 0")
+    load = Load(
+        jobs=options.jobs or _JOBS[mode],
+        seconds=parse_duration("--duration", options.duration).total_seconds() if options.duration else None,
+        slots=options.slots,
+        queues=options.queues,
+        rate=options.rate or _RATES.get(mode, 100.0),
+    )
+    settings = load_settings(dsn=options.dsn, schema=options.schema or _SCHEMA, file=options.config)
+    async with new_place(settings.dsn, settings.schema.name) as place:
+        figures = await MODES[mode](place, load, Board(None if options.json else sys.stdout))
+    _print({"mode": mode, **figures}, as_json=options.json)
+    return 0
+
+
+def _print(figures: Figures, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(figures))
+        return
+    lines = table(figures)
+    width = max(len(name) for name, _ in lines)
+    for name, value in lines:
+        print(f"{name:{width}}  {value:>14}")
