@@ -33,7 +33,8 @@ from rivermill.config import QueueConfig, new_client_id
 from rivermill.db import describe
 from rivermill.durations import parse_duration
 from rivermill.errors import ArgsDecodeError
-from rivermill.insert import InsertOpts, NotifyLimiter, check_queue
+from rivermill.insert import NotifyLimiter
+from rivermill.insert_rows import InsertOpts, check_queue
 from rivermill.outcome import Attempt, decide, error_element
 from rivermill.retry import retry_delay
 from rivermill.rows import parse_error

@@ -26,7 +26,8 @@ from rivermill.errors import (
 from rivermill.events import Event, EventKind, JobStats, Subscription
 from rivermill.extensions import ClaimMetric, Hook, Middleware, Plugin
 from rivermill.handlers import ErrorHandler, ErrorHandlerResult, StuckJob
-from rivermill.insert import InsertOpts, InsertParams, JobInsertResult
+from rivermill.insert import JobInsertResult
+from rivermill.insert_rows import InsertOpts, InsertParams
 from rivermill.job import AttemptError, Job, JobRow, JobState
 from rivermill.joblist import JobFilter, JobListCursor, JobListOrder, JobListParams, JobListResult
 from rivermill.periodic import PeriodicJob, PeriodicJobs

@@ -13,7 +13,7 @@ from typing import Any
 from rivermill.client import Client
 from rivermill.durations import parse_duration
 from rivermill.errors import ValidationError
-from rivermill.insert import InsertOpts
+from rivermill.insert_rows import InsertOpts
 from rivermill.job import JobRow, JobState
 from rivermill.joblist import MAX_LIST, JobListCursor, JobListOrder, JobListParams
 from rivermill.queues import ALL_QUEUES

@@ -11,7 +11,8 @@ from rivermill.client_base import ClientBase
 from rivermill.db import Connection
 from rivermill.errors import UnknownKindError
 from rivermill.extensions import insert_with
-from rivermill.insert import InsertOpts, InsertParams, JobInsertResult
+from rivermill.insert import JobInsertResult
+from rivermill.insert_rows import InsertOpts, InsertParams
 from rivermill.job import JobRow
 from rivermill.unique import Unique
 
@@ -34,7 +35,9 @@ class InsertMethods(ClientBase):
             ValidationError: args or an option are not valid, or (UnknownKindError) no worker knows the kind.
             DatabaseUnavailableError: there is no connection.
         """
-        chosen = InsertOpts(unique=unique).over(opts or InsertOpts())
+        chosen = opts or InsertOpts()
+        if unique is not None:
+            chosen = InsertOpts(unique=unique).over(chosen)
         return (await self.insert_many([InsertParams(args, chosen)], tx=tx))[0]
 
     async def insert_many(self, jobs: Iterable[Any], *, tx: Connection | None = None) -> list[JobInsertResult]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from rivermill.client_base import ClientBase
 from rivermill.db import Connection
-from rivermill.insert import check_queue
+from rivermill.insert_rows import check_queue
 from rivermill.job import JobRow
 from rivermill.joblist import JobFilter, JobListParams, JobListResult
 from rivermill.queues import ALL_QUEUES, Queue

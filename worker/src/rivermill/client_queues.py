@@ -7,7 +7,7 @@ from typing import Protocol
 
 from rivermill.config import QueueConfig
 from rivermill.errors import ConfigError, NotFoundError, ValidationError
-from rivermill.insert import check_queue
+from rivermill.insert_rows import check_queue
 
 
 class QueueWork(Protocol):

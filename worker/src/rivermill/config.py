@@ -19,7 +19,7 @@ from rivermill.durations import parse_duration
 from rivermill.errors import ConfigError, ValidationError
 from rivermill.extensions import Hook, Middleware, Plugin
 from rivermill.handlers import ErrorHandler, StuckHandler
-from rivermill.insert import check_queue
+from rivermill.insert_rows import check_queue
 from rivermill.job import JobRow
 from rivermill.periodic import PeriodicJob
 from rivermill.retry import default_retry_policy

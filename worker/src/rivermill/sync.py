@@ -11,7 +11,8 @@ from typing import Any, Self, TypeVar
 
 from rivermill.client import Client
 from rivermill.errors import ConfigError, NotStartedError, RivermillError
-from rivermill.insert import InsertOpts, JobInsertResult
+from rivermill.insert import JobInsertResult
+from rivermill.insert_rows import InsertOpts
 from rivermill.job import JobRow
 from rivermill.joblist import JobFilter, JobListParams, JobListResult
 from rivermill.queues import Queue

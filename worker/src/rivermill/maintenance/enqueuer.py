@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from rivermill.db import SharedConnection
 from rivermill.errors import RivermillError
 from rivermill.extensions import Extensions, insert_with
-from rivermill.insert import Inserter, InsertOpts, InsertParams, PeriodicParams
+from rivermill.insert import Inserter
+from rivermill.insert_rows import InsertOpts, InsertParams, PeriodicParams
 from rivermill.periodic import PeriodicJobs, Timetable, Turn
 
 #: Looks at the clock at least this often, since a clock can be set.

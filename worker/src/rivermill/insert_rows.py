@@ -1,0 +1,195 @@
+"""Rows to insert: options checked and filled in, args encoded."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from rivermill.args import encode_args, kind_of
+from rivermill.errors import ValidationError
+from rivermill.job import JobState
+from rivermill.unique import Unique, unique_key
+
+QUEUE_DEFAULT = "default"
+PRIORITY_DEFAULT = 1
+_MAX_QUEUE_LENGTH = 64
+_MAX_TAG_LENGTH = 255
+_MAX_PRIORITY = 4
+_MAX_SMALLINT = 32767
+_QUEUE = re.compile(r"(?:[a-z0-9])+(?:[_|\-]?[a-z0-9]+)*")
+_TAG = re.compile(r"\w[\w\-]+\w")
+
+
+@dataclass(frozen=True, slots=True)
+class InsertOpts:
+    """How a job is inserted; None leaves the choice to the args type's ``insert_opts()``, then to the client.
+
+    Args:
+        max_attempts: attempts before the job is discarded, 1 to 32767.
+        metadata: a JSON object kept beside the args.
+        pending: insert as ``pending``, which nothing works until it is made available.
+        priority: 1 (most urgent) to 4.
+        queue: River's queue name: lower case letters and digits in groups joined by ``_`` or ``-``, at most 64 characters.
+        scheduled_at: run no earlier than this aware time.
+        tags: 3 or more word characters each, ``-`` allowed inside.
+        unique: which properties make it the same job as another; an empty ``Unique()`` counts as None.
+    """
+
+    max_attempts: int | None = None
+    metadata: Mapping[str, Any] | None = None
+    pending: bool | None = None
+    priority: int | None = None
+    queue: str | None = None
+    scheduled_at: datetime | None = None
+    tags: Sequence[str] | None = None
+    unique: Unique | None = None
+
+    def over(self, other: InsertOpts) -> InsertOpts:
+        """These options, with ``other``'s where they leave the choice open."""
+        mine = {f.name: getattr(self, f.name) for f in fields(self)}
+        if self.unique is not None and self.unique.empty:
+            mine["unique"] = None
+        return InsertOpts(**{k: v if v is not None else getattr(other, k) for k, v in mine.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class InsertParams:
+    """One job to insert: its args and options, for ``insert_many``."""
+
+    args: Any
+    opts: InsertOpts = InsertOpts()
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodicParams(InsertParams):
+    """One turn of a periodic job: available at once, although ``at`` may lie a little ahead."""
+
+    at: datetime = field(kw_only=True)
+
+
+class Row(NamedTuple):
+    """What is written for one job."""
+
+    args: str
+    kind: str
+    max_attempts: int
+    metadata: str
+    priority: int
+    queue: str
+    scheduled_at: datetime | None
+    state: str
+    tags: str
+    unique_key: bytes | None
+    unique_states: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """Options checked and filled in: the columns they make, and what makes the job unique."""
+
+    columns: tuple[int, str, int, str, datetime | None, str, str]
+    unique: Unique | None
+
+
+def make_rows(jobs: Sequence[InsertParams], default_max_attempts: int) -> list[Row]:
+    """The rows of a batch. Options that several jobs share are checked once.
+
+    Args:
+        jobs: what to insert.
+        default_max_attempts: where neither job nor args type says anything.
+
+    Raises:
+        ValidationError: there are no jobs, or one of them is not valid.
+    """
+    if not jobs:
+        raise ValidationError("no jobs to insert: pass at least one")
+    choices: dict[int, _Choice] = {}
+    rows = []
+    for params in jobs:
+        own = getattr(params.args, "insert_opts", None)
+        if callable(own):
+            choice = _choose(params.opts.over(own()), default_max_attempts)
+        else:
+            known = choices.get(id(params.opts))
+            choice = choices[id(params.opts)] = known or _choose(params.opts, default_max_attempts)
+        rows.append(_row(params.args, choice, params.at if isinstance(params, PeriodicParams) else None))
+    return rows
+
+
+def _row(args: Any, choice: _Choice, turn: datetime | None) -> Row:
+    kind, encoded, unique = kind_of(args), encode_args(args), choice.unique
+    row = Row(encoded, kind, *choice.columns, None, None)
+    if turn is not None and row.scheduled_at is None:
+        row = row._replace(scheduled_at=turn)
+    if unique is None:
+        return row
+    key = unique_key(unique, kind=kind, args=encoded, queue=row.queue, at=row.scheduled_at or datetime.now(UTC))
+    return row._replace(unique_key=key, unique_states=unique.state_mask)
+
+
+def _choose(opts: InsertOpts, default_max_attempts: int) -> _Choice:
+    if opts.scheduled_at is not None and opts.scheduled_at.tzinfo is None:
+        raise ValidationError(f"scheduled_at {opts.scheduled_at}: give it a time zone, e.g. datetime.now(UTC)")
+    due = JobState.AVAILABLE if opts.scheduled_at is None else JobState.SCHEDULED
+    max_attempts = default_max_attempts if opts.max_attempts is None else opts.max_attempts
+    priority = PRIORITY_DEFAULT if opts.priority is None else opts.priority
+    columns = (
+        _check_int("max_attempts", max_attempts, 1, _MAX_SMALLINT),
+        _encode_metadata(opts.metadata or {}),
+        _check_int("priority", priority, 1, _MAX_PRIORITY),
+        check_queue(opts.queue if opts.queue is not None else QUEUE_DEFAULT),
+        opts.scheduled_at,
+        (JobState.PENDING if opts.pending else due).value,
+        _check_tags(opts.tags or ()),
+    )
+    return _Choice(columns, opts.unique if opts.unique is not None and not opts.unique.empty else None)
+
+
+def check_queue(name: str) -> str:
+    """Return a queue name if River accepts it.
+
+    Raises:
+        ValidationError: it does not.
+    """
+    if not isinstance(name, str) or not 0 < len(name) <= _MAX_QUEUE_LENGTH or not _QUEUE.fullmatch(name):
+        raise ValidationError(
+            f"queue {name!r}: use 1 to {_MAX_QUEUE_LENGTH} lower case letters and digits, in groups joined by single _ or -"
+        )
+    return name
+
+
+def _check_int(name: str, value: int, low: int, high: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ValidationError(f"{name} {value!r}: use a whole number from {low} to {high}")
+    return value
+
+
+def _check_tags(tags: Iterable[str]) -> str:
+    for tag in tags:
+        if not isinstance(tag, str) or len(tag) > _MAX_TAG_LENGTH or not _TAG.fullmatch(tag):
+            raise ValidationError(
+                f"tag {tag!r}: use 3 to {_MAX_TAG_LENGTH} letters, digits or underscores, - allowed between them"
+            )
+    return ",".join(tags)
+
+
+def _encode_metadata(metadata: Mapping[str, Any]) -> str:
+    try:
+        text = json.dumps(dict(metadata), ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValidationError(f"metadata cannot be encoded as a JSON object: {error}") from error
+    return text
+
+
+def check_distinct(rows: Sequence[Row]) -> None:
+    """Raise ValidationError if two rows have the same unique key."""
+    seen: dict[bytes, int] = {}
+    for number, row in enumerate(rows):
+        if row.unique_key is not None and seen.setdefault(row.unique_key, number) != number:
+            raise ValidationError(
+                f"jobs {seen[row.unique_key]} and {number} of kind {row.kind!r} have the same unique key: insert one of them"
+            )
