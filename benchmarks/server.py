@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,43 +15,66 @@ from devcluster import Postgres
 SETTINGS = {"shared_buffers": "2GB", "max_wal_size": "8GB", "fsync": "on", "synchronous_commit": "on"}
 
 
+class Server:
+    """A server, and what it has used so far."""
+
+    def __init__(self, postgres: Postgres, directory: Path) -> None:
+        self._postgres = postgres
+        self._pid_file = directory / "data" / "postmaster.pid"
+
+    def url(self, database: str = "postgres") -> str:
+        """The URL of a database."""
+        return self._postgres.url(database=database)
+
+    async def renew_database(self, name: str) -> str:
+        """Make a database anew; returns its URL."""
+        connection = await asyncpg.connect(self.url())
+        try:
+            await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+            await connection.execute(f'CREATE DATABASE "{name}"')
+        finally:
+            await connection.close()
+        return self.url(name)
+
+    def cpu_seconds(self) -> float:
+        """CPU time of all its processes, those that have ended included; 0 for a server that is not ours."""
+        if not self._pid_file.exists():
+            return 0.0
+        root = int(self._pid_file.read_text().split()[0])
+        ticks = sum(_ticks(root, with_ended=True))
+        for child in Path(f"/proc/{root}/task/{root}/children").read_text().split():
+            try:
+                ticks += sum(_ticks(int(child), with_ended=False))
+            except FileNotFoundError:
+                continue  # ended meanwhile, and counted with the root next time
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    async def wal_bytes(self) -> int:
+        """Bytes of write-ahead log so far."""
+        connection = await asyncpg.connect(self.url())
+        try:
+            written: int = await connection.fetchval("SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint")
+            return written
+        finally:
+            await connection.close()
+
+    async def settle(self, database: str) -> None:
+        """Fresh statistics and no checkpoint to come, the same for everybody."""
+        connection = await asyncpg.connect(self.url(database))
+        try:
+            await connection.execute("VACUUM ANALYZE")
+            await connection.execute("CHECKPOINT")
+        finally:
+            await connection.close()
+
+
+def _ticks(pid: int, *, with_ended: bool) -> list[int]:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return [int(value) for value in fields[11 : 15 if with_ended else 13]]
+
+
 @contextmanager
-def server() -> Iterator[Postgres]:
+def server() -> Iterator[Server]:
     """A server of its own, or the one of ``DATABASE_URL``."""
-    with TemporaryDirectory() as directory:
-        postgres = Postgres(Path(directory), settings=SETTINGS)
-        with postgres:
-            yield postgres
-
-
-def migrate(url: str) -> None:
-    """Make River's tables and ours."""
-    command = [str(Path(sys.executable).with_name("rivermill")), "migrate", "up"]
-    subprocess.run(command, env=os.environ | {"DATABASE_URL": url}, check=True, capture_output=True)
-
-
-async def refill(url: str, jobs: int) -> None:
-    """Empty the job table and fill it with jobs that are due, with fresh statistics and no checkpoint to come."""
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute("TRUNCATE river_job")
-        await connection.execute(
-            "INSERT INTO river_job (kind, args, scheduled_at) "
-            "SELECT 'benchmark', jsonb_build_object('num', n), now() - interval '1 hour' + n * interval '1 microsecond' "
-            "FROM generate_series(1, $1::int) AS n",
-            jobs,
-        )
-        await connection.execute("VACUUM ANALYZE river_job")
-        await connection.execute("CHECKPOINT")
-    finally:
-        await connection.close()
-
-
-async def check_all_completed(url: str, jobs: int) -> None:
-    """Raise AssertionError unless every job was completed at its first attempt."""
-    connection = await asyncpg.connect(url)
-    try:
-        good = await connection.fetchval("SELECT count(*) FROM river_job WHERE state = 'completed' AND attempt = 1")
-        assert good == jobs, f"{jobs - good} of {jobs} jobs were lost or run twice"
-    finally:
-        await connection.close()
+    with TemporaryDirectory() as directory, Postgres(Path(directory), settings=SETTINGS) as postgres:
+        yield Server(postgres, Path(directory))

@@ -1,0 +1,123 @@
+"""What the Python drivers share: standard library only, since each runs in the environment of the system that it drives.
+
+A driver is called as ``DRIVER MODE --url URL --jobs N …`` and prints one JSON object. Modes: ``prepare`` makes the tables,
+``fill`` inserts jobs that are due, ``drain`` works them, ``insert`` and ``latency`` measure inserts and starts,
+``check`` counts the jobs that are done in the database.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import resource
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+Figures = dict[str, Any]
+
+
+class Drain:
+    """Counts jobs as they begin and end, and the time since the first began.
+
+    Args:
+        jobs: how many there are.
+    """
+
+    def __init__(self, jobs: int) -> None:
+        self.jobs, self.ran, self.spent = jobs, 0, 0.0
+        self.all_ended = asyncio.Event()
+        self._first = 0.0
+        self._cpu = time.process_time()
+
+    async def work(self, sleep: float) -> None:
+        """A job's body."""
+        began = time.perf_counter()
+        self._first = self._first or began
+        if sleep:
+            await asyncio.sleep(sleep)
+            self.spent += time.perf_counter() - began
+        self.ran += 1
+        if self.ran == self.jobs:
+            self.all_ended.set()
+
+    async def figures(self, slots: int, unfinished: Callable[[], Awaitable[Any]]) -> Figures:
+        """Wait until every job has ended and is finished in the table, and say how long that took."""
+        await self.all_ended.wait()
+        while await unfinished():
+            await asyncio.sleep(0.005)
+        seconds = time.perf_counter() - self._first
+        return {
+            "per_second": self.jobs / seconds,
+            "of_slots": self.spent / seconds / slots,
+            "client_us": (time.process_time() - self._cpu) / self.jobs * 1e6,
+            "ran": self.ran,
+        }
+
+
+class Starts:
+    """Times of inserts and of the starts that they lead to."""
+
+    def __init__(self, jobs: int) -> None:
+        self.jobs = jobs
+        self.called, self.returned, self.started = [0.0] * jobs, [0.0] * jobs, [0.0] * jobs
+        self.ran = 0
+
+    def begun(self, num: int) -> None:
+        """A job's body begins."""
+        self.started[num] = time.perf_counter()
+        self.ran += 1
+
+    async def figures(self, insert: Callable[[int], Awaitable[Any]], rate: float) -> Figures:
+        """Insert at a steady rate, wait for all to start, and say how long each took."""
+        await asyncio.sleep(1.0)
+        begin = time.perf_counter()
+        for num in range(self.jobs):
+            await asyncio.sleep(max(0.0, begin + num / rate - time.perf_counter()))
+            self.called[num] = time.perf_counter()
+            await insert(num)
+            self.returned[num] = time.perf_counter()
+        while self.ran < self.jobs:
+            await asyncio.sleep(0.01)
+        pairs = list(zip(self.called, self.returned, self.started, strict=True))
+        return {
+            "call_ms": [1000 * (started - called) for called, _, started in pairs],
+            "commit_ms": [1000 * (started - returned) for _, returned, started in pairs],
+            "ran": self.ran,
+        }
+
+
+async def timed_inserts(jobs: int, batch: int, insert: Callable[[range], Awaitable[Any]]) -> Figures:
+    """Insert jobs in batches, one after the other."""
+    cpu, begin = time.process_time(), time.perf_counter()
+    for first in range(0, jobs, batch):
+        await insert(range(first, min(first + batch, jobs)))
+    seconds = time.perf_counter() - begin
+    return {"per_second": jobs / seconds, "client_us": (time.process_time() - cpu) / jobs * 1e6, "ran": jobs}
+
+
+def options() -> argparse.Namespace:
+    """The arguments that every driver takes."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("mode", choices=("prepare", "fill", "drain", "insert", "latency", "check"))
+    parser.add_argument("--url", required=True)
+    parser.add_argument("--jobs", type=int, default=100_000)
+    parser.add_argument("--slots", type=int, default=100)
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--rate", type=float, default=100.0)
+    parser.add_argument("--sleep", type=float, default=0.0)
+    parser.add_argument("--fast", action="store_true")
+    parser.add_argument("--ceiling", action="store_true")
+    return parser.parse_args()
+
+
+def run(modes: dict[str, Callable[[argparse.Namespace], Awaitable[Figures]]]) -> None:
+    """Run the chosen mode and print what it measured."""
+    chosen = options()
+    if chosen.mode not in modes:
+        sys.exit(f"no mode {chosen.mode} here")
+    figures = asyncio.run(modes[chosen.mode](chosen))  # type: ignore[arg-type]
+    figures["rss_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps(figures))
