@@ -263,3 +263,15 @@ def test_updates_are_merged_whatever_the_outcome() -> None:
     for error in (None, RuntimeError("x"), JobCancel("x"), JobSnooze(timedelta(0))):
         done = decide(attempt(updates={"output": 1}), error, now=NOW, next_retry=after(1))
         assert json.loads(done.metadata or "")["output"] == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"poll_only": True, "listener_dsn": DSN}, "listener_dsn"),
+        ({"transaction_pooler": True}, "transaction_pooler"),
+    ],
+)
+def test_clients_that_would_listen_in_vain_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_settings(dsn=DSN, **settings)

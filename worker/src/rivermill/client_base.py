@@ -30,7 +30,8 @@ class ClientBase:
         chosen = self.settings
         self._extensions = Extensions.of(hooks=chosen.hooks, middleware=chosen.middleware, plugins=chosen.plugins)
         self._workers = workers
-        self._shared = SharedConnection(self.settings.dsn, f"rivermill {self.settings.client_id}"[:63])
+        name = f"rivermill {self.settings.client_id}"[:63]
+        self._shared = SharedConnection(self.settings.dsn, name, pooled=self.settings.transaction_pooler)
         limiter = NotifyLimiter(self.settings.fetch_cooldown)
         self._inserter = Inserter(self.settings.schema, self.settings.max_attempts, limiter)
         self._jobs = JobAdmin(self.settings.schema)

@@ -77,6 +77,10 @@ class Settings:
         hooks: run before and after what they override, see ``rivermill.extensions``.
         middleware: runs around inserts and attempts.
         plugins: hooks and middleware in one, before the others.
+        poll_only: never LISTEN: look for work, cancellations and paused queues at intervals only.
+        listener_dsn: where to LISTEN, if not at ``dsn``; must be a real session.
+        transaction_pooler: ``dsn`` leads to a pooler that lends servers by the transaction, such as PgBouncer; needs
+            ``poll_only`` or ``listener_dsn``.
         fetch_only_known_kinds: leave jobs without a worker here to other clients.
         leader_election_disabled: never lead, so never do maintenance nor insert periodic jobs.
         periodic_jobs: inserted while this client leads; ``Client.periodic_jobs`` can change them later.
@@ -104,6 +108,9 @@ class Settings:
     hooks: Sequence[Hook] = ()
     middleware: Sequence[Middleware] = ()
     plugins: Sequence[Plugin] = ()
+    poll_only: bool = False
+    listener_dsn: str | None = field(default=None, repr=False)
+    transaction_pooler: bool = False
     fetch_only_known_kinds: bool = False
     leader_election_disabled: bool = False
     periodic_jobs: Sequence[PeriodicJob] = ()
@@ -143,12 +150,20 @@ def load_settings(*, environ: Mapping[str, str] | None = None, file: str | Path 
     values.setdefault("pod", pod)
     values.setdefault("client_id", new_client_id(pod.name or socket.gethostname(), datetime.now(UTC)))
     settings = Settings(**values)
+    _check(settings)
+    return settings
+
+
+def _check(settings: Settings) -> None:
     _whole("RIVER_MAX_ATTEMPTS", settings.max_attempts, 1, 32767)
     if settings.slots is not None:
         _whole("RIVER_WORKERS", settings.slots, 1, _MAX_WORKERS)
     if settings.leader_election_disabled and settings.periodic_jobs:
         raise ConfigError("periodic_jobs: a client with leader_election_disabled=True never inserts any; leave one of them out")
-    return settings
+    if settings.poll_only and settings.listener_dsn is not None:
+        raise ConfigError("listener_dsn: a client with poll_only=True does not listen; leave one of them out")
+    if settings.transaction_pooler and not settings.poll_only and settings.listener_dsn is None:
+        raise ConfigError("transaction_pooler: LISTEN needs a session; give listener_dsn= one, or set poll_only=True")
 
 
 def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +18,7 @@ Connection = Any
 
 CONNECT_TIMEOUT = timedelta(seconds=10)
 STATEMENT_TIMEOUT = timedelta(seconds=10)
+_STATEMENTS_KEPT = 100
 
 #: SQLSTATE classes and codes after which the same statement may succeed on a new connection or later.
 _TRANSIENT_CODES = frozenset({"40001", "40P01", "55P03", "57P01", "57P02", "57P03", "25006", "53300"})
@@ -55,35 +56,46 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, DATABASE_ERRORS)
 
 
-async def connect(dsn: str, *, application_name: str, statement_timeout: timedelta = STATEMENT_TIMEOUT) -> Connection:
+async def connect(
+    dsn: str, *, application_name: str, statement_timeout: timedelta = STATEMENT_TIMEOUT, pooled: bool = False
+) -> Connection:
     """Open one connection with Rivermill's session settings.
 
     Args:
         dsn: a ``postgresql://`` URL.
         application_name: what ``pg_stat_activity`` shows.
         statement_timeout: the server ends a statement that takes longer; the client gives up 5 s after that.
+        pooled: the DSN leads to a transaction pooler, where a session has no settings and keeps no statements.
 
     Raises:
         ConfigError: the DSN cannot be read.
         DatabaseUnavailableError: there is no server, no such database, or the login is refused.
     """
-    settings = {
-        "application_name": application_name,
-        "jit": "off",
-        "statement_timeout": str(int(statement_timeout.total_seconds() * 1000)),
-        "idle_in_transaction_session_timeout": "60000",
-    }
+    settings = {"application_name": application_name}
+    if not pooled:
+        settings |= {
+            "jit": "off",
+            "statement_timeout": str(int(statement_timeout.total_seconds() * 1000)),
+            "idle_in_transaction_session_timeout": "60000",
+        }
     try:
         return await asyncpg.connect(
             dsn,
             timeout=CONNECT_TIMEOUT.total_seconds(),
             command_timeout=statement_timeout.total_seconds() + 5,
             server_settings=settings,
+            statement_cache_size=0 if pooled else _STATEMENTS_KEPT,
         )
     except (ValueError, asyncpg.InterfaceError) as error:
         raise ConfigError(f"database URL {describe(dsn)}: {_first_line(error)}; use postgresql://user@host:port/name") from None
     except (OSError, TimeoutError, asyncpg.PostgresError) as error:
         raise DatabaseUnavailableError(f"cannot connect to {describe(dsn)}: {_first_line(error)}") from None
+
+
+def pinned(connection: Connection, *, pooled: bool) -> AbstractAsyncContextManager[Any]:
+    """What statements are to run in: behind a transaction pooler a transaction, so that all of one reach the same server."""
+    context: AbstractAsyncContextManager[Any] = connection.transaction() if pooled else nullcontext()
+    return context
 
 
 def _first_line(error: BaseException) -> str:
@@ -96,17 +108,22 @@ class SharedConnection:
     Args:
         dsn: a ``postgresql://`` URL.
         application_name: what ``pg_stat_activity`` shows.
+        pooled: as for ``connect``.
     """
 
-    def __init__(self, dsn: str, application_name: str) -> None:
+    def __init__(self, dsn: str, application_name: str, *, pooled: bool = False) -> None:
         self._dsn = dsn
+        self._pooled = pooled
         self._application_name = application_name
         self._lock = asyncio.Lock()
         self._connection: Connection | None = None
 
     @asynccontextmanager
-    async def acquire(self) -> AsyncIterator[Connection]:
+    async def acquire(self, *, pin: bool = True) -> AsyncIterator[Connection]:
         """Wait for the turn and yield the connection.
+
+        Args:
+            pin: False for a single statement that must not be in a transaction, and has no parameters.
 
         Raises:
             ConfigError: the DSN cannot be read.
@@ -114,9 +131,10 @@ class SharedConnection:
         """
         async with self._lock:
             if self._connection is None or self._connection.is_closed():
-                self._connection = await connect(self._dsn, application_name=self._application_name)
+                self._connection = await connect(self._dsn, application_name=self._application_name, pooled=self._pooled)
             try:
-                yield self._connection
+                async with pinned(self._connection, pooled=self._pooled and pin):
+                    yield self._connection
             except asyncpg.InternalClientError:
                 self._connection.terminate()
                 raise

@@ -174,6 +174,15 @@ class Executor:
         elif self._early_cancels is not None:
             self._early_cancels.add(job_id)
 
+    def attempts(self) -> dict[int, Claimed]:
+        """The attempts whose outcome is open, by job."""
+        return dict(self._claimed)
+
+    def cancel_attempt(self, claimed: Claimed) -> None:
+        """Cancel this attempt on behalf of someone outside, and no later one at the same job."""
+        if self._claimed.get(claimed.id) is claimed:
+            self._cancel(claimed)
+
     def _cancel(self, claimed: Claimed) -> None:
         if claimed.done or claimed.cancel_requested:
             return

@@ -1,4 +1,4 @@
-"""LISTEN, heartbeat and connection check, on a thread with an event loop of its own.
+"""LISTEN, heartbeat and connection check, on a thread with an event loop of its own; without LISTEN in poll-only mode.
 
 A blocked main loop can so neither fake this client's death nor miss that the connection is gone. The check is a repeated
 plain LISTEN, which changes nothing and leaves ``pg_stat_activity`` saying what the connection is for.
@@ -15,10 +15,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from rivermill.db import DATABASE_ERRORS, Connection, DatabaseUnavailableError, connect
+from rivermill.config import Settings
+from rivermill.db import DATABASE_ERRORS, Connection, DatabaseUnavailableError, connect, pinned
 from rivermill.heartbeat import ClientState, Heartbeat, Vitals
 from rivermill.metrics import Metrics
-from rivermill.schema import Schema
 
 _MAX_BACKOFF = 10.0
 #: Intervals after which a heartbeat is late; another client's silence can be one interval longer.
@@ -57,9 +57,8 @@ class Listener:
     """The listener thread of one client.
 
     Args:
-        dsn: where to connect; must be a real session, so not through a transaction pooler.
+        settings: where to connect, and whether to listen there.
         application_name: what ``pg_stat_activity`` shows.
-        schema: prefix of the channels.
         heartbeat: the row to keep alive.
         callbacks: what to call.
         metrics: reconnects and loop lag.
@@ -68,17 +67,18 @@ class Listener:
 
     def __init__(
         self,
-        dsn: str,
+        settings: Settings,
         application_name: str,
-        schema: Schema,
         heartbeat: Heartbeat,
         callbacks: Callbacks,
         metrics: Metrics,
         timings: ListenerTimings,
     ) -> None:
-        self._dsn = dsn
+        self._dsn = settings.listener_dsn or settings.dsn
+        self._pooled = settings.transaction_pooler and settings.listener_dsn is None
+        self._listens = not settings.poll_only
         self._application_name = application_name
-        self._schema = schema
+        self._schema = settings.schema
         self._heartbeat = heartbeat
         self._callbacks = callbacks
         self._metrics = metrics
@@ -171,11 +171,11 @@ class Listener:
         """One connection's life; returns when the listener is to stop, raises when the connection is lost."""
         assert self._stop is not None
         self._was_up = False
-        connection = await connect(self._dsn, application_name=self._application_name)
+        connection = await connect(self._dsn, application_name=self._application_name, pooled=self._pooled)
         try:
             self._lost = asyncio.Event()
             connection.add_termination_listener(self._on_terminated)
-            for topic in self._callbacks.topics:
+            for topic in self._callbacks.topics if self._listens else ():
                 await connection.add_listener(self._schema.channel(topic), self._on_notification)
             await self._beat(connection)
             self._was_up = self.healthy = True
@@ -184,7 +184,8 @@ class Listener:
                 self._call_main(_succeed, ready)
             await self._keep(connection)
             if self._leave:
-                await self._heartbeat.leave(connection)
+                async with pinned(connection, pooled=self._pooled):
+                    await self._heartbeat.leave(connection)
         finally:
             self.healthy = False
             connection.remove_termination_listener(self._on_terminated)
@@ -198,7 +199,7 @@ class Listener:
         assert self._beat_now is not None
         assert self._lost is not None
         next_beat = time.monotonic() + self._timings.heartbeat
-        statement = f'LISTEN "{self._schema.channel("river_insert")}"'
+        statement = f'LISTEN "{self._schema.channel("river_insert")}"' if self._listens else "SELECT 1"
         while not self._stop.is_set():
             await _first(self._stop, self._beat_now, self._lost, timeout=min(self._timings.check, next_beat - time.monotonic()))
             if self._lost.is_set():
@@ -211,7 +212,7 @@ class Listener:
                 await connection.execute(statement, timeout=self._timings.timeout)
 
     async def _beat(self, connection: Connection) -> None:
-        async with asyncio.timeout(self._timings.timeout):
+        async with asyncio.timeout(self._timings.timeout), pinned(connection, pooled=self._pooled):
             wanted = await self._heartbeat.beat(connection, self._callbacks.vitals())
         now = time.monotonic()
         if not self.healthy or now - self._beat_at > _LATE * self._timings.heartbeat:

@@ -13,6 +13,7 @@ from rivermill.claimed import Policy
 from rivermill.client_queues import ClientQueues
 from rivermill.completer import Completer
 from rivermill.config import Settings
+from rivermill.control_poll import ControlPoll, ControlPollTimings
 from rivermill.cordon import Cordon
 from rivermill.db import SharedConnection
 from rivermill.errors import RivermillError
@@ -50,6 +51,7 @@ class Timings:
     election: ElectionTimings = ElectionTimings()
     maintenance: MaintenanceTimings = MaintenanceTimings()
     listener: ListenerTimings = ListenerTimings()
+    control_poll: ControlPollTimings = ControlPollTimings()
 
 
 class Runtime:
@@ -81,7 +83,7 @@ class Runtime:
         name = f"rivermill {settings.client_id}"[:63]
         self._settings = settings
         self._shared = shared
-        self._claim = SharedConnection(settings.dsn, name)
+        self._claim = SharedConnection(settings.dsn, name, pooled=settings.transaction_pooler)
         self.metrics = Metrics()
         self._health = Health()
         self._extensions = Extensions.of(hooks=settings.hooks, middleware=settings.middleware, plugins=settings.plugins)
@@ -109,10 +111,13 @@ class Runtime:
         self._queue_report = QueueReport(settings, queues, shared, self._producer, subscribers)
         self._queues = queues
         self._running_queues = RunningQueues(self._queue_report, self._producer, self._executor, self._beat)
+        self._control_poll = ControlPoll(
+            settings, queues, shared, self._producer, self._executor, subscribers, timings.control_poll
+        )
         self._cordon = Cordon(self._producer, self._executor, self._completer, self._on_cordon)
         self._maintenance = Maintenance(
             settings,
-            SharedConnection(settings.dsn, name),
+            SharedConnection(settings.dsn, name, pooled=settings.transaction_pooler),
             self.metrics,
             timings.maintenance,
             enqueuer,
@@ -121,9 +126,7 @@ class Runtime:
         )
         self._terms = Terms(self._maintenance.run, lambda task: self._on_task_done("maintenance", task))
         self._elector = Elector(shared, settings.schema, settings.client_id, self._terms.change, timings.election)
-        self._listener = Listener(
-            settings.dsn, name, settings.schema, self._heartbeat(), self._callbacks(), self.metrics, timings.listener
-        )
+        self._listener = Listener(settings, name, self._heartbeat(), self._callbacks(), self.metrics, timings.listener)
         self._http: HealthServer | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopping = False
@@ -161,6 +164,7 @@ class Runtime:
             self._spawn("elector", self._elector.run())
         self._spawn("cordon", self._cordon.run())
         self._spawn("queue report", self._queue_report.run())
+        self._spawn("control poll", self._control_poll.run())
         self._spawn("pulse", self._pulse())
         self._queues.work = self._running_queues
         self._set_ready()
