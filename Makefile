@@ -18,7 +18,7 @@ $(VENV)/.ready: requirements/dev.txt requirements/setup.txt operator/pyproject.t
 
 setup: $(VENV)/.ready ## virtual environment with the locked dependencies
 
-lint: setup ## ruff, import-linter, yamllint
+lint: types ## ruff, mypy, import-linter, yamllint
 	$(BIN)/ruff check $(ALL)
 	$(BIN)/ruff format --check $(ALL)
 	$(BIN)/lint-imports

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -55,18 +56,21 @@ async def _until_idle(fleet: Fleet) -> None:
     await asyncio.sleep(1.0)
 
 
+def _delete(cluster: Cluster) -> None:
+    """While its database is there, so that its fleet can drain."""
+    cluster.kubectl("delete", "jobqueue", "library", "--ignore-not-found", "--timeout=60s", check=False)
+
+
 def main() -> int:
     """Run and write ``build/wake.json``."""
     cluster = Cluster()
-    postgres = setup.start(cluster)
-    try:
+    with contextlib.ExitStack() as clean_up:
+        clean_up.callback(cluster.down)
+        url = setup.start(cluster, clean_up)
+        clean_up.callback(_delete, cluster)
         patch = '{"spec":{"scaling":{"scaleIn":{"windowSeconds":0}},"worker":{"maxAttempts":1}}}'
         cluster.kubectl("patch", "jobqueue", "library", "--type=merge", "-p", patch)
-        times = asyncio.run(_measure(cluster, postgres.url()))
-    finally:
-        cluster.kubectl("delete", "jobqueue", "library", "--ignore-not-found", "--timeout=60s", check=False)
-        postgres.stop()
-        cluster.down()
+        times = asyncio.run(_measure(cluster, url))
     figures = {
         "tries": len(times),
         "p50_seconds": percentile(times, 0.5),

@@ -54,7 +54,7 @@ def _run(*, keep: bool) -> tuple[Summary, Outcome]:
     with contextlib.ExitStack() as clean_up:
         clean_up.enter_context(_cleaning(cluster, keep=keep))
         trees: list[Tree] = []
-        url = setup.start(cluster, clean_up, beside=lambda: trees.append(run.first_walk()))
+        url = setup.start(cluster, clean_up, lambda: trees.append(run.first_walk()))
         return _scan(cluster, url, trees[0])
 
 
@@ -74,11 +74,8 @@ def _cleaning(cluster: Cluster, *, keep: bool) -> Iterator[None]:
                 cluster.down()
             elif cluster.running():
                 # Its database has gone already, so nothing can be drained any more.
-                cluster.kubectl("patch", "jobqueue", "library", "--type=merge", "-p", _IMMEDIATE, check=False)
+                cluster.kubectl("patch", "jobqueue", "library", "--type=merge", "-p", setup.IMMEDIATE, check=False)
                 cluster.kubectl("delete", "jobqueue", "library", "--ignore-not-found", "--timeout=60s", check=False)
-
-
-_IMMEDIATE = '{"spec":{"deletionPolicy":"Immediate"}}'
 
 
 @contextlib.contextmanager

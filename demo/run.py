@@ -88,7 +88,8 @@ async def _measure(connection: Any, client: Client, fleet: Fleet, before: Tree) 
     library, summary = uuid4(), Summary()
     await connection.execute("INSERT INTO library.library (id, root) VALUES ($1, $2)", library, IN_POD)
     async with client:
-        started, clock = await _enqueue(client, library, before), time.monotonic()
+        started, summary.jobs = await _enqueue(client, library, before)
+        clock = time.monotonic()
         await _watch(client, connection, fleet, before, library, summary)
     summary.seconds = round(time.monotonic() - clock, 1)
     summary.peak_pods = fleet.peak
@@ -96,6 +97,7 @@ async def _measure(connection: Any, client: Client, fleet: Fleet, before: Tree) 
         summary.write_replicas_seconds = round(fleet.replicas_written_at - started, 3)
     if fleet.first_ready_at:
         summary.first_pod_seconds = round(fleet.first_ready_at - started, 3)
+    summary.pods_killed_busy = await fleet.busy_deletions(connection)
     await verify.figures(connection, summary)
     say("comparing the file table with a plain walk of the tree")
     after = await asyncio.to_thread(walk, LIBRARY, _limit())
@@ -103,8 +105,8 @@ async def _measure(connection: Any, client: Client, fleet: Fleet, before: Tree) 
     return summary, Outcome(await verify.executed_twice(connection), fleet.replicas + len(fleet.ready), wrong)
 
 
-async def _enqueue(client: Client, library: UUID, tree: Tree) -> float:
-    """Insert one job a directory; returns when the first was committed (seconds since the epoch).
+async def _enqueue(client: Client, library: UUID, tree: Tree) -> tuple[float, int]:
+    """Insert one job a directory; returns when the first was committed (seconds since the epoch), and how many there are.
 
     The first goes alone: a batch is committed well before its rows have come back, and the operator is faster than that.
     """
@@ -117,7 +119,7 @@ async def _enqueue(client: Client, library: UUID, tree: Tree) -> float:
     committed = time.time()
     for offset in range(1, len(jobs), _BATCH):
         await client.insert_many(jobs[offset : offset + _BATCH])
-    return committed
+    return committed, len(jobs)
 
 
 async def _watch(client: Client, connection: Any, fleet: Fleet, tree: Tree, library: UUID, summary: Summary) -> None:
@@ -127,7 +129,6 @@ async def _watch(client: Client, connection: Any, fleet: Fleet, tree: Tree, libr
     listable = [directory for directory, files in tree.directories.items() if files]
     with View() as view:
         while True:
-            summary.pods_killed_busy += await fleet.busy_deletions(connection)
             fleet.check()
             moment, left = await _look(connection, fleet, time.monotonic() - started)
             view.show(moment)
@@ -137,10 +138,10 @@ async def _watch(client: Client, connection: Any, fleet: Fleet, tree: Tree, libr
                 rescan_at += _RESCAN_SECONDS
                 args = LibraryScanArgs(library, full_scan=True, directory=encode_path(random.choice(listable)))
                 await client.insert(args, InsertOpts(queue="high_priority"))
+                summary.jobs += 1
             if time.monotonic() - started > _LIMIT_SECONDS:
                 raise DevclusterError(f"{left} jobs and {len(fleet.ready)} pods are left after {_LIMIT_SECONDS:.0f} s")
             await asyncio.sleep(_STEP_SECONDS)
-    summary.pods_killed_busy += await fleet.busy_deletions(connection)
 
 
 async def _look(connection: Any, fleet: Fleet, seconds: float) -> tuple[Moment, int]:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from devcluster import Cluster, DevclusterError, Postgres, prepare_packages, together
 from devcluster.images import image_digest
-from devcluster.paths import cache
+from devcluster.paths import states
 from devcluster.progress import say
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,17 +27,18 @@ IMAGES = (
     ("localhost/rivermill/operator:0.1.0", "Dockerfile.operator", "."),
     ("localhost/rivermill/library:0.1.0", "examples/library/Dockerfile", "examples/library"),
 )
+IMMEDIATE = '{"spec":{"deletionPolicy":"Immediate"}}'
 _READY_SECONDS = 90
 _LEFTOVER_SECONDS = 20
 
 
-def start(cluster: Cluster, clean_up: contextlib.ExitStack, beside: Callable[[], object]) -> str:
+def start(cluster: Cluster, clean_up: contextlib.ExitStack, *beside: Callable[[], object]) -> str:
     """Bring everything up and return the database's URL.
 
     Args:
         cluster: is started.
         clean_up: gets what has to be stopped in the end.
-        beside: done while the cluster starts, once Debian's packages are installed.
+        beside: steps done while the cluster starts, once Debian's packages are installed.
 
     Raises:
         DevclusterError: a part does not start.
@@ -45,7 +46,7 @@ def start(cluster: Cluster, clean_up: contextlib.ExitStack, beside: Callable[[],
     prepare_packages()
     cluster.make_network()
     servers: list[Postgres] = []
-    together(cluster.up, lambda: servers.append(_database(cluster, clean_up)), partial(_build, cluster), beside)
+    together(cluster.up, lambda: servers.append(_database(cluster, clean_up)), partial(_build, cluster), *beside)
     (postgres,) = servers
     _install(cluster)
     _apply(cluster, postgres.url(cluster.host_address))
@@ -53,9 +54,10 @@ def start(cluster: Cluster, clean_up: contextlib.ExitStack, beside: Callable[[],
 
 
 def _database(cluster: Cluster, clean_up: contextlib.ExitStack) -> Postgres:
-    directory = cache() / "demo"
+    directory = states().with_name(f"{states().name}-demo")
     end_leftover(directory / "data")
     shutil.rmtree(directory, ignore_errors=True)
+    clean_up.callback(shutil.rmtree, directory, ignore_errors=True)
     postgres = Postgres(directory, listen=("127.0.0.1", cluster.host_address))
     clean_up.callback(postgres.stop)
     postgres.start()
@@ -113,6 +115,8 @@ def _install(cluster: Cluster) -> None:
 
 
 def _apply(cluster: Cluster, url: str) -> None:
+    # One that a killed demo has left cannot drain: its database is gone.
+    cluster.kubectl("patch", "jobqueue", "library", "--type=merge", "-p", IMMEDIATE, check=False)
     cluster.kubectl("delete", "jobqueue", "library", "--ignore-not-found", "--timeout=60s")
     secret = {
         "apiVersion": "v1",

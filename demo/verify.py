@@ -15,9 +15,8 @@ _SHOWN = 20
 
 
 async def figures(connection: Any, summary: Summary) -> None:
-    """Fill in what the tables tell."""
+    """Fill in what the tables tell of the jobs that were inserted."""
     states = dict(await connection.fetch("SELECT state::text, count(*) FROM river_job GROUP BY 1"))
-    summary.jobs = sum(states.values())
     summary.completed = states.get("completed", 0)
     summary.discarded = states.get("discarded", 0)
     summary.lost = summary.jobs - summary.completed - summary.discarded - states.get("cancelled", 0)

@@ -53,8 +53,8 @@ class Fleet:
         self.peak = 0
         self.ready: dict[str, bool] = {}
         self.sentence = ""
-        self.deleted: dict[str, str] = {}
-        self._judged: set[str] = set()
+        #: Name of each pod that was told to end, and when that was seen (seconds since the epoch), by uid.
+        self.deleted: dict[str, tuple[str, float]] = {}
         self._watches = [
             Watch(cluster, ["deployments", "-l", SELECTOR], "{.metadata.name}|{.spec.replicas}", self._deployment),
             Watch(cluster, ["jobqueue", "library"], "{.status.decision.sentence}", self._job_queue),
@@ -78,7 +78,7 @@ class Fleet:
         uid, name, deletion, ready = fields
         if deletion:
             self.ready.pop(uid, None)
-            self.deleted[uid] = name
+            self.deleted.setdefault(uid, (name, time.time()))
             return
         self.ready[uid] = ready == "True"
         if ready == "True" and self.first_ready_at is None:
@@ -86,18 +86,15 @@ class Fleet:
         self.peak = max(self.peak, len(self.ready))
 
     async def busy_deletions(self, connection: Any) -> int:
-        """How many pods, told to end since the last call, have jobs running at this moment."""
+        """How many pods were told to end while they ran a job, by what their jobs' rows say after the run."""
         busy = 0
-        for uid, name in list(self.deleted.items()):
-            if uid not in self._judged:
-                self._judged.add(uid)
-                prefix = name.replace(".", "_") + "_"
-                running = await connection.fetchval(
-                    "SELECT count(*) FROM river_job WHERE state = 'running' "
-                    "AND starts_with(attempted_by[array_upper(attempted_by, 1)], $1)",
-                    prefix,
-                )
-                busy += running > 0
+        for name, seen in self.deleted.values():
+            busy += await connection.fetchval(
+                "SELECT EXISTS (SELECT FROM river_job WHERE starts_with(attempted_by[array_upper(attempted_by, 1)], $1) "
+                "AND attempted_at < to_timestamp($2) AND coalesce(finalized_at, 'infinity') > to_timestamp($2))",
+                name.replace(".", "_") + "_",
+                seen,
+            )
         return busy
 
     def check(self) -> None:

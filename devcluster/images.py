@@ -156,6 +156,8 @@ def _digest(dockerfile: Path, context: Path, arguments: list[str]) -> str:
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=context, check=False, capture_output=True, timeout=30,
     )  # fmt: skip
+    if listing.returncode != 0:
+        raise DevclusterError(f"git cannot list the files of {context}: {listing.stderr.decode(errors='replace').strip()}")
     names = [Path(os.fsdecode(name)) for name in listing.stdout.split(b"\0") if name]
     wanted = ("worker/", "operator/", "requirements/", "examples/", "Dockerfile", ".dockerignore", "src/", "pyproject")
     for name in sorted(names):

@@ -72,9 +72,7 @@ class Postgres:
         self._bin = _binaries()
         self._directory.mkdir(parents=True, exist_ok=True)
         if os.geteuid() == 0:
-            for parent in (self._directory, *self._directory.parents):
-                if parent.stat().st_uid == 0 and parent.stat().st_mode & 0o001 == 0:
-                    parent.chmod(parent.stat().st_mode | 0o011)
+            _let_through(self._directory)
             os.chown(self._directory, _NOBODY, _NOBODY)
         if not (self._data / "PG_VERSION").exists():
             self._initdb()
@@ -154,6 +152,21 @@ class Postgres:
     def _as_user(self) -> dict[str, Any]:
         # Postgres refuses to run as root.
         return {"user": _NOBODY, "group": _NOBODY, "extra_groups": [], "cwd": "/"} if os.geteuid() == 0 else {}
+
+
+def _let_through(directory: Path) -> None:
+    """Let the server's user reach its directory; only folders for temporary files are opened for it.
+
+    Raises:
+        DevclusterError: another folder above it is closed.
+    """
+    temporary = Path(tempfile.gettempdir()).resolve()
+    for parent in (directory, *directory.resolve().parents):
+        if parent.stat().st_mode & 0o001:
+            continue
+        if parent != directory and temporary not in parent.parents:
+            raise DevclusterError(f"Postgres may not be run by root, and its user cannot enter {parent}: use another directory")
+        parent.chmod(parent.stat().st_mode | 0o011)
 
 
 def _binaries() -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from rivermill.client_queues import ClientQueues
 from rivermill.config import load_settings
 from rivermill.db import Connection
 from rivermill.heartbeat import ClientState, Heartbeat, Vitals
@@ -40,7 +41,7 @@ async def test_the_younger_of_two_gives_way(
 
 async def test_clients_report_their_attempts(dsn: str, connection: Connection, schema: Schema) -> None:
     settings = load_settings(dsn=dsn, queues={"a": 1, "b": 2}, schema=schema.name, client_id="c1")
-    heartbeat = Heartbeat(settings, "0")
+    heartbeat = Heartbeat(settings, ClientQueues(settings.queues, settings.slots, works=True), "0")
     await heartbeat.beat(connection, Vitals(0, ClientState.ACCEPTING))
     await heartbeat.beat(connection, Vitals(0, ClientState.ACCEPTING, {"a": (5, 2), "b": (7, 1)}))
     await connection.execute(f"UPDATE {schema.table('rivermill_client')} SET pod_uid = 'u1'")
