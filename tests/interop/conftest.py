@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 
 import pytest
 
+from rivermill.db import Connection
+from rivermill.migrations import Migrator
 from rivermill.schema import Schema
 from tests.db.conftest import connection, dsn, empty_schema, postgres, schema
-from tests.interop.peers import Peer, build_go
+from tests.interop.peers import Peer, command_of
 
 __all__ = ["connection", "dsn", "empty_schema", "postgres", "schema"]
 
-Spawn = Callable[[], Awaitable[Peer]]
-
-
-@pytest.fixture(scope="session")
-def riverpeer() -> Path:
-    return build_go()
+Spawn = Callable[[str], Awaitable[Peer]]
 
 
 @pytest.fixture
-async def spawn(dsn: str, empty_schema: Schema, riverpeer: Path) -> AsyncIterator[Spawn]:
-    """Starts processes of River for Go on the test's schema; each must exit with 0 unless the test has killed it."""
+async def spawn(dsn: str, empty_schema: Schema) -> AsyncIterator[Spawn]:
+    """Starts processes on the test's schema, by name; each must exit with 0 unless the test has killed it."""
     peers: list[Peer] = []
 
-    async def start() -> Peer:
-        peer = Peer("go", (str(riverpeer),), dsn, empty_schema.name)
+    async def start(name: str) -> Peer:
+        peer = Peer(name, command_of(name), dsn, empty_schema.name)
         await peer.open()
         peers.append(peer)
         return peer
@@ -40,4 +36,17 @@ async def spawn(dsn: str, empty_schema: Schema, riverpeer: Path) -> AsyncIterato
 @pytest.fixture
 async def go(spawn: Spawn) -> Peer:
     """River for Go."""
-    return await spawn()
+    return await spawn("go")
+
+
+@pytest.fixture
+async def river(connection: Connection, empty_schema: Schema) -> Schema:
+    """A schema with River's tables and none of ours."""
+    await Migrator(connection, empty_schema).up()
+    return empty_schema
+
+
+@pytest.fixture
+async def peers(request: pytest.FixtureRequest, river: Schema, spawn: Spawn) -> list[Peer]:
+    """The processes that a scenario asks for, in its order; see ``scenarios.support.scenario``."""
+    return [await spawn(name) for name in request.param]

@@ -1,4 +1,4 @@
-"""Processes that speak River's conformance contract: River for Go, built here."""
+"""Processes that speak River's conformance contract: River for Go, built here, and ours."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import itertools
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +19,7 @@ from devcluster import paths
 from devcluster.binaries import find_go
 
 SOURCE = Path(__file__).parent / "go"
+ROOT = Path(__file__).parents[2]
 _ANSWER_SECONDS = 120.0
 _EXIT_SECONDS = 30.0
 _MAX_LINE = 64 << 20
@@ -34,6 +37,11 @@ def build_go() -> Path:
         subprocess.run([find_go(), "build", "-o", str(partial), "."], cwd=SOURCE, env=env, check=True, timeout=600)
         partial.rename(program)
     return program
+
+
+def command_of(name: str) -> tuple[str, ...]:
+    """How to start an implementation, ``go`` or ``python``."""
+    return (str(build_go()),) if name == "go" else (sys.executable, "-m", "tests.interop.adapter")
 
 
 class PeerError(Exception):
@@ -74,6 +82,7 @@ class Peer:
         """Start the process."""
         self._process = await asyncio.create_subprocess_exec(
             *self._command,
+            cwd=ROOT,
             env=self._env,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -87,21 +96,30 @@ class Peer:
         Raises:
             PeerError: it was refused.
         """
-        return await self.send({"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": params})
+        return await self.call_text(method, json.dumps(params))
 
-    async def send(self, request: dict[str, Any]) -> Any:
-        """A request as it is."""
-        process = self._process
-        assert process is not None
-        assert process.stdin is not None
-        future = asyncio.get_running_loop().create_future()
-        self._waiting[request["id"]] = future
-        process.stdin.write(json.dumps(request).encode() + b"\n")
-        await process.stdin.drain()
-        response = await asyncio.wait_for(future, _ANSWER_SECONDS)
+    async def call_text(self, method: str, params: str) -> Any:
+        """One request whose params are this text, and its result.
+
+        Raises:
+            PeerError: it was refused.
+        """
+        number = next(self._ids)
+        response = await self.send(f'{{"jsonrpc":"2.0","id":{number},"method":{json.dumps(method)},"params":{params}}}', number)
         if "error" in response:
             raise PeerError(response["error"]["code"], response["error"]["message"])
         return response["result"]
+
+    async def send(self, line: str, number: int) -> dict[str, Any]:
+        """Send a line as it is; returns the whole response to the request of this number."""
+        process = self._process
+        assert process is not None
+        assert process.stdin is not None
+        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = future
+        process.stdin.write(line.encode() + b"\n")
+        await process.stdin.drain()
+        return await asyncio.wait_for(future, _ANSWER_SECONDS)
 
     async def close(self) -> int:
         """End its input and wait for its exit code."""
@@ -136,7 +154,7 @@ class Peer:
         assert self._process is not None
         assert self._process.stdout is not None
         while line := await self._process.stdout.readline():
-            response = json.loads(line)
+            response = json.loads(line, parse_float=Decimal)
             future = self._waiting.pop(response["id"], None)
             if future is not None and not future.done():
                 future.set_result(response)

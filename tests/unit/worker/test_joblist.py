@@ -69,4 +69,4 @@ def test_ordering_by_the_end_needs_states_that_have_one() -> None:
 def test_values_are_parameters() -> None:
     sql, values = JobListParams(kinds=["'; DROP"], tags_all=["abc"], metadata={"a": 1}).statement(Schema("s"), "id")
     assert "DROP" not in sql
-    assert values == [100, ["'; DROP"], ["abc"], '{"a": 1}']
+    assert values == [100, ["'; DROP"], ["abc"], '{"a":1}']

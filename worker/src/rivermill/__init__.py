@@ -32,6 +32,7 @@ from rivermill.job import AttemptError, Job, JobRow, JobState
 from rivermill.joblist import JobFilter, JobListCursor, JobListOrder, JobListParams, JobListResult
 from rivermill.periodic import PeriodicJob, PeriodicJobs
 from rivermill.queues import Queue
+from rivermill.resumable import Step
 from rivermill.schedules import Interval, Never, Schedule
 from rivermill.sync import BlockingCallError, SyncClient
 from rivermill.unique import UNIQUE_STATES_DEFAULT, Unique
@@ -90,6 +91,7 @@ __all__ = [
     "RivermillError",
     "Schedule",
     "Settings",
+    "Step",
     "StuckJob",
     "Subscription",
     "SyncClient",

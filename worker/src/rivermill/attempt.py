@@ -36,7 +36,9 @@ from rivermill.outcome import (
     is_interruption,
 )
 from rivermill.places import Places
+from rivermill.resumable import PROGRESS, end_steps
 from rivermill.retry import default_retry_policy
+from rivermill.rows import json_object
 from rivermill.worker import ExecutorKind, Registration, Workers
 
 _NEVER = float("inf")
@@ -117,9 +119,10 @@ class Attempts:
         claimed.entered = True
         claimed.at = began = time.monotonic()
         kind, error = claimed.kind_info, None
+        metadata: str = claimed.record["metadata"]
         try:
             try:
-                if kind.plain and not claimed.touched and claimed.record["metadata"].startswith("{"):
+                if kind.plain and not claimed.touched and metadata.startswith("{"):
                     job = Job(kind.decode(claimed.record["args"]), claimed, claimed)
                     claimed.deadline = deadline = began + kind.timeout_seconds
                     if deadline < self._deadlines.earliest:
@@ -140,7 +143,7 @@ class Attempts:
                 self._completer.events.ended(claimed.id, claimed.at, claimed.record["scheduled_at"])
             if self._completer.full:
                 await self._completer.wait_for_room()
-            if error is None and claimed.updates is None:
+            if error is None and claimed.updates is None and claimed.steps is None and PROGRESS not in metadata:
                 self._completer.succeeded(claimed.id)
                 kind.completed.value += 1
             else:
@@ -222,6 +225,7 @@ class Attempts:
 
     async def _judge(self, claimed: Claimed, kind: Kind, error: BaseException | None) -> Completion:
         """The outcome of an attempt, after the error handler has seen it."""
+        error = _end_steps(claimed, kind, error)
         attempt, handler = claimed.facts(), self._policy.error_handler
         if error is not None and handler is not None and is_failure(attempt, error):
             if await ask_error_handler(handler, claimed.readable_row(), error, describe_error(error)[1]):
@@ -249,6 +253,14 @@ class Attempts:
 
 def _not_registered(_: Any) -> Any:
     raise RivermillError("a job of this kind cannot be worked here")
+
+
+def _end_steps(claimed: Claimed, kind: Kind, error: BaseException | None) -> BaseException | None:
+    if claimed.steps is None and PROGRESS not in claimed.record["metadata"]:
+        return error
+    if kind.registration is not None and kind.registration.executor is ExecutorKind.PROCESS:
+        return error  # done in the process
+    return end_steps(claimed, json_object(claimed.record["metadata"]), error)
 
 
 def _own_next_retry(registration: Registration | None, row: JobRow) -> datetime | None:

@@ -31,6 +31,7 @@ from rivermill.errors import (
     WorkerCrashError,
 )
 from rivermill.job import Job, JobRow
+from rivermill.resumable import end_steps
 from rivermill.worker import Worker
 
 #: Time a process has to die of SIGTERM before it gets SIGKILL, and to end by itself when nothing is left to do.
@@ -199,21 +200,29 @@ def child_main(connection: Connection[bytes, bytes], images: Mapping[str, Worker
 
 
 def _execute(worker: Worker[Any], job: Job[Any]) -> Result:
-    result = Result("done")
+    error: BaseException | None = None
     try:
         worker.work(job)
-    except JobSnooze as snooze:
-        result = Result("snooze", seconds=snooze.delay.total_seconds())
-    except JobCancel as cancel:
-        result = Result("cancel", cancel.reason)
-    except JobFailure as failure:
-        result = Result("failure", str(failure))
-    except SystemExit as exit_:
-        result = Result("exit", str(exit_))
-    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever a worker raises is recorded on its job
-        result = Result("failed", str(error) or type(error).__name__, "".join(traceback.format_exception(error)))
-    result.metadata = {key: bytes(value) for key, value in (job.state.updates or {}).items()}
+    except (Exception, asyncio.CancelledError, SystemExit) as raised:  # noqa: BLE001 - whatever it is, its job records it
+        error = raised
+    result = _result_of(end_steps(job.state, job.row.metadata or {}, error))
+    result.metadata = {key: msgspec.json.encode(value) for key, value in (job.state.updates or {}).items()}
     return result
+
+
+def _result_of(error: BaseException | None) -> Result:
+    match error:
+        case None:
+            return Result("done")
+        case JobSnooze():
+            return Result("snooze", seconds=error.delay.total_seconds())
+        case JobCancel():
+            return Result("cancel", error.reason)
+        case JobFailure():
+            return Result("failure", str(error))
+        case SystemExit():
+            return Result("exit", str(error))
+    return Result("failed", str(error) or type(error).__name__, "".join(traceback.format_exception(error)))
 
 
 def _die_with_parent() -> None:

@@ -108,8 +108,8 @@ class QueueMethods(ClientBase):
         async with self._connection(tx) as connection:
             return await self._queues.list(connection, limit=limit, after=after)
 
-    async def queue_update(self, name: str, *, metadata: Mapping[str, Any], tx: Connection | None = None) -> Queue:
-        """Replace a queue's metadata; raises NotFoundError if there is none of this name."""
+    async def queue_update(self, name: str, *, metadata: Mapping[str, Any] | str, tx: Connection | None = None) -> Queue:
+        """Replace a queue's metadata: a JSON object, or the text of one; raises NotFoundError if there is no such queue."""
         async with self._connection(tx) as connection:
             return await self._queues.update(connection, name, metadata)
 

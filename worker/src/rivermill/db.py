@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 
@@ -63,7 +63,7 @@ async def connect(
 
     Args:
         dsn: a ``postgresql://`` URL.
-        application_name: what ``pg_stat_activity`` shows.
+        application_name: what ``pg_stat_activity`` shows, unless the URL has one.
         statement_timeout: the server ends a statement that takes longer; the client gives up 5 s after that.
         pooled: the DSN leads to a transaction pooler, where a session has no settings and keeps no statements.
 
@@ -71,7 +71,7 @@ async def connect(
         ConfigError: the DSN cannot be read.
         DatabaseUnavailableError: there is no server, no such database, or the login is refused.
     """
-    settings = {"application_name": application_name}
+    settings = {} if "application_name" in parse_qs(urlsplit(dsn).query) else {"application_name": application_name}
     if not pooled:
         settings |= {
             "jit": "off",

@@ -45,6 +45,12 @@ class Hook:
     def metric_emit(self, metric: ClaimMetric) -> None:
         """A claim returned. Called on the hot path, so it must not wait for anything."""
 
+    async def jobs_claimed(self, metric: ClaimMetric) -> None:
+        """A claim brought jobs, which begin when this returns; meant for tests that need a claimed job not to run yet.
+
+        While it waits nothing else is claimed, and jobs that are cancelled begin cancelled.
+        """
+
     async def periodic_jobs_start(self) -> None:
         """The client leads and begins to insert periodic jobs; raising keeps it from leading."""
 
@@ -75,6 +81,7 @@ class Extensions:
     work_end: tuple[Hook, ...] = ()
     work: tuple[Middleware, ...] = ()
     metric_emit: tuple[Hook, ...] = ()
+    jobs_claimed: tuple[Hook, ...] = ()
     periodic_jobs_start: tuple[Hook, ...] = ()
 
     @classmethod
@@ -96,6 +103,7 @@ class Extensions:
             work_end=_overriding(all_hooks, Hook, "work_end"),
             work=_overriding(all_middleware, Middleware, "work"),
             metric_emit=_overriding(all_hooks, Hook, "metric_emit"),
+            jobs_claimed=_overriding(all_hooks, Hook, "jobs_claimed"),
             periodic_jobs_start=_overriding(all_hooks, Hook, "periodic_jobs_start"),
         )
 

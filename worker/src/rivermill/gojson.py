@@ -34,6 +34,27 @@ def encode(value: Any) -> str:
     raise TypeError(f"a value of type {type(value).__name__} has no JSON form")
 
 
+def encode_object(value: Mapping[str, Any] | str) -> str:
+    """Encode a mapping; a text that is a JSON object already is taken as it is, with every digit of its numbers.
+
+    Raises:
+        TypeError: the mapping holds something that has no JSON form.
+        ValueError: a float is NaN or infinite, or the text is not a JSON object.
+    """
+    if not isinstance(value, str):
+        return encode(dict(value))
+    if not isinstance(json.loads(value), dict):
+        raise ValueError("the text is not a JSON object")  # noqa: TRY004 - of the right type, with the wrong contents
+    return value
+
+
+def add_members(text: str, members: Mapping[str, Any]) -> str:
+    """The text of a JSON object with members at its end, which win over others of their names in ``jsonb``."""
+    start = text.strip().removesuffix("}").rstrip()
+    separator = "" if start == "{" else ","
+    return f"{start}{separator}{encode(members)[1:]}"
+
+
 def encode_time(value: datetime) -> str:
     """A time as Go's ``time.Time`` writes itself: ``2026-01-02T03:04:05.12Z``, without quotes."""
     text = value.replace(tzinfo=None).isoformat()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from rivermill import gojson
 from rivermill.args import encode_args, kind_of
 from rivermill.errors import ValidationError
 from rivermill.job import JobState
@@ -29,8 +30,8 @@ class InsertOpts:
     """How a job is inserted; None leaves the choice to the args type's ``insert_opts()``, then to the client.
 
     Args:
-        max_attempts: attempts before the job is discarded, 1 to 32767.
-        metadata: a JSON object kept beside the args.
+        max_attempts: attempts before the job is discarded, 1 or more; above 32767 it is stored as 32767, as in River.
+        metadata: a JSON object kept beside the args, or the text of one, whose numbers are kept digit by digit.
         pending: insert as ``pending``, which nothing works until it is made available.
         priority: 1 (most urgent) to 4.
         queue: River's queue name: lower case letters and digits in groups joined by ``_`` or ``-``, at most 64 characters.
@@ -40,7 +41,7 @@ class InsertOpts:
     """
 
     max_attempts: int | None = None
-    metadata: Mapping[str, Any] | None = None
+    metadata: Mapping[str, Any] | str | None = None
     pending: bool | None = None
     priority: int | None = None
     queue: str | None = None
@@ -138,7 +139,7 @@ def _choose(opts: InsertOpts, default_max_attempts: int) -> _Choice:
     max_attempts = default_max_attempts if opts.max_attempts is None else opts.max_attempts
     priority = PRIORITY_DEFAULT if opts.priority is None else opts.priority
     columns = (
-        _check_int("max_attempts", max_attempts, 1, _MAX_SMALLINT),
+        min(_check_int("max_attempts", max_attempts, 1, sys.maxsize), _MAX_SMALLINT),
         _encode_metadata(opts.metadata or {}),
         _check_int("priority", priority, 1, _MAX_PRIORITY),
         check_queue(opts.queue if opts.queue is not None else QUEUE_DEFAULT),
@@ -177,12 +178,11 @@ def _check_tags(tags: Iterable[str]) -> str:
     return ",".join(tags)
 
 
-def _encode_metadata(metadata: Mapping[str, Any]) -> str:
+def _encode_metadata(metadata: Mapping[str, Any] | str) -> str:
     try:
-        text = json.dumps(dict(metadata), ensure_ascii=False, allow_nan=False)
+        return gojson.encode_object(metadata)
     except (TypeError, ValueError) as error:
         raise ValidationError(f"metadata cannot be encoded as a JSON object: {error}") from error
-    return text
 
 
 def check_distinct(rows: Sequence[Row]) -> None:

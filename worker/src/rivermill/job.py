@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 import msgspec
 
 from rivermill.errors import JobInterruptedError, NotStartedError, ValidationError
+from rivermill.resumable import Step, Steps
 
 if TYPE_CHECKING:
     from rivermill.client import Client
@@ -42,17 +43,29 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AttemptError:
-    """One element of ``river_job.errors``."""
+    """One element of ``river_job.errors``.
+
+    Attributes:
+        encoded_at: ``at`` as it is stored; clients in other languages write nanoseconds.
+    """
 
     at: datetime
     attempt: int
     error: str
     trace: str
+    encoded_at: str = field(default="", repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class JobRow:
-    """One row of ``river_job``. ``args`` and ``metadata`` are decoded JSON objects; times are aware and in UTC."""
+    """One row of ``river_job``. Times are aware and in UTC.
+
+    Attributes:
+        args: the decoded JSON object.
+        metadata: the decoded JSON object.
+        encoded_args: the text of ``args`` as the database has it; empty in a row that was not read from there.
+        encoded_metadata: likewise; it holds numbers exactly which ``metadata`` has as floats.
+    """
 
     id: int
     kind: str
@@ -72,6 +85,8 @@ class JobRow:
     tags: tuple[str, ...] = ()
     unique_key: bytes | None = None
     unique_states: tuple[JobState, ...] = ()
+    encoded_args: str = field(default="", repr=False, compare=False)
+    encoded_metadata: str = field(default="", repr=False, compare=False)
 
 
 class ClaimedRow(Protocol):
@@ -108,12 +123,14 @@ class AttemptState:
         stopping: the client stops and wants the job back.
         timed_out: the attempt has used up its time.
         updates: metadata to merge into the row when the attempt ends; None while there is none.
+        steps: the steps of a resumable job; None until it begins one.
     """
 
     cancel_requested = False
     stopping = False
     timed_out = False
     updates: dict[str, Any] | None = None
+    steps: Steps | None = None
 
     @property
     def client(self) -> Client | None:
@@ -227,6 +244,20 @@ class Job(Generic[ArgsT]):
         if key.startswith(_RESERVED):
             raise ValidationError(f"metadata key {key!r}: keys that start with {_RESERVED} are River's own")
         self.state.update(key, msgspec.Raw(encode_value(f"metadata {key!r}", value)))
+
+    def step(self, name: str) -> Step:
+        """Begin a step of a resumable job; if the attempt fails later, the next one finds it done.
+
+        ``with job.step("charge") as step:`` and inside it ``if step.needed:``. Mirrors ``ResumableStep`` and
+        ``ResumableStepCursor``.
+
+        Raises:
+            ValidationError: it is inside another step, or there was one of this name before.
+            ValueError: the row cannot be decoded.
+        """
+        if self.state.steps is None:
+            self.state.steps = Steps(self.row.metadata or {})
+        return self.state.steps.step(name)
 
 
 def encode_value(name: str, value: Any) -> bytes:

@@ -111,7 +111,7 @@ class JobListParams(JobFilter):
     Args:
         tags_all: tags that a job must all have.
         tags_any: tags of which a job must have one.
-        metadata: a JSON object that the job's metadata must contain (``@>``).
+        metadata: a JSON object, or the text of one, that the job's metadata must contain (``@>``).
         order_by: ``FINALIZED_AT`` lists final states only, and all of them if ``states`` is empty.
         descending: largest first; nulls come last ascending and first descending.
         limit: 1 to 10,000 jobs.
@@ -123,7 +123,7 @@ class JobListParams(JobFilter):
 
     tags_all: Sequence[str] = ()
     tags_any: Sequence[str] = ()
-    metadata: Mapping[str, Any] | None = None
+    metadata: Mapping[str, Any] | str | None = None
     order_by: JobListOrder = JobListOrder.ID
     descending: bool = False
     limit: int = 100
@@ -184,7 +184,7 @@ class JobListParams(JobFilter):
                 values.append(list(tags))
                 conditions.append(f"tags::text[] {operator} ${len(values)}::text[]")
         if self.metadata is not None:
-            values.append(json.dumps(dict(self.metadata), ensure_ascii=False, allow_nan=False))
+            values.append(gojson.encode_object(self.metadata))
             conditions.append(f"metadata @> ${len(values)}::text::jsonb")
         return conditions
 

@@ -43,7 +43,10 @@ def delete_many_statement(schema: Schema, filters: JobFilter, limit: int) -> tup
 
 
 class JobAdmin:
-    """The statements over single jobs of one schema; each method takes the connection to run on."""
+    """The statements over single jobs of one schema; each method takes the connection to run on.
+
+    What waits for a row's lock returns the row that it locked: anything else in the statement sees it as it was before.
+    """
 
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
@@ -77,7 +80,7 @@ class JobAdmin:
         """
         sql = f"""
             WITH locked AS (
-                SELECT id, queue, state, finalized_at FROM {self._table} WHERE id = $1 FOR UPDATE
+                SELECT * FROM {self._table} WHERE id = $1 FOR UPDATE
             ), told AS (
                 SELECT id, pg_notify($2, json_build_object('action', 'cancel', 'job_id', id, 'queue', queue)::text)
                 FROM locked WHERE finalized_at IS NULL
@@ -91,8 +94,7 @@ class JobAdmin:
             )
             SELECT * FROM changed
             UNION ALL
-            SELECT {job_columns("job")} FROM {self._table} AS job
-            JOIN locked USING (id) WHERE locked.finalized_at IS NOT NULL
+            SELECT {job_columns()} FROM locked WHERE finalized_at IS NOT NULL
         """
         return self._found(await connection.fetchrow(sql, job_id, self._control, gojson.now()), job_id)
 
@@ -104,10 +106,10 @@ class JobAdmin:
             UniqueConflictError: another live job holds its unique key.
         """
         sql = f"""
-            WITH candidate AS (
-                SELECT id FROM {self._table}
-                WHERE id = $1 AND state <> 'running' AND NOT (state = 'available' AND scheduled_at < now())
-                FOR UPDATE
+            WITH locked AS (
+                SELECT * FROM {self._table} WHERE id = $1 FOR UPDATE
+            ), candidate AS (
+                SELECT id FROM locked WHERE state <> 'running' AND NOT (state = 'available' AND scheduled_at < now())
             ), changed AS (
                 UPDATE {self._table} AS job SET
                     state = 'available', scheduled_at = now(), finalized_at = NULL,
@@ -119,8 +121,7 @@ class JobAdmin:
             )
             SELECT * FROM changed
             UNION ALL
-            SELECT {job_columns()} FROM {self._table}
-            WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM candidate)
+            SELECT {job_columns()} FROM locked WHERE NOT EXISTS (SELECT 1 FROM candidate)
         """
         try:
             record = await connection.fetchrow(sql, job_id)

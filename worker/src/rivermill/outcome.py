@@ -160,11 +160,12 @@ def _failed(attempt: Attempt, error: BaseException, now: datetime, next_retry: C
 
 
 def describe_error(error: BaseException) -> tuple[str, str]:
-    """The message and the trace to record for what a worker raised."""
+    """The message and the trace to record for what a worker raised; what nobody raised, such as an unknown kind, has none."""
     if isinstance(error, JobFailure):
         return str(error) or type(error).__name__, ""
     remote = getattr(error, "remote_trace", None)
-    trace = remote if isinstance(remote, str) else "".join(traceback.format_exception(error))
+    raised = "".join(traceback.format_exception(error)) if error.__traceback__ else ""
+    trace = remote if isinstance(remote, str) else raised
     return str(error) or type(error).__name__, trace
 
 

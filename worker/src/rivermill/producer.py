@@ -20,7 +20,7 @@ from rivermill.client_queues import ClientQueues
 from rivermill.config import QueueConfig, Settings
 from rivermill.db import DATABASE_ERRORS, STATEMENT_TIMEOUT, SharedConnection
 from rivermill.executor import Executor
-from rivermill.extensions import ClaimMetric, Hook
+from rivermill.extensions import ClaimMetric, Extensions
 from rivermill.lookahead import Flow, Stock, stock_for
 from rivermill.metrics import Metrics
 from rivermill.rows import claim_columns
@@ -122,7 +122,7 @@ class Producer:
         metrics: where claims are counted.
         pending_ids: jobs that have ended here and are still to be written.
         kinds: the kinds with a worker, for ``fetch_only_known_kinds``.
-        metric_hooks: told of each claim.
+        extensions: the client's, of which some are told of each claim.
     """
 
     def __init__(
@@ -134,9 +134,9 @@ class Producer:
         metrics: Metrics,
         pending_ids: Callable[[], Iterable[int]],
         kinds: Sequence[str],
-        metric_hooks: Sequence[Hook] = (),
+        extensions: Extensions,
     ) -> None:
-        self._metric_hooks = metric_hooks
+        self._extensions = extensions
         self._pending_ids = pending_ids
         self._settings = settings
         self._claim = claim
@@ -311,7 +311,10 @@ class Producer:
             async with self._claim.acquire() as connection:
                 records = await connection.fetch(self._sql, name, count, *self._sql_args)
             seconds = time.monotonic() - started
+            metric = ClaimMetric(name, timedelta(seconds=seconds), len(records))
             if records:
+                for hook in self._extensions.jobs_claimed:
+                    await hook.jobs_claimed(metric)
                 self._executor.submit(name, records)
         except DATABASE_ERRORS as error:
             state.wanted = True
@@ -326,11 +329,11 @@ class Producer:
         self._metrics.claim_seconds.observe(seconds)
         if records:
             self._metrics.claim_size.observe(len(records))
-        if self._metric_hooks:
-            self._emit(ClaimMetric(name, timedelta(seconds=seconds), len(records)))
+        if self._extensions.metric_emit:
+            self._emit(metric)
 
     def _emit(self, metric: ClaimMetric) -> None:
-        for hook in self._metric_hooks:
+        for hook in self._extensions.metric_emit:
             try:
                 hook.metric_emit(metric)
             except Exception:

@@ -60,7 +60,7 @@ class QueueAdmin:
         sql = f"SELECT {self._columns} FROM {self._table} WHERE name > $2 ORDER BY name LIMIT $1"
         return [_queue(record) for record in await connection.fetch(sql, limit, after)]
 
-    async def update(self, connection: Connection, name: str, metadata: Mapping[str, Any]) -> Queue:
+    async def update(self, connection: Connection, name: str, metadata: Mapping[str, Any] | str) -> Queue:
         """Replace a queue's metadata and tell the clients.
 
         Raises:
@@ -68,7 +68,7 @@ class QueueAdmin:
             ValidationError: the metadata cannot be encoded as JSON.
         """
         try:
-            text = gojson.encode(dict(metadata))
+            text = gojson.encode_object(metadata)
         except (TypeError, ValueError) as error:
             raise ValidationError(f"queue metadata cannot be encoded as JSON: {error}") from error
         payload = f'{{"action":"metadata_changed","metadata":{text},"queue":{gojson.encode(name)}}}'

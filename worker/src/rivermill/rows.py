@@ -88,6 +88,8 @@ def job_from_record(record: Any) -> JobRow:
         tags=tuple(record["tags"]),
         unique_key=record["unique_key"],
         unique_states=() if states is None else tuple(s for s, bit in STATE_BITS.items() if states & bit),
+        encoded_args=record["args"],
+        encoded_metadata=record["metadata"],
     )
 
 
@@ -136,6 +138,7 @@ def parse_error(text: str) -> AttemptError:
         attempt=_whole(value.get("attempt")),
         error=_text(value.get("error")),
         trace=_text(value.get("trace")),
+        encoded_at=_text(value.get("at")),
     )
 
 

@@ -106,7 +106,7 @@ class Runtime:
             self.metrics,
             self._completer.job_ids,
             workers.kinds(),
-            self._extensions.metric_emit,
+            self._extensions,
         )
         self._queue_report = QueueReport(settings, queues, shared, self._producer, subscribers)
         self._queues = queues

@@ -214,7 +214,7 @@ class SyncClient:
         """Queues by name, up to ``limit`` after the name ``after``."""
         return self._run(lambda: self._client.queue_list(limit=limit, after=after))
 
-    def queue_update(self, name: str, *, metadata: Mapping[str, Any]) -> Queue:
+    def queue_update(self, name: str, *, metadata: Mapping[str, Any] | str) -> Queue:
         """Replace a queue's metadata."""
         return self._run(lambda: self._client.queue_update(name, metadata=metadata))
 

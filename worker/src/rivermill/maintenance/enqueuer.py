@@ -8,6 +8,7 @@ import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from rivermill import gojson
 from rivermill.db import SharedConnection
 from rivermill.errors import RivermillError
 from rivermill.extensions import Extensions, insert_with
@@ -79,7 +80,8 @@ class Enqueuer:
             own = getattr(params.args, "insert_opts", None)
             opts = params.opts.over(own() if callable(own) else InsertOpts())
             named = {"river:periodic_job_id": job.id} if job.id is not None else {}
-            marked = InsertOpts(metadata={**(opts.metadata or {}), **named, "periodic": True}).over(opts)
+            metadata = gojson.add_members(gojson.encode_object(opts.metadata or {}), {**named, "periodic": True})
+            marked = InsertOpts(metadata=metadata).over(opts)
             params = PeriodicParams(params.args, marked, at=turn.at)
             self._inserter.check(params)
         except Exception as error:

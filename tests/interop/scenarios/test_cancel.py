@@ -1,0 +1,43 @@
+"""TestCancel: one implementation cancels what the other is about to run, runs or has locked."""
+
+from __future__ import annotations
+
+import asyncio
+
+from rivermill.db import Connection
+from tests.interop.peers import Peer
+from tests.interop.scenarios.database import lock_waits
+from tests.interop.scenarios.support import BOTH_WAYS, get, insert, job, reaches, scenario, until
+
+_TIME_TO_HEAR = 0.5
+
+
+@scenario("TestCancel/ClaimTime", BOTH_WAYS)
+async def test_claim_time(peers: list[Peer]) -> None:
+    cancelling, working = peers
+    await working.call("start", claim_barrier="claimed", leader_election_disabled=True)
+    (row,) = await insert(cancelling, job("cooperative_cancel"))
+    await reaches(cancelling, row["id"], "running")
+    asked = await cancelling.call("cancel", id=row["id"])
+    assert (asked["state"], asked["attempt"]) == ("running", 1)
+    await asyncio.sleep(_TIME_TO_HEAR)
+    assert (await get(cancelling, row["id"]))["state"] == "running"
+    await working.call("release", name="claimed")
+    ended = await reaches(cancelling, row["id"], "cancelled")
+    assert [e["error"] for e in ended["errors"]] == ["JobCancelError: job cancelled remotely"]
+    assert (await working.call("stats"))["cancelled_at_start"] == 1
+
+
+@scenario("TestCancel/Race", BOTH_WAYS)
+async def test_race(peers: list[Peer], connection: Connection) -> None:
+    first, second = peers
+    (row,) = await insert(first, job("", "contested", scheduled_at="2031-02-03T04:05:06Z"))
+    for method, state in (("cancel", "cancelled"), ("retry", "available")):
+        await first.call("tx_begin", tx="a")
+        winner = await first.call(method, id=row["id"], tx="a")
+        assert winner["state"] == state
+        loser = asyncio.create_task(second.call(method, id=row["id"]))
+        await until(lambda: lock_waits(connection, second.application))
+        assert not loser.done()
+        await first.call("tx_end", tx="a", commit=True)
+        assert await loser == winner == await get(first, row["id"])

@@ -1,0 +1,115 @@
+"""TestFleet: clients of both kinds work one queue, each what it knows and each job once."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from rivermill.db import Connection
+from rivermill.schema import Schema
+from tests.interop.peers import Peer
+from tests.interop.scenarios.database import raw_rows
+from tests.interop.scenarios.support import (
+    BOTH_WAYS,
+    EACH,
+    MAINTENANCE,
+    SIDE_BY_SIDE,
+    get,
+    insert,
+    job,
+    reaches,
+    scenario,
+    until,
+)
+
+_UNKNOWN = "job kind is not registered in the client's Workers bundle: "
+
+
+async def _rename(connection: Connection, river: Schema, kind: str, *ids: int) -> None:
+    """Every insert has the kind ``conformance_echo``; give some jobs another."""
+    await connection.execute(f"UPDATE {river.table('river_job')} SET kind = $1 WHERE id = ANY($2::bigint[])", kind, ids)
+
+
+async def _all_in(connection: Connection, river: Schema, state: str) -> list[dict[str, Any]]:
+    rows = await raw_rows(connection, river)
+    return rows if all(row["state"] == state for row in rows) else []
+
+
+@scenario("TestFleet/ClaimOrder", BOTH_WAYS)
+async def test_claim_order(peers: list[Peer], connection: Connection, river: Schema) -> None:
+    inserting, working = peers
+    past = "2020-01-01T00:00:0{}Z"
+    rows = await insert(
+        inserting,
+        job("", "5", priority=2),
+        job("", "2", priority=1, scheduled_at=past.format(2)),
+        job("", "1", priority=1, scheduled_at=past.format(1)),
+        job("", "6", priority=2),
+        job("", "3", priority=1),
+        job("", "7", priority=4, scheduled_at=past.format(1)),
+        job("", "4", priority=1),
+    )
+    assert {row["state"] for row in rows if row["scheduled_at"] < "2021"} == {"scheduled"}
+    await connection.execute(f"UPDATE {river.table('river_job')} SET state = 'available'")
+    await working.call("start", max_workers=1, leader_election_disabled=True)
+    worked = await until(lambda: _all_in(connection, river, "completed"))
+    worked.sort(key=lambda row: row["attempted_at"])
+    assert [row["args"]["message"] for row in worked] == list("1234567")
+
+
+@scenario("TestFleet/Competition", SIDE_BY_SIDE)
+async def test_competition(peers: list[Peer], connection: Connection, river: Schema) -> None:
+    await insert(peers[0], *(job("sleep", f"job {n}", 10) for n in range(300)))
+    await asyncio.gather(*(peer.call("start", client_id=peer.name) for peer in peers))
+    rows = await until(lambda: _all_in(connection, river, "completed"), MAINTENANCE)
+    assert {row["attempt"] for row in rows} == {1}
+    assert {tuple(row["attempted_by"]) for row in rows} == {(peer.name,) for peer in peers}
+    for peer in peers:
+        await peer.call("stop")
+
+
+@scenario("TestFleet/HeterogeneousFleet", BOTH_WAYS)
+async def test_heterogeneous_fleet(peers: list[Peer], connection: Connection, river: Schema) -> None:
+    first, second = peers
+    rows = await insert(first, *(job("", f"job {n}", scheduled_at="2031-01-01T00:00:00Z") for n in range(40)))
+    ids = [row["id"] for row in rows]
+    await _rename(connection, river, "conformance_echo_peer", *ids[::2])
+    kinds = {"conformance_echo_peer": first, "conformance_echo": second}
+    for kind, peer in kinds.items():
+        options = {"client_id": kind, "worker_kinds": [kind], "fetch_only_known_kinds": True}
+        await peer.call("start", leader_election_disabled=True, **options)
+    await connection.execute(f"UPDATE {river.table('river_job')} SET state = 'available', scheduled_at = now()")
+    rows = await until(lambda: _all_in(connection, river, "completed"))
+    assert all(row["attempt"] == 1 and row["attempted_by"] == [row["kind"]] for row in rows)
+
+
+@scenario("TestFleet/KindAlias", EACH)
+async def test_kind_alias(peers: list[Peer], connection: Connection, river: Schema) -> None:
+    (peer,) = peers
+    old, new, unknown = await insert(peer, job("output", "old"), job("output", "new"), job("", "unknown"))
+    await _rename(connection, river, "conformance_echo_renamed", new["id"])
+    await _rename(connection, river, "conformance_echo_peer", unknown["id"])
+    await peer.call("start", worker_kinds=["conformance_echo_renamed"], fetch_only_known_kinds=True)
+    for row, kind in ((old, "conformance_echo"), (new, "conformance_echo_renamed")):
+        worked = await reaches(peer, row["id"], "completed")
+        assert (worked["kind"], worked["attempt"]) == (kind, 1)
+    assert (await get(peer, unknown["id"]))["attempt"] == 0
+
+
+@scenario("TestFleet/UnknownKind", BOTH_WAYS)
+async def test_unknown_kind(peers: list[Peer], connection: Connection, river: Schema) -> None:
+    inserting, working = peers
+    (row,) = await insert(inserting, job("", "unknown", scheduled_at="2031-01-01T00:00:00Z"))
+    await _rename(connection, river, "conformance_unknown", row["id"])
+    await connection.execute(f"UPDATE {river.table('river_job')} SET state = 'available', scheduled_at = now()")
+    await working.call("start", leader_election_disabled=True)
+
+    async def failures(count: int) -> dict[str, Any] | None:
+        found = await get(inserting, row["id"])
+        return found if len(found["errors"]) == count and found["state"] != "running" else None
+
+    assert (await until(lambda: failures(1)))["state"] == "available"
+    failed = await until(lambda: failures(2))
+    assert failed["state"] == "retryable"
+    expected = [(attempt, f"{_UNKNOWN}conformance_unknown", "") for attempt in (1, 2)]
+    assert [(e["attempt"], e["error"], e["trace"]) for e in failed["errors"]] == expected

@@ -1,0 +1,80 @@
+"""Steps: what an attempt skips, runs and records, by what the attempt before has recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from rivermill import JobFailure, ValidationError
+from rivermill.resumable import Steps
+
+STEP, CURSOR = "river:resumable_step", "river:resumable_cursor"
+
+
+def _attempt(metadata: Mapping[str, Any], names: str, fails: str = "") -> tuple[list[tuple[str, Any]], str, dict[str, Any]]:
+    """An attempt whose steps set their own name as cursor; the steps it ran with their cursors, its error, its metadata."""
+    steps, ran = Steps(metadata), []
+    error: BaseException | None = None
+    try:
+        for name in names:
+            with steps.step(name) as step:
+                if step.needed:
+                    ran.append((name, step.cursor))
+                    step.set_cursor(name)
+                    if name == fails:
+                        raise JobFailure("failed")
+    except JobFailure as failure:
+        error = failure
+    error, updates = steps.end(error)
+    return ran, str(error or ""), updates
+
+
+@pytest.mark.parametrize(
+    ("metadata", "names", "fails", "ran", "updates"),
+    [
+        ({}, "abc", "", [("a", None), ("b", None), ("c", None)], {}),
+        ({}, "abc", "a", [("a", None)], {CURSOR: {"a": "a"}}),
+        ({}, "abc", "c", [("a", None), ("b", None), ("c", None)], {CURSOR: {"c": "c"}, STEP: "b"}),
+        ({STEP: "a"}, "abc", "", [("b", None), ("c", None)], {}),
+        ({STEP: "c"}, "abc", "", [], {}),
+        ({STEP: "a", CURSOR: {"b": 7}}, "abc", "c", [("b", 7), ("c", None)], {CURSOR: {"c": "c"}, STEP: "b"}),
+        ({STEP: "a", CURSOR: {"a": 7}}, "ab", "", [("a", 7), ("b", None)], {}),
+        ({CURSOR: {"b": 7}}, "ab", "b", [("a", None), ("b", 7)], {CURSOR: {"b": "b"}, STEP: "a"}),
+        ({STEP: 5, CURSOR: 5}, "a", "", [("a", None)], {}),
+    ],
+)
+def test_an_attempt_goes_on_behind_the_last(
+    metadata: dict[str, Any], names: str, fails: str, ran: list[tuple[str, Any]], updates: dict[str, Any]
+) -> None:
+    assert _attempt(metadata, names, fails) == (ran, "failed" if fails else "", updates)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "names", "updates"),
+    [({STEP: "x"}, "ab", {}), ({STEP: "x"}, "", {}), ({CURSOR: {"x": 1}}, "ab", {})],
+)
+def test_progress_in_a_step_that_is_gone_is_a_failure_and_kept(metadata: Any, names: str, updates: dict[str, Any]) -> None:
+    _, error, recorded = _attempt(metadata, names)
+    assert "'x'" in error
+    assert recorded == updates
+
+
+def test_a_consumed_cursor_is_cleared() -> None:
+    steps = Steps({STEP: "a", CURSOR: {"b": 7}})
+    for name in "ab":
+        with steps.step(name):
+            pass
+    error = JobFailure("later")
+    assert steps.end(error) == (error, {STEP: "b", CURSOR: None})
+
+
+def test_names_are_unique_and_steps_flat() -> None:
+    steps = Steps({})
+    with steps.step("a") as step, pytest.raises(ValidationError, match="nested"):
+        steps.step("b")
+    with pytest.raises(ValidationError, match="name of its own"):
+        steps.step("a")
+    with pytest.raises(ValidationError, match="only while its step runs"):
+        step.set_cursor(1)
