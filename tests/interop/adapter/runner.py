@@ -7,13 +7,27 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from rivermill import ClaimMetric, Client, ErrorHandlerResult, Hook, JobRow
+from rivermill import (
+    ClaimMetric,
+    Client,
+    ErrorHandlerResult,
+    EventKind,
+    Hook,
+    InsertOpts,
+    InsertParams,
+    Interval,
+    JobRow,
+    PeriodicJob,
+    Unique,
+)
 from tests.interop.adapter.echo import Barriers, Echo, Seen, make_workers
 from tests.interop.adapter.params import Start
 from tests.interop.adapter.rpc import PARAMS, REFUSED, Failure
 
 _STOP_SECONDS = 10.0
 _MAX_WORKERS = 4
+_EVENT_BUFFER = 100_000
+_EVENTS = [kind for kind in EventKind if kind is not EventKind.JOB_INTERRUPTED]
 #: As the adapter of River for Go has it.
 _FETCH_COOLDOWN = timedelta(milliseconds=1)
 
@@ -29,6 +43,15 @@ class _ClaimBarrier(Hook):
         if not self._held:
             self._held = True
             await self.barrier.wait()
+
+
+class _PeriodicStarts(Hook):
+    """Counts how often periodic jobs began to be inserted."""
+
+    count = 0
+
+    async def periodic_jobs_start(self) -> None:
+        self.count += 1
 
 
 class _CancellingHandler:
@@ -65,8 +88,7 @@ class Runner:
             raise Failure(PARAMS, f"unknown worker kind {error}") from error
         if params.periodic_unique and not params.periodic_run_on_start:
             raise Failure(PARAMS, "periodic_unique needs periodic_run_on_start")
-        if params.poll_only or params.periodic_run_on_start:
-            raise Failure(REFUSED, "poll_only and periodic jobs are not supported yet")
+        self._periodic_starts = _PeriodicStarts()
         self._client = Client(
             dsn,
             workers=workers,
@@ -81,18 +103,26 @@ class Runner:
             error_handler=self._handler if params.error_handler_cancel else None,
             fetch_only_known_kinds=params.fetch_only_known_kinds,
             leader_election_disabled=params.leader_election_disabled,
-            hooks=[self._claims] if self._claims else [],
+            poll_only=params.poll_only,
+            periodic_jobs=_periodic_jobs(params),
+            hooks=[self._periodic_starts, *([self._claims] if self._claims else [])],
         )
+        self._events: list[str] = []
+        self._subscription = self._client.subscribe(_EVENTS, buffer=_EVENT_BUFFER)
+        self._watching: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Start working."""
         await self._client.start()
+        self._watching = asyncio.create_task(self._watch())
 
     def stats(self) -> dict[str, Any]:
         """What was seen."""
         return {
             "cancelled_at_start": self._seen.cancelled_at_start,
             "error_handler_calls": self._handler.calls,
+            "events": self._events,
+            "periodic_starts": self._periodic_starts.count,
         }
 
     async def stop(self, *, cancel: bool) -> None:
@@ -107,6 +137,30 @@ class Runner:
             await asyncio.wait_for(self._client.stop(cancel=cancel), _STOP_SECONDS)
         except TimeoutError:
             raise Failure(REFUSED, f"the client has not stopped within {_STOP_SECONDS:.0f} s") from None
+        if self._watching is not None:
+            await self._watching
+
+    async def _watch(self) -> None:
+        """Ends when the client has stopped."""
+        async for event in self._subscription:
+            self._events.append(event.kind.value)
+
+
+def _periodic_jobs(params: Start) -> list[PeriodicJob]:
+    if not params.periodic_run_on_start:
+        return []
+    unique = Unique(by_args=True, by_queue=True) if params.periodic_unique else None
+    jobs = [_periodic("conformance-periodic", "periodic run on start", unique)]
+    if params.periodic_unique:
+        jobs.append(_periodic("conformance-periodic-marker", "periodic marker", None))
+    return jobs
+
+
+def _periodic(name: str, message: str, unique: Unique | None) -> PeriodicJob:
+    def construct() -> InsertParams:
+        return InsertParams(Echo(message=message), InsertOpts(unique=unique))
+
+    return PeriodicJob(Interval(timedelta(hours=1)), construct, id=name, run_on_start=True)
 
 
 def _milliseconds(number: int) -> timedelta | None:

@@ -61,3 +61,12 @@ async def reaches(peer: Peer, job_id: int, state: str, seconds: float = WORK, **
         assert time.monotonic() < deadline, f"not {state} within {seconds:.0f} s: {row}"
         await asyncio.sleep(0.02)
     return row
+
+
+async def sees(peer: Peer, *events: str) -> None:
+    """Wait until these are all the events that a working client has had, in their order."""
+
+    async def look() -> bool:
+        return bool((await peer.call("stats"))["events"] == list(events))
+
+    await until(look)

@@ -7,9 +7,10 @@ import asyncio
 from rivermill.db import Connection
 from tests.interop.peers import Peer
 from tests.interop.scenarios.database import lock_waits
-from tests.interop.scenarios.support import BOTH_WAYS, get, insert, job, reaches, scenario, until
+from tests.interop.scenarios.support import BOTH_WAYS, get, insert, job, reaches, scenario, sees, until
 
 _TIME_TO_HEAR = 0.5
+_TIME_TO_POLL = 3.0
 
 
 @scenario("TestCancel/ClaimTime", BOTH_WAYS)
@@ -28,6 +29,26 @@ async def test_claim_time(peers: list[Peer]) -> None:
     assert (await working.call("stats"))["cancelled_at_start"] == 1
 
 
+@scenario("TestCancel/PollOnly", BOTH_WAYS)
+async def test_poll_only(peers: list[Peer], connection: Connection) -> None:
+    cancelling, working = peers
+    await working.call("start", poll_only=True, fetch_poll_interval_ms=100)
+    sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND query ILIKE 'listen %'"
+    for _ in range(2):
+        (row,) = await insert(cancelling, job("cooperative_cancel"))
+        await reaches(cancelling, row["id"], "running")
+        await cancelling.call("cancel", id=row["id"])
+        await reaches(cancelling, row["id"], "cancelled")
+        assert await connection.fetchval(sql, working.application) == 0
+    await cancelling.call("queue", action="pause", name="default")
+    await asyncio.sleep(_TIME_TO_POLL)
+    (row,) = await insert(cancelling, job())
+    await asyncio.sleep(_TIME_TO_HEAR)
+    assert (await get(cancelling, row["id"]))["state"] == "available"
+    await cancelling.call("queue", action="resume", name="default")
+    await reaches(cancelling, row["id"], "completed")
+
+
 @scenario("TestCancel/Race", BOTH_WAYS)
 async def test_race(peers: list[Peer], connection: Connection) -> None:
     first, second = peers
@@ -41,3 +62,20 @@ async def test_race(peers: list[Peer], connection: Connection) -> None:
         assert not loser.done()
         await first.call("tx_end", tx="a", commit=True)
         assert await loser == winner == await get(first, row["id"])
+
+
+@scenario("TestCancel/Remote", BOTH_WAYS)
+async def test_remote(peers: list[Peer]) -> None:
+    cancelling, working = peers
+    await working.call("start", fetch_poll_interval_ms=60_000, leader_election_disabled=True)
+    (row,) = await insert(cancelling, job("cooperative_cancel"))
+    running = await reaches(cancelling, row["id"], "running")
+    asked = await cancelling.call("cancel", id=row["id"])
+    assert asked == running | {"metadata": asked["metadata"]}
+    ended = await reaches(cancelling, row["id"], "cancelled")
+    assert [(e["attempt"], e["error"], e["trace"]) for e in ended["errors"]] == [
+        (1, "JobCancelError: job cancelled remotely", "")
+    ]
+    assert ended["metadata"] == asked["metadata"]
+    await sees(working, "job_cancelled")
+    assert (await working.call("stats"))["cancelled_at_start"] == 0

@@ -9,7 +9,7 @@ from rivermill.db import Connection
 from rivermill.schema import Schema
 from tests.interop.peers import Peer
 from tests.interop.scenarios.database import raw_row, raw_rows, timeless
-from tests.interop.scenarios.support import BOTH_WAYS, SIDE_BY_SIDE, get, insert, job, reaches, scenario
+from tests.interop.scenarios.support import BOTH_WAYS, SIDE_BY_SIDE, get, insert, job, reaches, scenario, sees
 
 
 @scenario("TestJobs/InsertThenWork", BOTH_WAYS)
@@ -84,6 +84,31 @@ async def test_insert_rows(peers: list[Peer], connection: Connection, river: Sch
         histories.append([timeless(row, grain=60) for row in await raw_rows(connection, river)])
     assert histories[0] == histories[1]
     assert len(histories[0]) == 10
+
+
+@scenario("TestJobs/ExternalCompletionRace", BOTH_WAYS)
+async def test_external_completion_race(peers: list[Peer], connection: Connection, river: Schema) -> None:
+    inserting, working = peers
+    table, enum = river.table("river_job"), river.table("river_job_state")
+    await working.call("start")
+    events = []
+    for state, event in (("completed", "job_completed"), ("discarded", "job_failed"), ("completed", "job_completed")):
+        (row,) = await insert(inserting, job("barrier_output", f"gate {len(events)}", metadata={"kept": 1}))
+        await reaches(inserting, row["id"], "running")
+        await connection.execute(
+            f"UPDATE {table} SET state = $2::text::{enum}, finalized_at = '2026-01-02 03:04:05.678Z', "
+            """errors = ARRAY['{"at": "2026-01-02T03:04:05Z", "attempt": 1, "error": "by others", "trace": ""}']::jsonb[] """
+            "WHERE id = $1",
+            row["id"],
+            state,
+        )
+        await working.call("release", name=f"gate {len(events)}")
+        events.append(event)
+        await sees(working, *events)
+        ended = await get(inserting, row["id"])
+        assert (ended["state"], ended["finalized_at"]) == (state, "2026-01-02T03:04:05.678Z")
+        assert ended["metadata"] == {"kept": 1, "output": {"race": "worker"}}
+        assert [e["error"] for e in ended["errors"]] == ["by others"]
 
 
 @scenario("TestJobs/JobControl", BOTH_WAYS)

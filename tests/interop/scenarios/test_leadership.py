@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime
 
+import pytest
+
 from rivermill.db import Connection
 from rivermill.schema import Schema
-from tests.interop.peers import Peer
+from tests.interop.peers import Peer, PeerError
 from tests.interop.scenarios.database import Ear, leader
-from tests.interop.scenarios.support import BOTH_WAYS, LEADERSHIP, scenario, until
+from tests.interop.scenarios.support import BOTH_WAYS, LEADERSHIP, insert, job, reaches, scenario, until
+
+_ELECTION = 7.0
+"""Seconds in which every client that may bids once."""
 
 
 async def _leads(connection: Connection, river: Schema, client_id: str) -> datetime:
@@ -28,6 +33,25 @@ async def _new_term(connection: Connection, river: Schema, since: datetime) -> d
 
     term: datetime = await until(look, LEADERSHIP)
     return term
+
+
+@scenario("TestLeadership/ElectionDisabled", BOTH_WAYS)
+async def test_election_disabled(peers: list[Peer], connection: Connection, river: Schema) -> None:
+    other, disabled = peers
+    with pytest.raises(PeerError) as refused:
+        await disabled.call("start", leader_election_disabled=True, periodic_run_on_start=True)
+    assert refused.value.code == -32002
+    await disabled.call("start", client_id="disabled", leader_election_disabled=True)
+    (row,) = await insert(other, job("output"))
+    await reaches(other, row["id"], "completed")
+    await asyncio.sleep(_ELECTION)
+    assert await leader(connection, river) is None
+    await other.call("start", client_id="other")
+    await _leads(connection, river, "other")
+    await other.call("stop")
+    await asyncio.sleep(_ELECTION)
+    assert await leader(connection, river) is None
+    assert (await disabled.call("stats"))["periodic_starts"] == 0
 
 
 @scenario("TestLeadership/Failover", BOTH_WAYS)

@@ -10,7 +10,18 @@ from rivermill.db import Connection
 from rivermill.schema import Schema
 from tests.interop.peers import Peer
 from tests.interop.scenarios.database import Ear
-from tests.interop.scenarios.support import BOTH_WAYS, LEADERSHIP, SIDE_BY_SIDE, get, insert, job, reaches, scenario, until
+from tests.interop.scenarios.support import (
+    BOTH_WAYS,
+    LEADERSHIP,
+    SIDE_BY_SIDE,
+    get,
+    insert,
+    job,
+    reaches,
+    scenario,
+    sees,
+    until,
+)
 
 _TOPICS = ("river_insert", "river_control", "river_leadership")
 _NEVER = 60_000
@@ -115,6 +126,27 @@ async def test_payloads(peers: list[Peer], connection: Connection, river: Schema
         histories.append(await _history(peer, connection, river))
     assert histories[0] == histories[1]
     assert dict(histories[0])["stop"] == [["river_leadership", {"action": "resigned", "leader_id": "leads"}]]
+
+
+@scenario("TestNotifications/QueueSubscriptionEvents", BOTH_WAYS)
+async def test_queue_subscription_events(peers: list[Peer]) -> None:
+    controlling, working = peers
+    await working.call("start", queues=["one", "two"], leader_election_disabled=True)
+    events: list[str] = []
+    changes = (
+        ("pause", "one", ["queue_paused"]),
+        ("pause", "one", []),
+        ("pause", "*", ["queue_paused"]),
+        ("resume", "two", ["queue_resumed"]),
+        ("resume", "*", ["queue_resumed"]),
+        ("resume", "one", []),
+    )
+    for action, name, expected in changes:
+        await controlling.call("queue", action=action, name=name)
+        events += expected
+        await sees(working, *events)
+        await asyncio.sleep(_TIME_TO_ACT)
+        await sees(working, *events)
 
 
 @scenario("TestNotifications/QueueUpdates", BOTH_WAYS)
