@@ -20,7 +20,6 @@ class Health:
     def __init__(self) -> None:
         self._alive_at = time.monotonic()
         self._not_ready: str | None = "starting"
-        self._dead: str | None = None
 
     def alive(self) -> None:
         """The main loop runs."""
@@ -30,16 +29,12 @@ class Health:
         """Ready, or not for a reason."""
         self._not_ready = reason
 
-    def dead(self, reason: str) -> None:
-        """A part has died for good: only a restart helps."""
-        self._dead = reason
-
     def live_problem(self) -> str | None:
         """Why this process should be restarted, or None."""
         silent = time.monotonic() - self._alive_at
         if silent > LOOP_DEAD_AFTER:
             return f"the event loop has not run for {silent:.0f} s"
-        return self._dead
+        return None
 
     def ready_problem(self) -> str | None:
         """Why this process takes no jobs, or None."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -26,6 +25,7 @@ from rivermill_operator.model import names
 from rivermill_operator.settings import Settings, SettingsError
 from rivermill_operator.simulate import cli
 from rivermill_operator.store.registry import Stores
+from rivermill_operator.vital import vital
 
 _LAST_SECONDS = 5.0
 _CONCURRENT_WRITES = 16
@@ -77,29 +77,26 @@ async def _run(settings: Settings) -> int:
 
 
 async def _lead(settings: Settings, rest: Rest, metrics: Metrics, stop: asyncio.Event) -> int:
-    """Wait for the lease, then operate until it is lost or the process is told to stop."""
+    """Wait for the lease, then operate until the process is told to stop; losing the lease ends the process."""
     elector = Elector(rest, settings.namespace, settings.lease_name, settings.instance)
-    election = asyncio.create_task(elector.run(), name="election")
+    election = vital(elector.run(), "election")
     try:
         await _first(stop, elector.acquired)
         if not stop.is_set():
             metrics.leader.set(1)
-            await _operate(settings, rest, metrics, elector, stop)
+            await _operate(settings, rest, metrics, stop)
     finally:
         election.cancel()
         await asyncio.gather(election, return_exceptions=True)
-    if elector.lost.is_set():
-        # Whatever still runs must not write any more: another replica acts now.
-        os._exit(1)
     await elector.release()
     return 0
 
 
-async def _operate(settings: Settings, rest: Rest, metrics: Metrics, elector: Elector, stop: asyncio.Event) -> None:
+async def _operate(settings: Settings, rest: Rest, metrics: Metrics, stop: asyncio.Event) -> None:
     wakes = Wakes()
     kube = KubeClient(rest, wakes.wake, settings.instance, settings.namespaces)
     stores = Stores(wakes.wake)
-    caches = [asyncio.create_task(cache.run(), name="cache") for cache in kube.caches]
+    caches = [vital(cache.run(), f"cache of {cache.path}") for cache in kube.caches]
     async with asyncio.timeout(_SYNC_SECONDS):
         await asyncio.gather(*(cache.synced.wait() for cache in kube.caches))
     ports = Ports(kube, stores, wakes, metrics, asyncio.Semaphore(_CONCURRENT_WRITES))
@@ -121,7 +118,7 @@ async def _operate(settings: Settings, rest: Rest, metrics: Metrics, elector: El
         ),
         name="kopf",
     )
-    watch = asyncio.create_task(_first(stop, elector.lost), name="stop watch")
+    watch = asyncio.create_task(stop.wait(), name="stop watch")
     try:
         await asyncio.wait({operator, watch}, return_when=asyncio.FIRST_COMPLETED)
         wakes.close()

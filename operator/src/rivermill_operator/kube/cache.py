@@ -32,7 +32,7 @@ class Cache:
 
     def __init__(self, rest: Rest, path: str, wake: Callable[[Key], None]) -> None:
         self._rest = rest
-        self._path = path
+        self.path = path
         self._wake = wake
         self._objects: dict[Key, dict[str, dict[str, Any]]] = {}
         self.synced = asyncio.Event()
@@ -54,12 +54,12 @@ class Cache:
             except KubeError as error:
                 if error.status != _GONE:
                     failures += 1
-                    logger.warning("watch broken, listing again", extra={"path": self._path, "error": str(error)})
+                    logger.warning("watch broken, listing again", extra={"path": self.path, "error": str(error)})
                 delay = min(_MAX_BACKOFF, 0.2 * 2 ** min(failures, 10))
                 await asyncio.sleep(delay * random.uniform(0.5, 1.0))
 
     async def _list(self) -> str:
-        answer = await self._rest.request("GET", self._path, query={"labelSelector": MANAGED_SELECTOR, "resourceVersion": "0"})
+        answer = await self._rest.request("GET", self.path, query={"labelSelector": MANAGED_SELECTOR, "resourceVersion": "0"})
         before = self._objects
         self._objects = {}
         for obj in answer.get("items") or []:
@@ -72,7 +72,7 @@ class Cache:
 
     async def _watch(self, version: str) -> str:
         query = {"labelSelector": MANAGED_SELECTOR, "resourceVersion": version}
-        async for event in self._rest.watch(self._path, query):
+        async for event in self._rest.watch(self.path, query):
             obj = event["object"]
             if event["type"] == "ERROR":
                 raise KubeError(int(obj.get("code", 0)), str(obj.get("message")))

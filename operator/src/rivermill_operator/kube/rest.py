@@ -16,6 +16,8 @@ REQUEST_SECONDS = 15.0
 WATCH_SECONDS = 300
 MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
+_REFUSED = 400
+_SHOWN = 80
 
 
 class Rest:
@@ -64,9 +66,11 @@ class Rest:
             data = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise KubeError(0, f"{method} {path}: {error!r}") from error
-        value: dict[str, Any] = json.loads(data) if data else {}
-        if response.status >= 400:  # noqa: PLR2004 - HTTP
-            raise KubeError(response.status, f"{method} {path}: {value.get('message', response.reason)}")
+        value = _object(data)
+        if response.status >= _REFUSED:
+            raise KubeError(response.status, f"{method} {path}: {(value or {}).get('message', response.reason)}")
+        if value is None:
+            raise KubeError(0, f"{method} {path}: the answer is not a JSON object: {data[:_SHOWN].decode(errors='replace')}")
         return value
 
     async def watch(self, path: str, query: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
@@ -78,10 +82,13 @@ class Rest:
         wanted = {**query, "watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": WATCH_SECONDS}
         response = await self._send("GET", path, wanted, None, "application/json", WATCH_SECONDS + 30)
         try:
-            if response.status >= 400:  # noqa: PLR2004 - HTTP
+            if response.status >= _REFUSED:
                 raise KubeError(response.status, f"watch of {path} refused")
             async for line in response.response.content:
-                yield json.loads(line)
+                event = _object(line)
+                if event is None or not {"type", "object"} <= event.keys():
+                    raise KubeError(0, f"watch of {path}: not an event: {line[:_SHOWN].decode(errors='replace')}")
+                yield event
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise KubeError(0, f"watch of {path}: {error!r}") from error
         finally:
@@ -99,5 +106,16 @@ class Rest:
             return await self._api.call_api(method, url, headers, body, _request_timeout=seconds)
         except ApiException as error:
             raise KubeError(error.status or 0, f"{method} {path}: {error.reason}") from error
+        except config.ConfigException as error:
+            raise KubeError(0, f"{method} {path}: {error}") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise KubeError(0, f"{method} {path}: {error!r}") from error
+
+
+def _object(data: bytes) -> dict[str, Any] | None:
+    """The JSON object in an answer, or None: what stands before the API server answers in words of its own."""
+    try:
+        value = json.loads(data or b"{}")
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
