@@ -94,6 +94,9 @@ class Completer:
         metrics: where batches are counted.
         events: told what was written, where anybody wants to know.
         on_flushed: called after each batch that was written.
+
+    Attributes:
+        full: whether jobs that end must hold their slots: see ``wait_for_room``.
     """
 
     def __init__(
@@ -119,6 +122,7 @@ class Completer:
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
+        self.full = False
         self._closing = False
         self._flushed_at = float("-inf")
 
@@ -126,11 +130,6 @@ class Completer:
     def backlog(self) -> int:
         """Completions that the database has not acknowledged."""
         return len(self._plain) + len(self._general) + len(self._writing_plain) + len(self._writing_general)
-
-    @property
-    def full(self) -> bool:
-        """Whether jobs that end must hold their slots: see ``wait_for_room``."""
-        return not self._room.is_set()
 
     def job_ids(self) -> list[int]:
         """The jobs whose completions the database has not acknowledged."""
@@ -160,6 +159,7 @@ class Completer:
         self._wake.set()
         if len(self._plain) + len(self._general) >= MAX_BACKLOG:
             self._room.clear()
+            self.full = True
 
     def close(self) -> None:
         """Let ``run`` return once everything taken so far is written."""
@@ -203,6 +203,7 @@ class Completer:
             self._writing_plain, self._writing_general = [], []
         if self.backlog < MAX_BACKLOG // 2:
             self._room.set()
+            self.full = False
         if written:
             self._on_flushed()
         return written

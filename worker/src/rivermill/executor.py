@@ -286,6 +286,7 @@ class Executor:
         self._forget(claimed)
         held = self._slots.running + self._slots.waiting
         if held <= self.wake_at or not claimed.slots.running or not self._claimed:
+            self.wake_at = -1  # once is enough, until the producer has looked
             self._on_free()
 
     def _end_watch(self, claimed: Claimed) -> None:
@@ -306,8 +307,8 @@ class Executor:
         # Another attempt at the same job may have begun here, once this one's row was finished over its head.
         if self._claimed.get(claimed.id) is claimed:
             del self._claimed[claimed.id]
-            if not self._claimed:
-                self._idle.set()
+        if not self._claimed:
+            self._idle.set()
 
     # --- jobs claimed ahead ---
 
