@@ -45,6 +45,11 @@ class Case:
     flags: tuple[str, ...] = ()
     filled: bool = False
 
+    def scaled(self, scale: float) -> Case:
+        """The same with so many times as many jobs."""
+        setups = tuple(replace(s, jobs=max(1, round(s.jobs * scale)) if s.jobs else None) for s in self.setups)
+        return replace(self, jobs=max(1, round(self.jobs * scale)), setups=setups)
+
     def only(self, systems: str) -> Case:
         """The same with only those setups whose system has one of these in its name."""
         wanted = systems.split(",")
@@ -65,6 +70,11 @@ CASES = (
             Setup("rivermill", "100 slots, all defaults", ("--slots=100",)),
             Setup("statements alone", "batches of 100", ("--slots=100", "--ceiling")),
             Setup("river", "100 workers, all defaults", ("--slots=100",), jobs=5_000),
+            Setup("pgqueuer", "batch 1000", ("--slots=1000",), jobs=50_000),
+            Setup("pgqueuer", "batch 10, its default", ("--slots=10",), jobs=10_000),
+            Setup("chancy", "1000 at once, eager", ("--slots=1000",), jobs=10_000),
+            Setup("oban", "limit 100", ("--slots=100",), jobs=5_000),
+            Setup("procrastinate", "concurrency 10", ("--slots=10",), jobs=1_000),
         ),
         filled=True,
     ),
@@ -75,6 +85,7 @@ CASES = (
         (
             Setup("rivermill", "100 slots", ("--slots=100", "--sleep=0.01")),
             Setup("river", "100 workers, cooldown 1 ms", ("--slots=100", "--sleep=10ms", *_TUNED)),
+            Setup("pgqueuer", "batch 100", ("--slots=100", "--sleep=0.01")),
         ),
         filled=True,
     ),
@@ -82,14 +93,28 @@ CASES = (
         "insert one by one",
         "insert",
         3_000,
-        (Setup("rivermill", ""), Setup("river", "")),
+        (
+            Setup("rivermill", ""),
+            Setup("river", ""),
+            Setup("pgqueuer", ""),
+            Setup("chancy", "", jobs=1_000),
+            Setup("oban", "", jobs=1_000),
+            Setup("procrastinate", "", jobs=1_000),
+        ),
         flags=("--batch=1",),
     ),
     Case(
         "insert 1,000 at once, with ids",
         "insert",
         100_000,
-        (Setup("rivermill", "insert_many"), Setup("river", "InsertMany")),
+        (
+            Setup("rivermill", "insert_many"),
+            Setup("river", "InsertMany"),
+            Setup("pgqueuer", "enqueue"),
+            Setup("chancy", "push_many", jobs=10_000),
+            Setup("oban", "enqueue_many", jobs=10_000),
+            Setup("procrastinate", "batch_defer", jobs=20_000),
+        ),
         flags=("--batch=1000",),
     ),
     Case(
@@ -107,6 +132,10 @@ CASES = (
             Setup("rivermill", "all defaults"),
             Setup("river", "cooldown 1 ms", _TUNED),
             Setup("river", "all defaults"),
+            Setup("pgqueuer", "batch 10, its default", ("--slots=10",)),
+            Setup("chancy", "eager"),
+            Setup("oban", "limit 100"),
+            Setup("procrastinate", "concurrency 10", ("--slots=10",)),
         ),
         figure="call_p50_ms",
         lower=True,

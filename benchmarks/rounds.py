@@ -7,7 +7,7 @@ import json
 import statistics
 import subprocess
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from benchmarks.cases import Case, Setup
@@ -66,8 +66,8 @@ def percentile(values: Sequence[float], percent: float) -> float:
     return ordered[max(0, -(-len(ordered) * int(percent) // 100) - 1)]
 
 
-def run(server: Server, cases: Sequence[Case], rounds: int) -> dict[str, Any]:
-    """Run all cases; returns, by case and setup, the figures' medians and extremes, and ratios round by round."""
+def run(server: Server, cases: Sequence[Case], rounds: int) -> Iterator[dict[str, Any]]:
+    """Run all cases; yields after each round, by case and setup, the figures' medians and extremes, and ratios."""
     results: dict[Case, dict[Setup, list[Figures]]] = {case: defaultdict(list) for case in cases}
     for number in range(rounds):
         for case in cases:
@@ -75,7 +75,7 @@ def run(server: Server, cases: Sequence[Case], rounds: int) -> dict[str, Any]:
                 figures = measure(server, case, setup)
                 results[case][setup].append(figures)
                 print(number, case.name, setup.label, {k: round(v, 3) for k, v in figures.items()}, sep=" | ", flush=True)
-    return {case.name: summary(case, results[case]) for case in cases}
+        yield {case.name: summary(case, results[case]) for case in cases}
 
 
 def summary(case: Case, runs: dict[Setup, list[Figures]]) -> dict[str, Any]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
-import venv
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,11 @@ from devcluster.binaries import find_go
 _HERE = Path(__file__).parent
 _DRIVERS = _HERE / "drivers"
 #: The peers' environments are made once and kept, a folder for each set of versions.
-_PIP = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:")
+_PIP = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--prefer-binary")
+
+
+class SystemNotAvailableError(Exception):
+    """What a system needs is not on this computer."""
 
 
 @dataclass(frozen=True)
@@ -51,16 +55,16 @@ def _river() -> list[str]:
     return [str(program)]
 
 
-def _python(name: str, *requirements: str, python: str = sys.executable) -> Callable[[], list[str]]:
+def _python(name: str, *requirements: str, versions: tuple[str, ...] = ()) -> Callable[[], list[str]]:
     def command() -> list[str]:
+        python = next(filter(None, map(shutil.which, versions)), None) if versions else sys.executable
+        if python is None:
+            raise SystemNotAvailableError(f"{name} needs one of {', '.join(versions)} on the PATH")
         digest = hashlib.sha256(" ".join((python, *requirements)).encode()).hexdigest()[:12]
         home = paths.cache() / f"peer-{name}-{digest}"
         interpreter = home / "bin" / "python"
         if not (home / "ready").exists():
-            if python == sys.executable:
-                venv.create(home, with_pip=True, clear=True)
-            else:
-                subprocess.run([python, "-m", "venv", "--clear", str(home)], check=True, timeout=120)
+            subprocess.run([python, "-m", "venv", "--clear", str(home)], check=True, timeout=120)
             subprocess.run([str(interpreter), *_PIP, *requirements], check=True, timeout=600)
             (home / "ready").touch()
         return [str(interpreter), str(_DRIVERS / f"{name}_driver.py")]
@@ -74,5 +78,9 @@ SYSTEMS = {
         System("rivermill", _rivermill),
         System("statements alone", _rivermill, home="rivermill"),
         System("river", _river, home="rivermill"),
+        System("pgqueuer", _python("pgqueuer", "pgqueuer[asyncpg]==1.6.0")),
+        System("chancy", _python("chancy", "chancy==0.26.0")),
+        System("oban", _python("oban", "oban==0.7.0", "psycopg[binary,pool]", versions=("python3.13", "python3.12"))),
+        System("procrastinate", _python("procrastinate", "procrastinate==3.10.0", "psycopg[binary,pool]")),
     )
 }
