@@ -6,8 +6,9 @@ running for it and it is NotReady with the lowest deletion cost, in place for a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from itertools import chain
 
 from rivermill_operator.plan.plan import SetDeletionCost, SetReplicas
 from rivermill_operator.plan.versions import DEAD_AFTER_SECONDS, LOWEST_COST, Member, Version
@@ -41,6 +42,12 @@ class Drain:
     costed: tuple[tuple[str, float], ...] = ()
     draining: tuple[tuple[str, float], ...] = ()
     removed: tuple[str, ...] = ()
+
+    @classmethod
+    def joined(cls, parts: Sequence[Drain]) -> Drain:
+        """What several versions need, as one."""
+        names = [field.name for field in fields(cls)]
+        return cls(**{name: tuple(chain.from_iterable(getattr(part, name) for part in parts)) for name in names})
 
 
 def choose_victims(fleet: Iterable[Member], count: int) -> list[Member]:

@@ -8,13 +8,11 @@ from dataclasses import replace
 from rivermill_operator.model.observed import Observed, StoreView, Verdict
 from rivermill_operator.model.spec import JobQueue
 from rivermill_operator.model.status import Decision
-from rivermill_operator.plan import drain
+from rivermill_operator.plan import bounds, drain
 from rivermill_operator.plan.plan import DeleteVersion, Event, Memory, Plan, SetReplicas, SetVerdict
 from rivermill_operator.plan.protect import protect
 from rivermill_operator.plan.rollout import Rollout, Target, roll
 from rivermill_operator.plan.versions import Version
-
-CONNECTIONS_PER_POD = 3
 
 
 def move(base: Plan, before: Memory, observed: Observed, job_queue: JobQueue, live: Version, old: Sequence[Version]) -> Plan:
@@ -37,36 +35,36 @@ def move(base: Plan, before: Memory, observed: Observed, job_queue: JobQueue, li
         live,
         old,
         base.decision.desired_replicas,
-        limit=None if budget is None else budget // CONNECTIONS_PER_POD,
+        limit=None if budget is None else budget // bounds.CONNECTIONS_PER_POD,
         now=now,
         ready_since=memory.ready_since,
     )
     clock = drain.Clock(now, dict(memory.costed), dict(memory.draining), spec.rollout.max_drain_seconds)
-    drains = [_bring(target, clock) for target in rollout.targets]
+    moved = drain.Drain.joined([_bring(target, clock) for target in rollout.targets])
     protections, idle_since = protect((m for v in (live, *old) for m in v.members), dict(memory.idle_since), now)
     empty_since, deletions = _retire(observed, old, dict(memory.empty_since), spec.rollout.keep_seconds)
-    costed = tuple(pair for part in drains for pair in part.costed)
-    settling = any(now - since < drain.SETTLE_SECONDS for _, since in costed) or any(part.costs for part in drains)
+    verdicts, verdict_events = _verdict(live, rollout)
+    settling = bool(moved.costs) or any(now - since < drain.SETTLE_SECONDS for _, since in moved.costed)
     return replace(
         base,
         decision=_explained(base, rollout),
         memory=replace(
             memory,
-            costed=costed,
-            draining=tuple(pair for part in drains for pair in part.draining),
-            removing=_still_there(observed, (*memory.removing, *(uid for part in drains for uid in part.removed))),
+            costed=moved.costed,
+            draining=moved.draining,
+            removing=_still_there(observed, (*memory.removing, *moved.removed)),
             idle_since=idle_since,
             ready_since=rollout.ready_since,
             empty_since=empty_since,
         ),
-        verdicts=_verdicts(live, rollout),
-        cordon=tuple(client for part in drains for client in part.cordon),
-        uncordon=tuple(client for part in drains for client in part.uncordon),
+        verdicts=verdicts,
+        cordon=moved.cordon,
+        uncordon=moved.uncordon,
         protections=protections,
-        deletion_costs=tuple(cost for part in drains for cost in part.costs),
-        scales=tuple(scale for part in drains for scale in part.scales),
+        deletion_costs=moved.costs,
+        scales=moved.scales,
         deletions=deletions,
-        events=(*base.events, *_verdict_events(live, rollout), *_wrong_victims(observed, before)),
+        events=(*base.events, *verdict_events, *_wrong_victims(observed, before)),
         wake_after=min(base.wake_after, drain.SETTLE_SECONDS) if settling else base.wake_after,
     )
 
@@ -104,19 +102,15 @@ def _explained(base: Plan, rollout: Rollout) -> Decision:
     return replace(base.decision, pending=pending)
 
 
-def _verdicts(live: Version, rollout: Rollout) -> tuple[SetVerdict, ...]:
+def _verdict(live: Version, rollout: Rollout) -> tuple[tuple[SetVerdict, ...], tuple[Event, ...]]:
+    """What to write and to say where a version's trial has ended."""
     deployment = live.deployment
     if rollout.verdict is deployment.verdict:
-        return ()
-    return (SetVerdict(deployment.name, rollout.verdict, deployment.resource_version),)
-
-
-def _verdict_events(live: Version, rollout: Rollout) -> tuple[Event, ...]:
-    if rollout.verdict is live.deployment.verdict:
-        return ()
+        return (), ()
+    event = Event("Normal", "VersionAccepted", f"Version {live.name} works: the fleet moves to it.")
     if rollout.verdict is Verdict.REJECTED:
-        return (Event("Warning", "VersionRejected", rejection(live)),)
-    return (Event("Normal", "VersionAccepted", f"Version {live.name} works: the fleet moves to it."),)
+        event = Event("Warning", "VersionRejected", rejection(live))
+    return (SetVerdict(deployment.name, rollout.verdict, deployment.resource_version),), (event,)
 
 
 def _wrong_victims(observed: Observed, memory: Memory) -> tuple[Event, ...]:
@@ -147,8 +141,7 @@ def _retire(
     observed: Observed, old: Sequence[Version], empty_since: dict[str, float], keep_seconds: float
 ) -> tuple[tuple[tuple[str, float], ...], tuple[DeleteVersion, ...]]:
     """Old versions without pods, since when, and those whose time for a roll back is over."""
-    occupied = {pod.template_hash for pod in observed.pods}
-    empty = [v for v in old if v.deployment.replicas == 0 and v.name not in occupied]
+    empty = [v for v in old if v.empty(observed.pods)]
     since = {v.name: empty_since.get(v.name, observed.now) for v in empty}
     gone = tuple(
         DeleteVersion(v.deployment.name, v.deployment.resource_version)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rivermill_operator.model.observed import ClientView, DeploymentView, Observed, PodView, StoreView
@@ -84,6 +85,10 @@ class Version:
     def failed(self) -> int:
         """Attempts that ended with an error in its pods."""
         return sum(member.client.failed for member in self.members if member.client)
+
+    def empty(self, pods: Iterable[PodView]) -> bool:
+        """Whether it has no pod and is to have none; ``pods`` are all of the fleet, those that are being deleted included."""
+        return self.deployment.replicas == 0 and not any(pod.template_hash == self.name for pod in pods)
 
 
 def versions(observed: Observed) -> tuple[Version, ...]:

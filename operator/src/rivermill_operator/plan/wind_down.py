@@ -45,26 +45,18 @@ def wind_down(observed: Observed, job_queue: JobQueue, memory: Memory) -> Plan:
 def _drain(base: Plan, observed: Observed, job_queue: JobQueue) -> Plan:
     memory = base.memory
     clock = drain.Clock(observed.now, dict(memory.costed), dict(memory.draining), job_queue.spec.rollout.max_drain_seconds)
-    drains = [drain.shrink(version, 0, clock) for version in versions(observed)]
+    drained = drain.Drain.joined([drain.shrink(version, 0, clock) for version in versions(observed)])
     return replace(
         base,
-        memory=replace(
-            memory,
-            costed=tuple(pair for part in drains for pair in part.costed),
-            draining=tuple(pair for part in drains for pair in part.draining),
-        ),
-        cordon=tuple(client for part in drains for client in part.cordon),
-        deletion_costs=tuple(cost for part in drains for cost in part.costs),
-        scales=tuple(scale for part in drains for scale in part.scales),
+        memory=replace(memory, costed=drained.costed, draining=drained.draining),
+        cordon=drained.cordon,
+        deletion_costs=drained.costs,
+        scales=drained.scales,
         deletions=_empty(observed),
         wake_after=drain.SETTLE_SECONDS,
     )
 
 
 def _empty(observed: Observed) -> tuple[DeleteVersion, ...]:
-    occupied = {pod.template_hash for pod in observed.pods}
-    return tuple(
-        DeleteVersion(d.name, d.resource_version)
-        for d in observed.deployments
-        if d.replicas == 0 and d.template_hash not in occupied
-    )
+    empty = [version.deployment for version in versions(observed) if version.empty(observed.pods)]
+    return tuple(DeleteVersion(deployment.name, deployment.resource_version) for deployment in empty)
