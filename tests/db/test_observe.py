@@ -5,7 +5,7 @@ from __future__ import annotations
 from rivermill.db import Connection
 from rivermill.schema import Schema
 from rivermill_operator.model.observed import QueueProbe
-from rivermill_operator.store.stats import Database, PostgresStore
+from rivermill_operator.store.database import Database, PostgresStore
 
 
 async def test_queues_clients_arrivals_and_durations(dsn: str, connection: Connection, schema: Schema) -> None:

@@ -23,5 +23,11 @@ class Metrics:
         self.oldest = Gauge(
             "rivermill_queue_oldest_wait_seconds", "Wait of the oldest due job.", [*_OF, "queue"], registry=registry
         )
+        self.xmin_age = Gauge(
+            "rivermill_database_xmin_age_transactions",
+            "Transactions that the oldest snapshot is behind; an old one makes every read slow.",
+            _OF,
+            registry=registry,
+        )
         self.errors = Counter("rivermill_operator_errors", "Failures, by reason.", ["reason"], registry=registry)
         self.leader = Gauge("rivermill_operator_lease_holder", "1 while this replica holds the lease.", registry=registry)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rivermill_operator.model.observed import ClientView, Observed, PodView, StoreView, Unknown
+from rivermill_operator.model.observed import ClientView, Observed, PodView, ServerView, StoreView, Unknown
 from rivermill_operator.plan import Memory, plan
 from rivermill_operator.plan.manifests import build, merge
 from rivermill_operator.plan.versions import LOWEST_COST
@@ -195,6 +195,14 @@ def test_events_only_on_change() -> None:
     assert not plan(broken, job_queue(), first.memory).events
     mended = plan(Observed(1, IDLE, (deployment(0),)), job_queue(), first.memory)
     assert [(e.type, e.reason) for e in mended.events] == [("Normal", "Observed")]
+
+
+def test_a_look_in_part_says_so() -> None:
+    store = StoreView((depth(),), server=ServerView(xmin_age=1234), degraded="depths")
+    done = plan(Observed(0, store, (deployment(0),)), job_queue(), Memory())
+    found = {c.type: c for c in done.conditions}["QueueObserved"]
+    assert (found.status, found.reason) == ("True", "ObservedInPart")
+    assert "depths; the oldest snapshot is 1234 transactions old" in found.message
 
 
 def test_template_hash_ignores_scaling_and_sees_the_image() -> None:

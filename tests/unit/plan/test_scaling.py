@@ -47,6 +47,8 @@ def once(store: StoreView | Unknown, fleet: FleetView = NO_FLEET, memory: Scalin
         (load(rate=Rate(base=0.1)), EMPTY, "steady", 0),
         (load(rate=Rate(base=0.1), goal=9.0), EMPTY, "steady", 1),
         (load(rate=Rate(fast=20.0, base=20.0), limit=10.0), EMPTY, "steady", 1),
+        # Pods that are not Ready yet start fewer jobs in time, but no more of them help than hold the limit.
+        (load(waiting=10**6, limit=25.0), EMPTY, "backlog", 3),
         (load(waiting=1), EMPTY, "backlog", 1),
         # 31 starts of a second fit into 30 s on a slot, 26 on one of a pod that takes 5 s to start.
         (load(waiting=2600), EMPTY, "backlog", 10),
@@ -112,6 +114,14 @@ def test_unknown_never_lowers(ready: int, since: float) -> None:
         (StoreView((depth(waiting=10**6),)), FleetView(), {"manualReplicas": 3}, 3, "manualReplicas 3"),
         (StoreView(()), FleetView(), {"idleSlots": 21}, 2, "so many slots shall be free"),
         (StoreView((depth(waiting=10**6),), server=ServerView(0, 100, 91)), FleetView(), {}, 3, "100 connections"),
+        (
+            StoreView((depth(waiting=10**6, concurrency_limit=25),)),
+            FleetView(),
+            {},
+            3,
+            "the limit of 25 running jobs of queue default",
+        ),
+        (StoreView((depth(waiting=1, concurrency_limit=25),)), FleetView(), {}, 1, "1 pod wanted, since the jobs"),
         (StoreView(()), FleetView(5, 5), {}, 5, "scale-in to 0 allowed in"),
         (StoreView((), degraded="depths"), FleetView(5, 5), {"scaleIn": {"windowSeconds": 0}}, 5, "read in part only"),
         (StoreView(()), FleetView(5, 5, rolling_out=True), {"scaleIn": {"windowSeconds": 0}}, 5, "during a rollout"),
@@ -195,3 +205,20 @@ def test_a_fleet_goes_when_nothing_came_for_a_window(arrived: int, desired: int)
     last = StoreView((depth(arrived=arrived, finished=Finished(arrived, arrived / 10, arrived / 100)),))
     decision, _ = once(last, fleet, memory, 70.0)
     assert decision.desired_replicas == desired
+
+
+def test_a_look_in_part_teaches_nothing() -> None:
+    """Arrivals that were not read must be no silence, and none of them a burst when they are read again."""
+    fleet, memory = FleetView(3, 3), ScalingMemory()
+    for second in range(0, 120, 2):
+        _, memory = once(StoreView((depth(arrived=10 * second),)), fleet, memory, float(second))
+    before = memory.queues
+    for second in range(120, 240, 2):
+        part = StoreView((depth(arrived=1180),), degraded="arrivals")
+        decision, memory = once(part, fleet, memory, float(second))
+        assert (decision.desired_replicas or 0) >= 3
+    assert memory.queues == before
+    assert memory.idle is None
+    decision, memory = once(StoreView((depth(arrived=2400),)), fleet, memory, 240.0)
+    assert decision.queues[0].arrivals_fast == pytest.approx(10.0, rel=0.05)
+    assert memory.queues[0].burst is None

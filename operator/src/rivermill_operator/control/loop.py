@@ -14,7 +14,7 @@ from typing import Any
 from rivermill_operator.control.apply import apply
 from rivermill_operator.control.report import build_status
 from rivermill_operator.control.views import deployment_view, pod_view
-from rivermill_operator.control.wake import Wakes
+from rivermill_operator.control.wake import Wakes, until_tick
 from rivermill_operator.kube.port import Kube, KubeError
 from rivermill_operator.metrics import Metrics
 from rivermill_operator.model.observed import Observed, StoreView, Unknown
@@ -83,7 +83,7 @@ class Loop:
 
     async def _pause(self, delay: float) -> None:
         try:
-            await asyncio.wait_for(self._wake.wait(), max(0.01, delay))
+            await asyncio.wait_for(self._wake.wait(), until_tick(time.monotonic(), max(0.01, delay)))
         except TimeoutError:
             return
         # Several changes come together; the first wake-up waits for the others for a moment.
@@ -215,6 +215,7 @@ class Loop:
         metrics.replicas.labels(*self._key, "current").set(sum(d.replicas for d in observed.deployments))
         metrics.replicas.labels(*self._key, "desired").set(decided.decision.desired_replicas or 0)
         if isinstance(observed.store, StoreView):
+            metrics.xmin_age.labels(*self._key).set(observed.store.server.xmin_age)
             for queue in observed.store.queues:
                 metrics.waiting.labels(*self._key, queue.name).set(queue.waiting)
                 metrics.running.labels(*self._key, queue.name).set(queue.running)

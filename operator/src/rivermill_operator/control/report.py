@@ -59,7 +59,13 @@ def _estimates(decision: Decision) -> dict[str, Any]:
 
 def _numbers(store: StoreView) -> dict[str, Any]:
     oldest = [q.oldest_seconds for q in store.queues if q.oldest_seconds is not None]
+    server = store.server
     return {
+        "database": {
+            "xminAge": server.xmin_age,
+            "connections": server.connections_used,
+            "connectionsLimit": server.connections_limit,
+        },
         "busySlots": sum(queue.running for queue in store.queues),
         "drainingReplicas": sum(1 for client in store.clients if client.wanted_state == "cordoned"),
         "backlog": {

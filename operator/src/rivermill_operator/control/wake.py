@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
+
+from rivermill_operator.plan.wind_down import BUSY_SECONDS
 
 Key = tuple[str, str]
 
@@ -33,3 +36,16 @@ class Wakes:
         event = self._events.get(key)
         if event is not None:
             event.set()
+
+
+def until_tick(now: float, delay: float) -> float:
+    """Seconds until a regular look: as ``delay`` says or sooner, on a moment that the loops share.
+
+    All JobQueues of a database are then read in one round of queries.
+
+    Args:
+        now: monotonic seconds.
+        delay: seconds.
+    """
+    moment = math.floor((now + delay) / BUSY_SECONDS) * BUSY_SECONDS
+    return moment - now if moment > now else delay

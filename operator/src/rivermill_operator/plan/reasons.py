@@ -58,6 +58,10 @@ def _queue_observed(observed: Observed) -> Condition:
     if isinstance(observed.store, Unknown):
         store = observed.store
         return _is(QUEUE_OBSERVED, true=False, reason=store.reason, message=store.message)
+    if observed.store.degraded:
+        age = observed.store.server.xmin_age
+        message = f"Timed out and left out: {observed.store.degraded}; the oldest snapshot is {age} transactions old."
+        return _is(QUEUE_OBSERVED, true=True, reason="ObservedInPart", message=message)
     return _is(QUEUE_OBSERVED, true=True, reason="Observed", message="The queues were read.")
 
 

@@ -27,11 +27,12 @@ _LOOK_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the queues ask for before bounds: ``out`` to grow to, ``down`` to shrink to at most."""
+    """What the queues ask for before bounds: ``out`` to grow to, ``down`` to shrink to at most; ``limits`` of queues cut it."""
 
     out: int
     down: int
     terms: Mapping[str, int]
+    limits: tuple[str, ...] = ()
 
 
 def probes(spec: JobQueueSpec, memory: ScalingMemory) -> tuple[QueueProbe, ...]:
@@ -75,14 +76,16 @@ def decide(
             known.get(queue.name, QueueMemory(queue.name)), depth, _assumed(queue), now.seconds
         )
         load = _load(spec, queue, depth, fleet, rate, job)
-        queues.append(learnt)
+        # What was read in part teaches nothing: the next whole look counts for the time that was missed.
+        queues.append(known.get(queue.name, QueueMemory(queue.name)) if store.degraded else learnt)
         loads.append(load)
         inputs.append(_inputs(depth, load))
     if any(_just_measured(known.get(learnt.name), learnt) for learnt in queues):
         # What was recommended on an assumed job time is no evidence.
         memory = replace(memory, recommendations=((now.seconds, 0),))
     pod_start = estimate.pod_start_seconds(memory, fleet)
-    memory = _see_idle(replace(memory, queues=tuple(queues)), [*depths.values()], now.seconds)
+    memory = replace(memory, queues=tuple(queues))
+    memory = replace(memory, idle=None) if store.degraded else _see_idle(memory, [*depths.values()], now.seconds)
     if memory.idle is not None and now.seconds - memory.idle[0] >= window_seconds(spec, pod_start):
         # Nothing came for a whole window: the stream has ended, whatever the slow average still says.
         loads = [replace(load, rate=estimate.Rate()) for load in loads]
@@ -168,7 +171,19 @@ def _wanted(spec: JobQueueSpec, loads: list[terms.Load], fleet: FleetView, memor
     if spec.scaling.schedules:
         floors["schedule"] = bounds.schedule_floor(spec, now, pod_start)
     least = max(floors.values(), default=0)
-    return Wanted(max(found.out + lost, least), max(found.down + lost, least), {**found.named(), **floors})
+    limits = _limits(loads, capacity, spec.scaling.max_replicas, found.out)
+    return Wanted(max(found.out + lost, least), max(found.down + lost, least), {**found.named(), **floors}, limits)
+
+
+def _limits(loads: list[terms.Load], capacity: terms.Capacity, most: int, wanted: int) -> tuple[str, ...]:
+    """The concurrency limits of queues without which more pods than ``wanted`` were asked for."""
+    return tuple(
+        f"the limit of {load.limit:.0f} running jobs of queue {load.name}"
+        for load in loads
+        if math.isfinite(load.limit)
+        and terms.compute([replace(other, limit=math.inf) if other is load else other for other in loads], capacity, most).out
+        > wanted
+    )
 
 
 def _stuck(fleet: FleetView, memory: ScalingMemory) -> int:
@@ -219,7 +234,7 @@ def _settle(
     elif target > current and fleet.starting and not fleet.ready and _stuck(fleet, memory):
         target, pending = max(current, spec.scaling.min_replicas), "no pod becomes Ready: see condition WorkersAvailable"
     won = explain.winner(wanted.terms, needed.replicas)
-    decision = Decision(target, wanted.terms, needed.bounds, pending, won=won)
+    decision = Decision(target, wanted.terms, (*wanted.limits, *needed.bounds), pending, won=won)
     return replace(decision, sentence=explain.sentence(decision, loads, wanted.out)), memory
 
 

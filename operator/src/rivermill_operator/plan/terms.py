@@ -240,4 +240,6 @@ def _missing(
     used = sum(count for count, _ in busy)
     have = sum(count * deadline / (deadline + mean) for count, mean in busy)
     have += max(0, capacity.ready * slots - used) + capacity.starting * slots * fresh
-    return max(0.0, need - have) / (fresh * slots)
+    # More pods than hold all that these queues may run at a time start nothing sooner.
+    most = sum(item.load.limit for item in due) / slots - capacity.accepting
+    return max(0.0, min((need - have) / (fresh * slots), most))

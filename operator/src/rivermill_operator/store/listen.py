@@ -9,8 +9,8 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from rivermill_operator.store.connection import DATABASE_ERRORS, connect
 from rivermill_operator.store.port import StoreError
-from rivermill_operator.store.stats import DATABASE_ERRORS, connect
 
 _CHECK_SECONDS = 10.0
 _MAX_BACKOFF = 30.0

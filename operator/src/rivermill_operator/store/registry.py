@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from rivermill_operator.store.database import Database, PostgresStore
 from rivermill_operator.store.listen import Listener
 from rivermill_operator.store.port import Usage
-from rivermill_operator.store.stats import Database, PostgresStore
 
 Key = tuple[str, str]
 

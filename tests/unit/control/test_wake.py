@@ -1,0 +1,24 @@
+"""Regular looks of all loops fall on common moments."""
+
+from __future__ import annotations
+
+import pytest
+
+from rivermill_operator.control.wake import until_tick
+
+
+@pytest.mark.parametrize(
+    ("now", "delay", "wait"),
+    [
+        (30.05, 1.5, 1.45),
+        (30.9, 1.5, 0.6),
+        (30.05, 15.0, 14.95),
+        (33.7, 15.0, 14.3),
+        # Sooner than the next common moment: as asked.
+        (30.05, 1.0, 1.0),
+        (30.05, 0.01, 0.01),
+        (31.0, 1.0, 0.5),
+    ],
+)
+def test_looks_fall_on_common_moments(now: float, delay: float, wait: float) -> None:
+    assert until_tick(now, delay) == pytest.approx(wait)
