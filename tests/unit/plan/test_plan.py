@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rivermill_operator.model.observed import ClientView, Observed, PodView, ServerView, StoreView, Unknown
+from rivermill_operator.model.observed import PAUSED, ClientView, Observed, PodView, ServerView, StoreView, Unknown
+from rivermill_operator.model.spec import Mode
 from rivermill_operator.plan import Memory, plan
 from rivermill_operator.plan.manifests import build, merge
+from rivermill_operator.plan.memory import ScalingMemory
 from rivermill_operator.plan.versions import LOWEST_COST
 from tests.unit.plan.build import VERSION, client, deployment, depth, job_queue, pod
 
@@ -203,6 +205,25 @@ def test_a_look_in_part_says_so() -> None:
     found = {c.type: c for c in done.conditions}["QueueObserved"]
     assert (found.status, found.reason) == ("True", "ObservedInPart")
     assert "depths; the oldest snapshot is 1234 transactions old" in found.message
+
+
+def test_modes_that_do_not_act() -> None:
+    """Observe decides and writes nothing; Paused does not decide, and afterwards begins as after a restart."""
+    queue, pods = job_queue(), (pod(1), pod(2), pod(3))
+    busy = Observed(0, StoreView((depth(waiting=900),)), (deployment(3),), pods)
+    spec = queue.spec
+    observing = plan(busy, replace(queue, spec=replace(spec, mode=Mode.OBSERVE)), Memory())
+    assert (observing.decision.desired_replicas or 0) > 3
+    assert (observing.apply, observing.scales, observing.cordon) == ((), (), ())
+    paused = plan(replace(busy, store=PAUSED), replace(queue, spec=replace(spec, mode=Mode.PAUSED)), observing.memory)
+    assert paused.decision.sentence.startswith("3 pods left alone: spec.mode is Paused")
+    assert (paused.apply, paused.scales, paused.cordon) == ((), (), ())
+    assert paused.memory.scaling == ScalingMemory()
+    states = {c.type: (c.status, c.reason) for c in paused.conditions}
+    assert states["QueueObserved"] == ("Unknown", "ModePaused")
+    assert not [event for event in paused.events if event.type == "Warning"]
+    resumed = plan(replace(busy, store=IDLE, now=9e9), queue, paused.memory)
+    assert (resumed.decision.desired_replicas, resumed.cordon) == (3, ())
 
 
 def test_template_hash_ignores_scaling_and_sees_the_image() -> None:

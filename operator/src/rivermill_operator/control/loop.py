@@ -12,16 +12,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rivermill_operator.control.apply import apply
-from rivermill_operator.control.report import build_status
+from rivermill_operator.control.report import build_status, restore_manual
 from rivermill_operator.control.views import deployment_view, pod_view
 from rivermill_operator.control.wake import Wakes, until_tick
 from rivermill_operator.kube.port import Kube, KubeError
 from rivermill_operator.metrics import Metrics
-from rivermill_operator.model.observed import Observed, StoreView, Unknown
+from rivermill_operator.model.observed import PAUSED, Observed, StoreView, Unknown
 from rivermill_operator.model.parse import SpecError, parse_job_queue
-from rivermill_operator.model.spec import JobQueue
+from rivermill_operator.model.spec import JobQueue, Mode
 from rivermill_operator.plan import Memory, Plan, plan
-from rivermill_operator.plan.scaling import probes
+from rivermill_operator.plan.memory import ScalingMemory
+from rivermill_operator.plan.probes import probes
 from rivermill_operator.store.port import Store, StoreError, StoreProvider, Usage
 
 DEBOUNCE_SECONDS = 0.05
@@ -57,7 +58,8 @@ class Loop:
         self._body = body
         self._ports = ports
         self._wake = ports.wakes.add(key)
-        self._memory = Memory()
+        manual = restore_manual(body().get("status") or {}, time.monotonic(), datetime.now(UTC))
+        self._memory = Memory(scaling=ScalingMemory(manual=manual))
         self._dsn: tuple[float, str] | None = None
         self._store: Store | None = None
         self._conflict: tuple[float, str | None] = (float("-inf"), None)
@@ -124,7 +126,7 @@ class Loop:
             return None
         await self._report(job_queue, observed, decided)
         self._count(observed, decided, started, problems)
-        if isinstance(observed.store, Unknown) or problems:
+        if problems or (isinstance(observed.store, Unknown) and observed.store != PAUSED):
             return min(decided.wake_after, self._back_off())
         self._failures = 0
         return decided.wake_after
@@ -136,6 +138,9 @@ class Loop:
         now = datetime.now(UTC)
         pods = tuple(pod_view(obj, now) for obj in fleet.pods)
         deployments = tuple(deployment_view(obj, now) for obj in fleet.deployments)
+        if job_queue.spec.mode is Mode.PAUSED and not job_queue.deleting:
+            self._leave_database()
+            return Observed(time.monotonic(), PAUSED, deployments, pods, utc=now)
         store: StoreView | Unknown
         try:
             async with asyncio.timeout(OBSERVE_SECONDS):
@@ -147,6 +152,10 @@ class Loop:
             store = self._unknown(error)
         conflict = await self._find_conflict(job_queue, [deployment.name for deployment in deployments])
         return Observed(time.monotonic(), store, deployments, pods, conflict, now)
+
+    def _leave_database(self) -> None:
+        self._ports.stores.release(self._key)
+        self._store = self._dsn = self._unknown_since = None
 
     def _unknown(self, error: StoreError | TimeoutError) -> Unknown:
         self._dsn = None  # the Secret may hold another URL by now

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from rivermill_operator.model import names
 from rivermill_operator.model.observed import Observed, StoreView
 from rivermill_operator.model.spec import JobQueue
 from rivermill_operator.model.status import Decision, merge_conditions
+from rivermill_operator.plan.memory import Manual
 from rivermill_operator.plan.plan import Plan
 
 
@@ -31,6 +33,7 @@ def build_status(
             "pending": plan.decision.pending,
             "sentence": plan.decision.sentence,
         },
+        "manual": _manual(observed, plan.memory.scaling.manual),
         "conditions": merge_conditions(old_conditions, plan.conditions, job_queue.generation, now),
     }
     if plan.decision.queues:
@@ -40,6 +43,29 @@ def build_status(
     if isinstance(observed.store, StoreView):
         status |= _numbers(observed.store)
     return status
+
+
+def _manual(observed: Observed, manual: Manual | None) -> dict[str, Any] | None:
+    """Since when replicas are set by hand, so that a restart does not begin their time anew."""
+    if manual is None:
+        return None
+    since = observed.utc - timedelta(seconds=observed.now - manual.since)
+    return {"replicas": manual.replicas, "since": since.isoformat(timespec="seconds").replace("+00:00", "Z")}
+
+
+def restore_manual(status: Mapping[str, Any], now: float, utc: datetime) -> Manual | None:
+    """What a status says of replicas set by hand, on this process's clock.
+
+    Args:
+        status: as it was last written.
+        now: monotonic seconds.
+        utc: the time of day.
+    """
+    manual = status.get("manual")
+    if not manual:
+        return None
+    age = (utc - datetime.fromisoformat(manual["since"])).total_seconds()
+    return Manual(int(manual["replicas"]), now - max(0.0, age))
 
 
 def _estimates(decision: Decision) -> dict[str, Any]:

@@ -145,6 +145,10 @@ class Unknown:
     since_seconds: float = 0.0
 
 
+#: Instead of an observation while ``spec.mode`` is Paused.
+PAUSED = Unknown("ModePaused", "spec.mode is Paused: the database is not read, and nothing is decided.")
+
+
 @dataclass(frozen=True, slots=True)
 class PodView:
     """One worker pod.

@@ -11,6 +11,7 @@ from rivermill_operator.model.status import Condition, Decision
 from rivermill_operator.plan import manifests, scaling
 from rivermill_operator.plan.fleet import fleet_view
 from rivermill_operator.plan.lost import find_lost
+from rivermill_operator.plan.memory import ScalingMemory
 from rivermill_operator.plan.move import hold, move, rejection
 from rivermill_operator.plan.plan import ApplyVersion, Event, Memory, Plan
 from rivermill_operator.plan.reasons import conditions
@@ -38,6 +39,10 @@ def plan(observed: Observed, job_queue: JobQueue, memory: Memory) -> Plan:
     view = fleet_view(live, old, memory.scaling, memory.desired)
     moment = Moment(observed.now, observed.utc)
     decision, learnt = scaling.decide(job_queue.spec, observed.store, view, memory.scaling, moment)
+    if job_queue.spec.mode is Mode.PAUSED:
+        # What is remembered would be old when the rule returns: it then begins as after a restart.
+        memory = Memory(desired=memory.desired, conditions=memory.conditions)
+        learnt = ScalingMemory(manual=learnt.manual)
     memory = replace(memory, scaling=learnt)
     decision = _bootstrap(job_queue, observed, decision)
     base = _base(observed, job_queue, decision, memory, live)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rivermill_operator.model.observed import Observed, PodView, Unknown
+from rivermill_operator.model.observed import PAUSED, Observed, PodView, Unknown
 from rivermill_operator.model.spec import JobQueue, Mode
 from rivermill_operator.model.status import Condition, Decision
 
@@ -57,6 +57,8 @@ def _ready(parts: Sequence[Condition]) -> Condition:
 def _queue_observed(observed: Observed) -> Condition:
     if isinstance(observed.store, Unknown):
         store = observed.store
+        if store == PAUSED:
+            return Condition(QUEUE_OBSERVED, "Unknown", store.reason, store.message)
         return _is(QUEUE_OBSERVED, true=False, reason=store.reason, message=store.message)
     if observed.store.degraded:
         age = observed.store.server.xmin_age
@@ -70,7 +72,7 @@ def _schema_ready(observed: Observed) -> Condition:
         return _is(SCHEMA_READY, true=True, reason="VersionsPresent", message="River's and Rivermill's tables are there.")
     if observed.store.reason in SCHEMA_REASONS:
         return _is(SCHEMA_READY, true=False, reason=observed.store.reason, message=observed.store.message)
-    return Condition(SCHEMA_READY, "Unknown", observed.store.reason, "The database could not be read.")
+    return Condition(SCHEMA_READY, "Unknown", observed.store.reason, "The database was not read.")
 
 
 def _scaling_active(job_queue: JobQueue, observed: Observed) -> Condition:

@@ -6,11 +6,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from rivermill_operator.model.observed import FleetView, Moment, QueueDepth, QueueProbe, StoreView, Unknown
+from rivermill_operator.model.observed import PAUSED, FleetView, Moment, QueueDepth, StoreView, Unknown
 from rivermill_operator.model.spec import JobQueueSpec, QueueSpec
 from rivermill_operator.model.status import Decision, QueueInputs
-from rivermill_operator.plan import bounds, estimate, explain, terms
-from rivermill_operator.plan.memory import Manual, QueueMemory, ScalingMemory
+from rivermill_operator.plan import bounds, by_hand, estimate, explain, terms
+from rivermill_operator.plan.memory import QueueMemory, ScalingMemory
+from rivermill_operator.plan.probes import assumed_seconds
 
 SHORT_WINDOW_SECONDS = 60.0
 LONG_WINDOW_SECONDS = 300.0
@@ -21,8 +22,6 @@ STUCK_STARTS = 2.0
 STUCK_SECONDS = 60.0
 #: Durations that make an estimate.
 ENOUGH_JOBS = 20
-_LEAST_DEPTH = 1_001
-_LOOK_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +32,6 @@ class Wanted:
     down: int
     terms: Mapping[str, int]
     limits: tuple[str, ...] = ()
-
-
-def probes(spec: JobQueueSpec, memory: ScalingMemory) -> tuple[QueueProbe, ...]:
-    """What the store shall look up: no deeper than could change the answer, as far ahead as a pod takes to start."""
-    known = {queue.name: queue for queue in memory.queues}
-    slots = spec.scaling.max_replicas * spec.worker.slots
-    found = []
-    for queue in spec.queues:
-        seen = known.get(queue.name)
-        seconds = (seen.job_seconds if seen else None) or _assumed(queue)
-        depth = math.ceil(2 * slots * max(1.0, queue.target_wait_seconds / max(seconds, 1e-3)))
-        found.append(QueueProbe(queue.name, min(max(_LEAST_DEPTH, depth), 100_000), _lead(memory)))
-    return tuple(found)
 
 
 def decide(
@@ -64,7 +50,7 @@ def decide(
         now: when.
     """
     memory = estimate.learn_pod_starts(memory, fleet, now.seconds)
-    memory = _see_manual(spec, memory, now.seconds)
+    memory = by_hand.see(spec, memory, now.seconds)
     if isinstance(store, Unknown):
         return _hold(spec, store, fleet, memory, now), memory
     known = {queue.name: queue for queue in memory.queues}
@@ -73,7 +59,7 @@ def decide(
     for queue in spec.queues:
         depth = depths.get(queue.name, QueueDepth(queue.name))
         learnt, rate, job = estimate.update_queue(
-            known.get(queue.name, QueueMemory(queue.name)), depth, _assumed(queue), now.seconds
+            known.get(queue.name, QueueMemory(queue.name)), depth, assumed_seconds(queue), now.seconds
         )
         load = _load(spec, queue, depth, fleet, rate, job)
         # What was read in part teaches nothing: the next whole look counts for the time that was missed.
@@ -112,16 +98,6 @@ def _see_idle(memory: ScalingMemory, depths: list[QueueDepth], now: float) -> Sc
 
 def _just_measured(before: QueueMemory | None, after: QueueMemory) -> bool:
     return before is not None and before.jobs < ENOUGH_JOBS <= after.jobs
-
-
-def _assumed(queue: QueueSpec) -> float:
-    return queue.target_wait_seconds if queue.expected_job_seconds is None else queue.expected_job_seconds
-
-
-def _lead(memory: ScalingMemory) -> float:
-    """Seconds before work is due at which pods for it must be asked for."""
-    starts = sorted(memory.pod_starts) or [estimate.POD_START_SEED_SECONDS]
-    return starts[min(len(starts) - 1, math.ceil(0.9 * len(starts)) - 1)] + _LOOK_SECONDS
 
 
 def _load(
@@ -208,7 +184,7 @@ def _settle(
     history = memory.recommendations or ((now.seconds, current),)
     history = (*((at, n) for at, n in history if now.seconds - window < at <= now.seconds), (now.seconds, wanted.down))
     memory = replace(memory, recommendations=_compact(history))
-    manual = _manual(spec, memory, now.seconds)
+    manual = by_hand.replicas(spec, memory, now.seconds)
     if manual is not None:
         bounded = bounds.apply(spec, manual, store.server, fleet)
         reasons = (f"manualReplicas {manual}", *bounded.bounds)
@@ -271,30 +247,14 @@ def _guard(
     return None
 
 
-# --- replicas by hand, and what holds when nothing is known ---
-
-
-def _see_manual(spec: JobQueueSpec, memory: ScalingMemory, now: float) -> ScalingMemory:
-    wanted = spec.scaling.manual_replicas
-    if wanted is None:
-        return replace(memory, manual=None)
-    if memory.manual is None or memory.manual.replicas != wanted:
-        return replace(memory, manual=Manual(wanted, now))
-    return memory
-
-
-def _manual(spec: JobQueueSpec, memory: ScalingMemory, now: float) -> int | None:
-    if memory.manual is None or now - memory.manual.since >= spec.scaling.manual_seconds:
-        return None
-    return memory.manual.replicas
-
-
 def _hold(spec: JobQueueSpec, unknown: Unknown, fleet: FleetView, memory: ScalingMemory, now: Moment) -> Decision:
     fallback, most = spec.scaling.fallback, spec.scaling.max_replicas
     held = fleet.accepting
+    if unknown == PAUSED:
+        return Decision(held, sentence=f"{explain.count(held, 'pod')} left alone: {unknown.message}")
     if fallback.after_seconds > 0 and unknown.since_seconds >= fallback.after_seconds:
         held = max(held, min(fallback.replicas, most))
-    held = max(held, min(_manual(spec, memory, now.seconds) or 0, most))
+    held = max(held, min(by_hand.replicas(spec, memory, now.seconds) or 0, most))
     sentence = f"{explain.count(held, 'pod')} held: {unknown.message}"
     return Decision(
         held,

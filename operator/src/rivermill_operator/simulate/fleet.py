@@ -17,7 +17,7 @@ from rivermill_operator.model.observed import (
 )
 from rivermill_operator.model.spec import DatabaseSpec, JobQueue, JobQueueSpec, QueueSpec, ScalingSpec, WorkerSpec
 from rivermill_operator.plan import Memory, Plan, plan
-from rivermill_operator.plan.scaling import probes
+from rivermill_operator.plan.probes import probes
 from rivermill_operator.simulate.cluster import Pod
 from rivermill_operator.simulate.engine import Simulation
 from rivermill_operator.simulate.workload import NEVER, Workload

@@ -1,0 +1,54 @@
+"""Replicas set by hand keep their time over a restart of the operator."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from rivermill_operator.control.report import build_status, restore_manual
+from rivermill_operator.model.observed import Observed, StoreView
+from rivermill_operator.plan import Memory, plan
+from rivermill_operator.plan.memory import Manual, ScalingMemory
+from tests.unit.plan.build import deployment, depth, job_queue
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+EMPTY = StoreView((depth(),))
+
+
+@pytest.mark.parametrize(
+    ("status", "found"),
+    [
+        ({}, None),
+        ({"manual": None}, None),
+        ({"manual": {"replicas": 4, "since": "2026-01-01T11:59:00Z"}}, Manual(4, 940.0)),
+        # The clock was set back meanwhile: the time begins now.
+        ({"manual": {"replicas": 4, "since": "2026-01-01T12:30:00Z"}}, Manual(4, 1000.0)),
+    ],
+)
+def test_a_status_tells_since_when(status: dict[str, object], found: Manual | None) -> None:
+    assert restore_manual(status, 1000.0, NOON) == found
+
+
+def test_the_time_of_manual_replicas_does_not_begin_anew_with_a_restart() -> None:
+    queue = job_queue(manualReplicas=4, manualSeconds=100)
+    first = plan(Observed(50.0, EMPTY, (deployment(0),), utc=NOON), queue, Memory())
+    assert first.decision.desired_replicas == 4
+    later = Observed(90.0, EMPTY, (deployment(4),), utc=NOON + timedelta(seconds=40))
+    status = build_status(queue, later, plan(later, queue, first.memory), (), "now")
+    assert status["manual"] == {"replicas": 4, "since": "2026-01-01T12:00:00Z"}
+
+    # Another process, with another monotonic clock.
+    for seconds, desired in ((59.0, 4), (61.0, 0)):
+        utc = NOON + timedelta(seconds=40 + seconds)
+        restored = Memory(scaling=ScalingMemory(manual=restore_manual(status, 7.0, utc)))
+        waiting = Observed(7.0, EMPTY, (deployment(0),), utc=utc)
+        decided = plan(waiting, queue, restored)
+        assert decided.decision.desired_replicas == desired
+        again = build_status(queue, waiting, decided, (), "now")
+        assert again["manual"] == status["manual"], "an expired number stays expired"
+
+
+def test_without_a_number_the_status_forgets_it() -> None:
+    observed = Observed(0.0, EMPTY, (deployment(0),), utc=NOON)
+    assert build_status(job_queue(), observed, plan(observed, job_queue(), Memory()), (), "now")["manual"] is None
