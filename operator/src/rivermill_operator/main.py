@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import kopf
 
-from rivermill_operator import __version__, handlers
+from rivermill_operator import __version__, explain, handlers
 from rivermill_operator.control.lease import Elector
 from rivermill_operator.control.loop import Ports
 from rivermill_operator.control.wake import Wakes
@@ -37,8 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="rivermill-operator", description="Scales worker fleets for JobQueues.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run", help="run the operator")
-    explain = commands.add_parser("explain", help="say why a fleet has the size it has")
-    explain.add_argument("jobqueue", metavar="NAMESPACE/NAME")
+    explain.add_arguments(commands.add_parser("explain", help="say why a fleet has the size it has"))
     cli.add_arguments(commands.add_parser("simulate", help="compare the operator's decisions with KEDA and the HPA"))
     commands.add_parser("version", help="print the version")
     options = parser.parse_args(arguments)
@@ -49,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "simulate":
             return cli.run(options)
         if options.command == "explain":
-            return asyncio.run(_explain(options.jobqueue))
+            return asyncio.run(explain.run(options))
         return asyncio.run(_run(Settings.load()))
     except (SettingsError, KubeError) as error:
         sys.stderr.write(f"rivermill-operator: {error}\n")
@@ -144,26 +143,6 @@ async def _check_crd(rest: Rest) -> None:
         served = {}
     if not any(resource["name"] == names.PLURAL for resource in served.get("resources", [])):
         raise KubeError(0, f"{names.PLURAL}.{names.GROUP} is not installed: install the chart rivermill-crds first")
-
-
-async def _explain(target: str) -> int:
-    namespace, slash, name = target.partition("/")
-    if not slash:
-        raise SettingsError(f"{target!r}: write NAMESPACE/NAME")
-    rest = await Rest.connect()
-    try:
-        path = f"/apis/{names.GROUP}/{names.VERSION}/namespaces/{namespace}/{names.PLURAL}/{name}"
-        status = (await rest.request("GET", path)).get("status") or {}
-    finally:
-        await rest.close()
-    decision = status.get("decision") or {}
-    lines = [decision.get("sentence", "No decision has been made yet.")]
-    lines += [f"  {term}: {replicas} replicas" for term, replicas in (decision.get("terms") or {}).items()]
-    lines += [f"  limited by {bound}" for bound in decision.get("bounds") or []]
-    lines += [f"  pending: {decision['pending']}"] if decision.get("pending") else []
-    lines += [f"{c['type']}={c['status']} {c['reason']}: {c['message']}" for c in status.get("conditions") or []]
-    sys.stdout.write("\n".join(lines) + "\n")
-    return 0
 
 
 async def _pulse(health: Health) -> None:

@@ -20,9 +20,10 @@ from rivermill_operator.metrics import Metrics
 from rivermill_operator.model.observed import PAUSED, Observed, StoreView, Unknown
 from rivermill_operator.model.parse import SpecError, parse_job_queue
 from rivermill_operator.model.spec import JobQueue, Mode
-from rivermill_operator.plan import Memory, Plan, plan
+from rivermill_operator.plan import Memory, Plan
 from rivermill_operator.plan.memory import ScalingMemory
 from rivermill_operator.plan.probes import probes
+from rivermill_operator.plan.replay import Inputs, save
 from rivermill_operator.store.port import Store, StoreError, StoreProvider, Usage
 
 DEBOUNCE_SECONDS = 0.05
@@ -117,14 +118,15 @@ class Loop:
         started = time.monotonic()
         job_queue = parse_job_queue(self._body())
         observed = await self._observe(job_queue)
-        decided = plan(observed, job_queue, self._memory)
+        inputs = Inputs(observed, job_queue, self._memory)
+        decided = inputs.decide()
         self._memory = decided.memory
         async with self._ports.writes:
             problems = await apply(decided, job_queue, self._ports.kube, self._store)
         if decided.done:
             await self._ports.kube.remove_finalizer(*self._key)
             return None
-        await self._report(job_queue, observed, decided)
+        await self._report(inputs, decided)
         self._count(observed, decided, started, problems)
         if problems or (isinstance(observed.store, Unknown) and observed.store != PAUSED):
             return min(decided.wake_after, self._back_off())
@@ -198,8 +200,8 @@ class Loop:
 
     # --- reporting ---
 
-    async def _report(self, job_queue: JobQueue, observed: Observed, decided: Plan) -> None:
-        now = time.monotonic()
+    async def _report(self, inputs: Inputs, decided: Plan) -> None:
+        job_queue, observed, now = inputs.job_queue, inputs.observed, time.monotonic()
         replicas = sum(deployment.replicas for deployment in observed.deployments)
         summary = (
             (decided.decision.desired_replicas, decided.decision.bounds, decided.decision.won),
@@ -215,6 +217,8 @@ class Loop:
         await self._ports.kube.write_status(*self._key, status)
         if summary != self._reported:
             logger.info("decision", extra={"jobqueue": self._name, "decision": asdict(decided.decision)})
+            if logger.isEnabledFor(logging.DEBUG):
+                logger.debug("inputs of the decision", extra={"jobqueue": self._name, "inputs": save(inputs)})
         self._reported, self._reported_at, self._conditions = summary, now, status["conditions"]
 
     def _count(self, observed: Observed, decided: Plan, started: float, problems: list[str]) -> None:

@@ -25,14 +25,7 @@ def build_status(
         "replicas": sum(deployment.replicas for deployment in observed.deployments),
         "readyReplicas": sum(1 for pod in alive if pod.ready),
         "selector": names.fleet_selector(job_queue.name),
-        "decision": {
-            "time": now,
-            "terms": dict(plan.decision.terms),
-            "bounds": list(plan.decision.bounds),
-            "won": plan.decision.won,
-            "pending": plan.decision.pending,
-            "sentence": plan.decision.sentence,
-        },
+        "decision": decision_status(plan.decision, now),
         "manual": _manual(observed, plan.memory.scaling.manual),
         "conditions": merge_conditions(old_conditions, plan.conditions, job_queue.generation, now),
     }
@@ -43,6 +36,18 @@ def build_status(
     if isinstance(observed.store, StoreView):
         status |= _numbers(observed.store)
     return status
+
+
+def decision_status(decision: Decision, time: str) -> dict[str, Any]:
+    """``status.decision``; ``time`` is RFC 3339."""
+    return {
+        "time": time,
+        "terms": dict(decision.terms),
+        "bounds": list(decision.bounds),
+        "won": decision.won,
+        "pending": decision.pending,
+        "sentence": decision.sentence,
+    }
 
 
 def _manual(observed: Observed, manual: Manual | None) -> dict[str, Any] | None:
