@@ -226,20 +226,20 @@ def _missing(
     Counted in free slots: one that is free now starts ``1 + deadline/seconds`` jobs in time, one that is busy one less, one
     of a pod that starts only what is left when it is Ready.
     """
-    need, weighed, deadline = 0.0, 0.0, last.deadline
-    for item in due:
-        seconds = item.load.job.mean
-        share = min(item.jobs / (1 + deadline / seconds), item.load.limit)
-        need += share
-        weighed += share * seconds
+    deadline = last.deadline
+    late = deadline if last.ahead else min(deadline, max(deadline - capacity.pod_start, LEAST_SHARE * last.load.goal))
+    need = sum(_slots(item, deadline) for item in due)
     if need <= 0:
         return 0.0
-    seconds = weighed / need
-    late = deadline if last.ahead else max(deadline - capacity.pod_start, LEAST_SHARE * last.load.goal)
-    fresh = (1 + min(late, deadline) / seconds) / (1 + deadline / seconds)
+    fresh = need / sum(_slots(item, late) for item in due)
     used = sum(count for count, _ in busy)
     have = sum(count * deadline / (deadline + mean) for count, mean in busy)
     have += max(0, capacity.ready * slots - used) + capacity.starting * slots * fresh
     # More pods than hold all that these queues may run at a time start nothing sooner.
     most = sum(item.load.limit for item in due) / slots - capacity.accepting
     return max(0.0, min((need - have) / (fresh * slots), most))
+
+
+def _slots(item: _Work, seconds: float) -> float:
+    """Free slots that start the work within so many seconds."""
+    return min(item.jobs / (1 + seconds / item.load.job.mean), item.load.limit)
