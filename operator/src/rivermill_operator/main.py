@@ -24,6 +24,8 @@ from rivermill_operator.metrics import Metrics
 from rivermill_operator.model import names
 from rivermill_operator.settings import Settings, SettingsError
 from rivermill_operator.simulate import cli
+from rivermill_operator.store import history
+from rivermill_operator.store.port import StoreError
 from rivermill_operator.store.registry import Stores
 from rivermill_operator.vital import vital
 
@@ -46,11 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.write(f"rivermill-operator {__version__}\n")
             return 0
         if options.command == "simulate":
-            return cli.run(options)
+            return cli.run(options, lambda *asked: asyncio.run(history.read(*asked)))
         if options.command == "explain":
             return asyncio.run(explain.run(options))
         return asyncio.run(_run(Settings.load()))
-    except (SettingsError, KubeError) as error:
+    except (SettingsError, KubeError, StoreError) as error:
         sys.stderr.write(f"rivermill-operator: {error}\n")
         return 2 if isinstance(error, SettingsError) else 1
 

@@ -8,7 +8,7 @@ import random
 from array import array
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from rivermill_operator.model.observed import Finished
 from rivermill_operator.simulate.board import Board
@@ -17,6 +17,17 @@ from rivermill_operator.simulate.workload import PodStart, Workload, inside
 
 _RETRY_JITTER = 0.1
 _SAMPLES = 400
+
+
+class Sample(NamedTuple):
+    """One look at a simulation; ``strain`` is the wait of the oldest job in goals of its queue, the worst of all queues."""
+
+    at: float
+    waiting: int
+    running: int
+    ready: int
+    pods: int
+    strain: float
 
 
 class Policy(Protocol):
@@ -69,7 +80,7 @@ class Simulation:
         self.arrived = [0] * len(queues)
         #: Due times of rows that wait for a later time, in order: ``(due, queue)``.
         self.later: list[tuple[float, int]] = []
-        self.samples: list[tuple[float, int, int, int, int]] = []
+        self.samples: list[Sample] = []
         self._single = len(queues) == 1 and queues[0].max_workers >= workload.slots
         self._open: list[Pod] = []
         self._timers: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
@@ -125,8 +136,14 @@ class Simulation:
     def _sample(self, every: float) -> None:
         pods = self.cluster.pods.values()
         ready = sum(1 for pod in pods if pod.ready and not pod.terminating)
-        self.samples.append((self.now, self.board.waiting, sum(self.running), ready, len(pods)))
+        self.samples.append(Sample(self.now, self.board.waiting, sum(self.running), ready, len(pods), self._strain()))
         self.call_in(every, self._sample, every)
+
+    def _strain(self) -> float:
+        goals = [queue.target_wait_seconds for queue in self.workload.queues]
+        oldest = [self.board.oldest(number) for number in range(len(goals))]
+        waits = [(self.now - due) / goal for due, goal in zip(oldest, goals, strict=True) if due is not None]
+        return max(waits, default=0.0)
 
     # --- jobs ---
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rivermill_operator.simulate import catalog
 from rivermill_operator.simulate.clairvoyant import reachable_share
-from rivermill_operator.simulate.engine import Policy, Simulation
+from rivermill_operator.simulate.engine import Policy, Sample, Simulation
 from rivermill_operator.simulate.fleet import Fleet
 from rivermill_operator.simulate.keda import DEFAULT, PLAIN_HPA, TUNED, Keda
 from rivermill_operator.simulate.outcome import Outcome, measure
@@ -25,13 +25,14 @@ POLICIES: dict[str, Callable[[int], Policy]] = {
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One workload with one seed: what each scaler made of it, and what could be reached."""
+    """One workload with one seed: what each scaler made of it, what could be reached, and looks in between if they are kept."""
 
     workload: str
     seed: int
     horizon: float
     reachable: float
     outcomes: dict[str, Outcome]
+    samples: dict[str, list[Sample]] = field(default_factory=dict)
 
 
 def simulate(workload: Workload, policy: str, seed: int) -> Simulation:
@@ -41,23 +42,37 @@ def simulate(workload: Workload, policy: str, seed: int) -> Simulation:
     return simulation
 
 
-def run_one(name: str, seed: int, pods: str, policies: Sequence[str]) -> Run:
-    """One reference workload under several scalers."""
-    workload = catalog.workload(name, seed, pods)
-    outcomes = {policy: measure(simulate(workload, policy, seed)) for policy in policies}
-    return Run(name, seed, workload.horizon, reachable_share(workload), outcomes)
+def run_one(source: str | Workload, seed: int, pods: str, policies: Sequence[str], *, keep_samples: bool) -> Run:
+    """One workload, or the reference workload of a name, under several scalers."""
+    workload = catalog.workload(source, seed, pods) if isinstance(source, str) else source
+    done = {policy: simulate(workload, policy, seed) for policy in policies}
+    outcomes = {policy: measure(simulation) for policy, simulation in done.items()}
+    samples = {policy: simulation.samples for policy, simulation in done.items()} if keep_samples else {}
+    return Run(workload.name, seed, workload.horizon, reachable_share(workload), outcomes, samples)
 
 
 def run_all(
-    workloads: Sequence[str], seeds: int, pods: str, policies: Sequence[str], progress: Callable[[int, int, Run], None]
+    sources: Sequence[str | Workload],
+    seeds: int,
+    pods: str,
+    policies: Sequence[str],
+    progress: Callable[[int, int, Run], None],
+    *,
+    keep_samples: bool = False,
 ) -> list[Run]:
-    """Every combination, seeds 1 to ``seeds``; ``progress`` hears of each as ``(done, total, run)``."""
-    tasks = [(name, seed) for name in workloads for seed in range(1, seeds + 1)]
+    """Every combination, seeds 1 to ``seeds``; ``progress`` hears of each as ``(done, total, run)``.
+
+    With ``keep_samples`` the first seed's looks in between are kept.
+    """
+    tasks = [(source, seed) for source in sources for seed in range(1, seeds + 1)]
     runs: list[Run] = []
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        futures = [pool.submit(run_one, name, seed, pods, tuple(policies)) for name, seed in tasks]
+        futures = [
+            pool.submit(run_one, source, seed, pods, tuple(policies), keep_samples=keep_samples and seed == 1)
+            for source, seed in tasks
+        ]
         for future in as_completed(futures):
             runs.append(future.result())
             progress(len(runs), len(tasks), runs[-1])
-    order = {name: place for place, name in enumerate(workloads)}
-    return sorted(runs, key=lambda run: (order[run.workload], run.seed))
+    names = [source if isinstance(source, str) else source.name for source in sources]
+    return sorted(runs, key=lambda run: (names.index(run.workload), run.seed))
