@@ -190,6 +190,28 @@ def test_marked_pods_go_after_a_second() -> None:
     assert [s.replicas for s in second.scales] == [0]
 
 
+@pytest.mark.parametrize(
+    ("now", "last", "replicas"),
+    [
+        # The last was marked a moment ago: the first one waits for it, but not for long.
+        (6.0, 5.5, None),
+        (6.5, 5.5, 1),
+        (7.0, None, None),
+        (9.9, None, None),
+        (10.0, None, 2),
+    ],
+)
+def test_pods_that_drain_together_go_in_one_write(now: float, last: float | None, replicas: int | None) -> None:
+    drained = [client(n, wanted_state="cordoned", state="drained") for n in (1, 2)]
+    first = pod(1, ready=False, deletion_cost=LOWEST_COST)
+    second = pod(2, ready=False, deletion_cost=0 if last is None else LOWEST_COST)
+    store = StoreView((depth(running=1),), (*drained, client(3, running=1)))
+    observed = Observed(now, store, (deployment(3),), (first, second, pod(3)))
+    memory = Memory(costed=(("uid1", 5.0), *(() if last is None else (("uid2", last),))))
+    queue = job_queue(minReplicas=1, scaleIn={"windowSeconds": 0})
+    assert [s.replicas for s in plan(observed, queue, memory).scales] == ([] if replicas is None else [replicas])
+
+
 def test_events_only_on_change() -> None:
     broken = Observed(0, Unknown("AuthenticationFailed", "no."), (deployment(0),))
     first = plan(broken, job_queue(), Memory())

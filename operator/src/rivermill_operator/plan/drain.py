@@ -14,6 +14,8 @@ from rivermill_operator.plan.plan import SetDeletionCost, SetReplicas
 from rivermill_operator.plan.versions import DEAD_AFTER_SECONDS, LOWEST_COST, Member, Version
 
 SETTLE_SECONDS = 1.0
+#: A pod that could go waits so long for others that are about to, so that they go in one write.
+TOGETHER_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ def choose_victims(fleet: Iterable[Member], count: int) -> list[Member]:
 def shrink(version: Version, keep: int, clock: Clock) -> Drain:
     """Bring one version towards ``keep`` accepting pods without touching a running job."""
     victims = choose_victims(version.members, version.accepting - keep)
-    costs, seen, removed = [], [], []
+    costs, seen = [], []
     for member in [*version.draining, *(m for m in victims if m.client is None)]:
         pod = member.pod
         if not (member.empty or clock.overdue(member)):
@@ -71,10 +73,11 @@ def shrink(version: Version, keep: int, clock: Clock) -> Drain:
         if pod.deletion_cost != LOWEST_COST:
             costs.append(SetDeletionCost(pod.name, LOWEST_COST, pod.resource_version))
             continue
-        since = clock.costed.get(pod.uid, clock.now)
-        seen.append((pod.uid, since))
-        if clock.now - since >= SETTLE_SECONDS:
-            removed.append(pod.uid)
+        seen.append((pod.uid, clock.costed.get(pod.uid, clock.now)))
+    removed = [uid for uid, since in seen if clock.now - since >= SETTLE_SECONDS]
+    others = costs or len(removed) < len(seen)
+    if others and clock.now - min((since for _, since in seen), default=clock.now) < TOGETHER_SECONDS:
+        removed = []
     deployment = version.deployment
     scales: tuple[SetReplicas, ...] = ()
     if removed:
