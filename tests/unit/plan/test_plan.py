@@ -29,7 +29,7 @@ def test_a_missing_deployment_is_made_empty_first() -> None:
 
 
 def test_scale_out_is_one_write() -> None:
-    store = StoreView((depth(waiting=45), depth("high")))
+    store = StoreView((depth(waiting=100), depth("high")))
     done = plan(Observed(0, store, (deployment(0),)), job_queue(), Memory())
     assert [(s.replicas, s.resource_version) for s in done.scales] == [(4, "7")]
 
@@ -70,7 +70,7 @@ def test_conflict_writes_nothing() -> None:
 
 def test_warm_pods_come_back_before_new_ones() -> None:
     clients = (client(1, wanted_state="cordoned", state="cordoned", running=2), client(2))
-    store = StoreView((depth(waiting=60),), clients)
+    store = StoreView((depth(waiting=120),), clients)
     done = plan(Observed(0, store, (deployment(2),), (pod(1, ready=False), pod(2))), job_queue(), Memory())
     assert done.uncordon == ("c1",)
     assert [s.replicas for s in done.scales] == [4]

@@ -222,3 +222,17 @@ def test_a_look_in_part_teaches_nothing() -> None:
     decision, memory = once(StoreView((depth(arrived=2400),)), fleet, memory, 240.0)
     assert decision.queues[0].arrivals_fast == pytest.approx(10.0, rel=0.05)
     assert memory.queues[0].burst is None
+
+
+def test_more_pods_are_asked_for_every_half_second_at_most() -> None:
+    spec = {"maxReplicas": 100}
+    first, memory = once(StoreView((depth(waiting=100, arrived=100),)), FleetView(), ScalingMemory(), 0.0, **spec)
+    asked = first.desired_replicas or 0
+    coming = FleetView(asked, 0, tuple(StartingPod(f"p{n}", 0.1) for n in range(asked)))
+    more = StoreView((depth(waiting=2000, arrived=2000),))
+    # Also where the fleet is not seen yet as it was just written.
+    for seen in (coming, FleetView()):
+        soon, later = once(more, seen, memory, 0.1, **spec)
+        assert soon.desired_replicas == asked
+        assert f"scale-out to {(once(more, seen, memory, 0.6, **spec)[0].desired_replicas)} in a moment" == soon.pending
+    assert (once(more, coming, later, 0.6, **spec)[0].desired_replicas or 0) > asked

@@ -38,7 +38,7 @@ class QueueSpec:
     """One queue that the fleet works.
 
     ``max_workers`` is River's MaxWorkers for one pod; ``expected_job_seconds`` counts until jobs have been measured
-    (None: a job is then taken to last as long as it may wait).
+    (None: a job is then taken to last a quarter of what it may wait).
     """
 
     name: str

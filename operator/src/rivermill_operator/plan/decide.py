@@ -76,7 +76,7 @@ def _base(observed: Observed, job_queue: JobQueue, decision: Decision, memory: M
         memory=remembered,
         events=_events(memory, decision, found),
         bury=bury if job_queue.spec.mode is Mode.SCALE else (),
-        wake_after=_wake_after(observed, decision),
+        wake_after=_wake_after(observed, decision, memory.scaling.grown),
     )
 
 
@@ -94,9 +94,11 @@ def _bootstrap(job_queue: JobQueue, observed: Observed, decision: Decision) -> D
     return replace(decision, desired_replicas=1, sentence="1 pod: it migrates the schema before anything can be read.")
 
 
-def _wake_after(observed: Observed, decision: Decision) -> float:
+def _wake_after(observed: Observed, decision: Decision, grown: tuple[float, int] | None) -> float:
     if isinstance(observed.store, Unknown):
         return IDLE_SECONDS
+    if grown is not None and observed.now - grown[0] < scaling.GROW_SECONDS:
+        return scaling.GROW_SECONDS
     replicas = sum(d.replicas for d in observed.deployments)
     active = any(q.waiting or q.running or q.due_soon for q in observed.store.queues)
     moving = replicas != decision.desired_replicas or replicas > 0 or bool(observed.pods)

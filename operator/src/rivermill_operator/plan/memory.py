@@ -67,6 +67,7 @@ class ScalingMemory:
         pod_start_seconds: their moving average; None until a pod started.
         ready_at: when a pod last became Ready.
         manual: replicas set by hand.
+        grown: when more pods were last asked for, and how many in all.
         idle: since when nothing has come, waited, run or been due soon, and the jobs that had arrived by then.
     """
 
@@ -77,4 +78,5 @@ class ScalingMemory:
     pod_start_seconds: float | None = None
     ready_at: float | None = None
     manual: Manual | None = None
+    grown: tuple[float, int] | None = None
     idle: tuple[float, int] | None = None

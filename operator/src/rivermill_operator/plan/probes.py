@@ -9,6 +9,8 @@ from rivermill_operator.model.spec import JobQueueSpec, QueueSpec
 from rivermill_operator.plan.estimate import POD_START_SEED_SECONDS
 from rivermill_operator.plan.memory import ScalingMemory
 
+#: Of its goal, that a job is taken to last: four times as much asked for pods that went again within seconds.
+ASSUMED_SHARE = 0.25
 _LEAST_DEPTH = 1_001
 _LOOK_SECONDS = 2.0
 
@@ -27,8 +29,10 @@ def probes(spec: JobQueueSpec, memory: ScalingMemory) -> tuple[QueueProbe, ...]:
 
 
 def assumed_seconds(queue: QueueSpec) -> float:
-    """What a job is taken to last until jobs were measured."""
-    return queue.target_wait_seconds if queue.expected_job_seconds is None else queue.expected_job_seconds
+    """What a job is taken to last until jobs were measured; if it lasts longer, the age of those that run says so."""
+    if queue.expected_job_seconds is not None:
+        return queue.expected_job_seconds
+    return ASSUMED_SHARE * queue.target_wait_seconds
 
 
 def _lead(memory: ScalingMemory) -> float:

@@ -20,6 +20,8 @@ WINDOW_STARTS = 1.5
 #: A pod that takes longer than so many starts is no capacity.
 STUCK_STARTS = 2.0
 STUCK_SECONDS = 60.0
+#: More pods are asked for at most so often: what comes within a moment is one write.
+GROW_SECONDS = 0.5
 #: Durations that make an estimate.
 ENOUGH_JOBS = 20
 
@@ -209,6 +211,11 @@ def _settle(
         target = min(max(held, least), max(spec.scaling.max_replicas, target))
     elif target > current and fleet.starting and not fleet.ready and _stuck(fleet, memory):
         target, pending = max(current, spec.scaling.min_replicas), "no pod becomes Ready: see condition WorkersAvailable"
+    elif target > current:
+        if memory.grown is None or now.seconds - memory.grown[0] >= GROW_SECONDS:
+            memory = replace(memory, grown=(now.seconds, target))
+        elif target > max(current, memory.grown[1]):
+            target, pending = max(current, memory.grown[1]), f"scale-out to {target} in a moment"
     won = explain.winner(wanted.terms, needed.replicas)
     decision = Decision(target, wanted.terms, (*wanted.limits, *needed.bounds), pending, won=won)
     return replace(decision, sentence=explain.sentence(decision, loads, wanted.out)), memory
