@@ -20,10 +20,10 @@ from rivermill.args import decode_args
 from rivermill.claimed import Claimed, Kind, Policy
 from rivermill.completer import Completer
 from rivermill.deadlines import Deadlines
-from rivermill.errors import ArgsDecodeError, JobTimeoutError, RivermillError
+from rivermill.errors import JobTimeoutError, RivermillError
 from rivermill.extensions import Extensions, work_with
 from rivermill.handlers import ask_error_handler
-from rivermill.job import Job, JobRow, JobState
+from rivermill.job import Job, JobState
 from rivermill.metrics import Metrics
 from rivermill.outcome import (
     REMOTE_CANCEL,
@@ -37,7 +37,7 @@ from rivermill.outcome import (
 )
 from rivermill.places import Places
 from rivermill.resumable import PROGRESS, end_steps
-from rivermill.retry import default_retry_policy
+from rivermill.retry import next_retry
 from rivermill.rows import json_object
 from rivermill.worker import ExecutorKind, Registration, Workers
 
@@ -231,24 +231,18 @@ class Attempts:
             if await ask_error_handler(handler, claimed.readable_row(), error, describe_error(error)[1]):
                 attempt = claimed.facts(handler_cancelled=True)
         now = datetime.now(UTC)
-        completion = decide(attempt, error, now=now, next_retry=lambda: self._next_retry(claimed, kind, now))
+        policy = self._policy.retry_policy
+        completion = decide(
+            attempt,
+            error,
+            now=now,
+            next_retry=lambda: next_retry(kind.registration, claimed.readable_row(), policy, now),
+        )
         self._metrics.jobs.labels(kind.queue, kind.name, completion.outcome).inc()
         if completion.outcome in ("failed", "discarded"):
             extra = {"job_id": claimed.id, "kind": kind.name, "error": str(error)}
             logger.warning("job %s", completion.outcome, extra=extra)
         return completion
-
-    def _next_retry(self, claimed: Claimed, kind: Kind, now: datetime) -> datetime:
-        """The worker's choice, else the client's; what lies in the past gives way to River's own schedule."""
-        row, extra = claimed.readable_row(), {"job_id": claimed.id, "kind": kind.name}
-        try:
-            chosen = _own_next_retry(kind.registration, row) or self._policy.retry_policy(row)
-            if chosen >= now:
-                return chosen
-            logger.warning("next retry lies in the past; River's schedule is used", extra={**extra, "at": str(chosen)})
-        except Exception:
-            logger.exception("next retry failed; River's schedule is used", extra=extra)
-        return default_retry_policy(row)
 
 
 def _not_registered(_: Any) -> Any:
@@ -261,13 +255,6 @@ def _end_steps(claimed: Claimed, kind: Kind, error: BaseException | None) -> Bas
     if kind.registration is not None and kind.registration.executor is ExecutorKind.PROCESS:
         return error  # done in the process
     return end_steps(claimed, json_object(claimed.record["metadata"]), error)
-
-
-def _own_next_retry(registration: Registration | None, row: JobRow) -> datetime | None:
-    try:
-        return registration.next_retry(row) if registration is not None else None
-    except ArgsDecodeError:
-        return None
 
 
 async def _work_cancelled(claimed: Claimed, registration: Registration, job: Job[Any]) -> None:

@@ -15,17 +15,29 @@ from typing import Any
 
 import yaml
 
+from rivermill.cron import Cron
 from rivermill.durations import parse_duration
 from rivermill.errors import ConfigError, ValidationError
 from rivermill.extensions import Hook, Middleware, Plugin
 from rivermill.handlers import ErrorHandler, StuckHandler
 from rivermill.insert_rows import check_queue
 from rivermill.job import JobRow
+from rivermill.maintenance.reindexer import INDEXES_DEFAULT
 from rivermill.periodic import PeriodicJob
 from rivermill.retry import default_retry_policy
+from rivermill.schedules import Schedule
 from rivermill.schema import Schema
 
 _MAX_WORKERS = 10_000
+#: Settings that None means something for; for all others it is as good as not given.
+_NONE_IS_NO_LIMIT = (
+    "job_timeout",
+    "completed_retention",
+    "cancelled_retention",
+    "discarded_retention",
+    "job_cleaner_timeout",
+    "reindexer_timeout",
+)
 _FILE_KEYS = ("workers", "max_attempts", "poll_interval", "shutdown_timeout", "queues")
 
 
@@ -69,7 +81,8 @@ class Settings:
         poll_interval: longest time between two claims of one queue while there is room.
         job_timeout: time one attempt may take where its worker says nothing; None is no limit.
         shutdown_timeout: time running jobs have after ``stop`` before they are given back.
-        rescue_after: age at which a running job of an unknown client counts as lost.
+        rescue_after: age at which a running job of an unknown client counts as lost; with a ``job_timeout`` it is an hour
+            more than that, unless given.
         job_stuck_threshold: time an attempt may go on after it timed out or was cancelled, before it counts as stuck.
         job_stuck_handler: told of each stuck job.
         error_handler: sees each failed attempt.
@@ -77,6 +90,10 @@ class Settings:
         hooks: run before and after what they override, see ``rivermill.extensions``.
         middleware: runs around inserts and attempts.
         plugins: hooks and middleware in one, before the others.
+        job_cleaner_timeout: the most that deleting a batch of old jobs may take; None is no limit.
+        reindexer_index_names: indexes that the leader rebuilds; none of them turns that off.
+        reindexer_schedule: when it does.
+        reindexer_timeout: the most that rebuilding one index may take; None is no limit.
         poll_only: never LISTEN: look for work, cancellations and paused queues at intervals only.
         listener_dsn: where to LISTEN, if not at ``dsn``; must be a real session.
         transaction_pooler: ``dsn`` leads to a pooler that lends servers by the transaction, such as PgBouncer; needs
@@ -101,6 +118,10 @@ class Settings:
     completed_retention: timedelta | None = timedelta(hours=24)
     cancelled_retention: timedelta | None = timedelta(hours=24)
     discarded_retention: timedelta | None = timedelta(days=7)
+    job_cleaner_timeout: timedelta | None = timedelta(seconds=30)
+    reindexer_index_names: Sequence[str] = INDEXES_DEFAULT
+    reindexer_schedule: Schedule = Cron("0 0 * * *", UTC)
+    reindexer_timeout: timedelta | None = timedelta(minutes=1)
     job_stuck_threshold: timedelta = timedelta(seconds=10)
     job_stuck_handler: StuckHandler | None = None
     error_handler: ErrorHandler | None = None
@@ -130,8 +151,8 @@ def load_settings(*, environ: Mapping[str, str] | None = None, file: str | Path 
     Args:
         environ: the environment; None is the process's.
         file: a YAML file with ``jobs.river.*``; None takes ``RIVER_CONFIG``, if that is set.
-        arguments: any field of ``Settings``; None counts as not given. ``schema`` may be a name, and a value of
-            ``queues`` a number of workers.
+        arguments: any field of ``Settings``; None counts as not given, but for time limits and retentions.
+            ``schema`` may be a name, and a value of ``queues`` a number of workers.
 
     Raises:
         ConfigError: a setting is missing or wrong.
@@ -140,7 +161,9 @@ def load_settings(*, environ: Mapping[str, str] | None = None, file: str | Path 
     path = file or env.get("RIVER_CONFIG")
     values = _from_file(Path(path)) if path else {}
     values |= _from_environment(env)
-    values |= {name: value for name, value in arguments.items() if value is not None}
+    values |= {name: value for name, value in arguments.items() if value is not None or name in _NONE_IS_NO_LIMIT}
+    if values.get("job_timeout") is not None:
+        values.setdefault("rescue_after", values["job_timeout"] + timedelta(hours=1))
     if not values.get("dsn"):
         raise ConfigError("DATABASE_URL is not set: set it, or pass dsn=, e.g. postgresql://app@localhost/app")
     schema = values.get("schema", "public")
@@ -160,6 +183,16 @@ def _check(settings: Settings) -> None:
         _whole("RIVER_WORKERS", settings.slots, 1, _MAX_WORKERS)
     if settings.leader_election_disabled and settings.periodic_jobs:
         raise ConfigError("periodic_jobs: a client with leader_election_disabled=True never inserts any; leave one of them out")
+    if settings.job_timeout is not None and settings.rescue_after < settings.job_timeout:
+        raise ConfigError(
+            f"rescue_after {settings.rescue_after}: jobs may run for job_timeout {settings.job_timeout}; use more"
+        )
+    if not isinstance(settings.reindexer_schedule, Schedule):
+        raise ConfigError(f"reindexer_schedule {settings.reindexer_schedule!r}: use Cron('0 0 * * *', UTC), Never(), …")
+    for name in (*_NONE_IS_NO_LIMIT, "rescue_after", "poll_interval", "fetch_cooldown"):
+        value = getattr(settings, name)
+        if value is not None and value <= timedelta(0):
+            raise ConfigError(f"{name} {value}: use a timedelta above zero")
     if settings.poll_only and settings.listener_dsn is not None:
         raise ConfigError("listener_dsn: a client with poll_only=True does not listen; leave one of them out")
     if settings.transaction_pooler and not settings.poll_only and settings.listener_dsn is None:

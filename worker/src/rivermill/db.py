@@ -57,32 +57,34 @@ def is_transient(error: BaseException) -> bool:
 
 
 async def connect(
-    dsn: str, *, application_name: str, statement_timeout: timedelta = STATEMENT_TIMEOUT, pooled: bool = False
+    dsn: str, *, application_name: str, statement_timeout: timedelta | None = STATEMENT_TIMEOUT, pooled: bool = False
 ) -> Connection:
     """Open one connection with Rivermill's session settings.
 
     Args:
         dsn: a ``postgresql://`` URL.
         application_name: what ``pg_stat_activity`` shows, unless the URL has one.
-        statement_timeout: the server ends a statement that takes longer; the client gives up 5 s after that.
+        statement_timeout: the server ends a statement that takes longer; the client gives up 5 s after that. None is no
+            limit.
         pooled: the DSN leads to a transaction pooler, where a session has no settings and keeps no statements.
 
     Raises:
         ConfigError: the DSN cannot be read.
         DatabaseUnavailableError: there is no server, no such database, or the login is refused.
     """
+    seconds = 0.0 if statement_timeout is None else statement_timeout.total_seconds()
     settings = {} if "application_name" in parse_qs(urlsplit(dsn).query) else {"application_name": application_name}
     if not pooled:
         settings |= {
             "jit": "off",
-            "statement_timeout": str(int(statement_timeout.total_seconds() * 1000)),
+            "statement_timeout": str(int(seconds * 1000)),
             "idle_in_transaction_session_timeout": "60000",
         }
     try:
         return await asyncpg.connect(
             dsn,
             timeout=CONNECT_TIMEOUT.total_seconds(),
-            command_timeout=statement_timeout.total_seconds() + 5,
+            command_timeout=seconds + 5 if seconds else None,
             server_settings=settings,
             statement_cache_size=0 if pooled else _STATEMENTS_KEPT,
         )
@@ -108,10 +110,19 @@ class SharedConnection:
     Args:
         dsn: a ``postgresql://`` URL.
         application_name: what ``pg_stat_activity`` shows.
+        statement_timeout: as for ``connect``.
         pooled: as for ``connect``.
     """
 
-    def __init__(self, dsn: str, application_name: str, *, pooled: bool = False) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        application_name: str,
+        *,
+        statement_timeout: timedelta | None = STATEMENT_TIMEOUT,
+        pooled: bool = False,
+    ) -> None:
+        self._statement_timeout = statement_timeout
         self._dsn = dsn
         self._pooled = pooled
         self._application_name = application_name
@@ -119,11 +130,8 @@ class SharedConnection:
         self._connection: Connection | None = None
 
     @asynccontextmanager
-    async def acquire(self, *, pin: bool = True) -> AsyncIterator[Connection]:
+    async def acquire(self) -> AsyncIterator[Connection]:
         """Wait for the turn and yield the connection.
-
-        Args:
-            pin: False for a single statement that must not be in a transaction, and has no parameters.
 
         Raises:
             ConfigError: the DSN cannot be read.
@@ -131,9 +139,14 @@ class SharedConnection:
         """
         async with self._lock:
             if self._connection is None or self._connection.is_closed():
-                self._connection = await connect(self._dsn, application_name=self._application_name, pooled=self._pooled)
+                self._connection = await connect(
+                    self._dsn,
+                    application_name=self._application_name,
+                    statement_timeout=self._statement_timeout,
+                    pooled=self._pooled,
+                )
             try:
-                async with pinned(self._connection, pooled=self._pooled and pin):
+                async with pinned(self._connection, pooled=self._pooled):
                     yield self._connection
             except asyncpg.InternalClientError:
                 self._connection.terminate()

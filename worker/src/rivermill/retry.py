@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import random
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from rivermill.errors import ArgsDecodeError
 from rivermill.job import JobRow
+from rivermill.worker import Registration
 
 #: The largest Go duration; River caps its delays there.
 _MAX_SECONDS = 9_223_372_036.854775807
 _JITTER = 0.1
+
+logger = logging.getLogger("rivermill.executor")
 
 
 def retry_delay(error_count: int, rng: random.Random | None = None) -> timedelta:
@@ -29,3 +35,30 @@ def retry_delay(error_count: int, rng: random.Random | None = None) -> timedelta
 def default_retry_policy(job: JobRow) -> datetime:
     """When River runs a failed job again; ``job.errors`` are the failures before this one."""
     return datetime.now(UTC) + retry_delay(len(job.errors) + 1)
+
+
+def next_retry(registration: Registration | None, row: JobRow, policy: Callable[[JobRow], datetime], now: datetime) -> datetime:
+    """When a failed job runs again: the worker's choice, else the client's; what lies in the past gives way to River's own.
+
+    Args:
+        registration: of the job's kind, if it has a worker here.
+        row: the job; ``row.errors`` are the failures before this one.
+        policy: the client's.
+        now: the client's clock, aware.
+    """
+    extra = {"job_id": row.id, "kind": row.kind}
+    try:
+        chosen = _own_next_retry(registration, row) or policy(row)
+        if chosen >= now:
+            return chosen
+        logger.warning("next retry lies in the past; River's schedule is used", extra={**extra, "at": str(chosen)})
+    except Exception:
+        logger.exception("next retry failed; River's schedule is used", extra=extra)
+    return default_retry_policy(row)
+
+
+def _own_next_retry(registration: Registration | None, row: JobRow) -> datetime | None:
+    try:
+        return registration.next_retry(row) if registration is not None else None
+    except ArgsDecodeError:
+        return None

@@ -25,7 +25,8 @@ from rivermill.heartbeat import ClientState, Heartbeat, Vitals
 from rivermill.job_events import JobEvents
 from rivermill.leader import ElectionTimings, Elector
 from rivermill.maintenance.enqueuer import Enqueuer
-from rivermill.maintenance.services import Maintenance, MaintenanceTimings
+from rivermill.maintenance.reindexer import Reindexer
+from rivermill.maintenance.services import Maintenance, MaintenanceTimings, statement_timeout
 from rivermill.maintenance.terms import Terms
 from rivermill.metrics import Metrics
 from rivermill.notify import Callbacks, Listener, ListenerTimings
@@ -117,10 +118,14 @@ class Runtime:
         self._cordon = Cordon(self._producer, self._executor, self._completer, self._on_cordon)
         self._maintenance = Maintenance(
             settings,
-            SharedConnection(settings.dsn, name, pooled=settings.transaction_pooler),
+            workers,
+            SharedConnection(
+                settings.dsn, name, statement_timeout=statement_timeout(settings), pooled=settings.transaction_pooler
+            ),
             self.metrics,
             timings.maintenance,
             enqueuer,
+            Reindexer(settings, name),
             steady_seconds=lambda: self._listener.steady_seconds,
             resign=self._resign,
         )

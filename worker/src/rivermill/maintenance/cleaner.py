@@ -20,10 +20,22 @@ async def clean_jobs(
     completed: timedelta | None,
     cancelled: timedelta | None,
     discarded: timedelta | None,
+    timeout: timedelta | None = None,
     limit: int = 1_000,
 ) -> int:
-    """Delete up to ``limit`` finished jobs of each state past its retention (None keeps them); returns how many."""
+    """Delete up to ``limit`` finished jobs of each state past its retention (None keeps them); returns how many.
+
+    Args:
+        connection: what to run on.
+        schema: where River's tables are.
+        completed: retention of completed jobs.
+        cancelled: retention of cancelled jobs.
+        discarded: retention of discarded jobs.
+        timeout: the most one statement may take; None leaves it to the connection.
+        limit: rows a statement.
+    """
     table = schema.table("river_job")
+    seconds = None if timeout is None else timeout.total_seconds()
     deleted = 0
     for state, retention in (("completed", completed), ("cancelled", cancelled), ("discarded", discarded)):
         if retention is None:
@@ -35,11 +47,16 @@ async def clean_jobs(
                 ORDER BY finalized_at LIMIT $2 FOR UPDATE SKIP LOCKED
             ))
         """
-        deleted += int((await connection.execute(sql, retention, limit)).rpartition(" ")[2])
+        deleted += int((await connection.execute(sql, retention, limit, timeout=seconds)).rpartition(" ")[2])
     return deleted
 
 
-async def clean_queues(connection: Connection, schema: Schema) -> int:
-    """Delete rows of queues that no client has worked for a day; returns how many."""
-    sql = f"DELETE FROM {schema.table('river_queue')} WHERE updated_at < now() - $1::interval"
-    return int((await connection.execute(sql, QUEUE_RETENTION)).rpartition(" ")[2])
+async def clean_queues(connection: Connection, schema: Schema, *, limit: int = 1_000) -> int:
+    """Delete up to ``limit`` rows of queues that no client has worked for a day; returns how many."""
+    table = schema.table("river_queue")
+    sql = f"""
+        DELETE FROM {table} WHERE name = ANY(ARRAY(
+            SELECT name FROM {table} WHERE updated_at < now() - $1::interval ORDER BY name LIMIT $2 FOR UPDATE SKIP LOCKED
+        )) AND updated_at < now() - $1::interval
+    """
+    return int((await connection.execute(sql, QUEUE_RETENTION, limit)).rpartition(" ")[2])

@@ -2,19 +2,27 @@
 
 A client that writes ``rivermill_client`` is dead when it has been silent for ``dead_after``; its jobs are rescued at once.
 Clients without a row there (River for Go) are judged by age alone, as River does. A client that is alive keeps its jobs
-however old they are. Every rescue is guarded by state, attempt and client, so that a job that ended meanwhile is left alone.
+however old they are. Every rescue is guarded by state, attempt, time and client, so that a job that ended meanwhile is left
+alone, be it running again by now.
 """
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from rivermill.db import Connection
+from rivermill.errors import ArgsDecodeError
+from rivermill.job import JobRow, JobState
 from rivermill.outcome import error_element
+from rivermill.retry import next_retry
+from rivermill.rows import job_columns, job_from_record, readable_part
 from rivermill.schema import Schema
+from rivermill.worker import Workers
 
 logger = logging.getLogger("rivermill.rescuer")
 
@@ -23,87 +31,138 @@ ERROR_TEXT = "Stuck job rescued by JobRescuer"
 
 @dataclass(frozen=True, slots=True)
 class Rescued:
-    """How many jobs were rescued, by reason."""
+    """How many jobs were rescued, by reason; ``more_after`` is the id to go on from, None when all were seen."""
 
     dead_client: int = 0
     age: int = 0
+    more_after: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class _Stuck:
-    id: int
-    attempt: int
-    client_id: str | None
-    state: str
-    error: str
-    scheduled_at: datetime | None
-    dead: bool
+class Verdict:
+    """What becomes of a job; ``scheduled_at`` of one that runs again."""
+
+    state: JobState
+    scheduled_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RescueRules:
+    """What a rescue depends on beside the row.
+
+    Attributes:
+        workers: the kinds this client knows.
+        job_timeout: where a worker says nothing; None is no limit.
+        retry_policy: when a failed job runs again, where its worker says nothing.
+    """
+
+    workers: Workers
+    job_timeout: timedelta | None
+    retry_policy: Callable[[JobRow], datetime]
+
+    def judge(self, row: JobRow, now: datetime, *, dead: bool) -> Verdict | None:
+        """What becomes of a running job that nobody seems to run.
+
+        A kind without a worker here is retried: its worker may be another client's. River's Go leader discards it.
+
+        Args:
+            row: the job.
+            now: this client's clock.
+            dead: whether its client is known to be dead; else the job is only old, and may have the time it takes.
+
+        Returns:
+            None where the job is to be left alone.
+        """
+        if "cancel_attempted_at" in (row.metadata or {}):
+            return Verdict(JobState.CANCELLED)
+        if not dead and self._may_still_run(row, now):
+            return None
+        if row.attempt >= row.max_attempts:
+            return Verdict(JobState.DISCARDED)
+        return Verdict(JobState.RETRYABLE, next_retry(self.workers.get(row.kind), row, self.retry_policy, now))
+
+    def _may_still_run(self, row: JobRow, now: datetime) -> bool:
+        registration = self.workers.get(row.kind)
+        if registration is None:
+            return False
+        try:
+            registration.decode(json.dumps(row.args))
+        except ArgsDecodeError:
+            return False  # no worker was ever given it
+        timeout = registration.timeout(self.job_timeout)
+        return timeout is None or row.attempted_at is None or now - row.attempted_at < timeout
 
 
 async def rescue_jobs(
     connection: Connection,
     schema: Schema,
+    rules: RescueRules,
     *,
     dead_after: timedelta,
     rescue_after: timedelta,
-    retry_delay: Callable[[int], timedelta],
+    after_id: int = 0,
     limit: int = 1_000,
 ) -> Rescued:
-    """Rescue up to ``limit`` jobs and forget dead clients that hold none any more."""
-    has_clients = await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", schema.table("rivermill_client"))
-    clients = schema.table("rivermill_client") if has_clients else "(SELECT NULL::text, NULL::timestamptz LIMIT 0)"
-    sql = f"""
-        WITH running AS (
-            SELECT id, attempt, max_attempts, attempted_at, cardinality(coalesce(errors, '{{}}')) AS errors,
-                attempted_by[array_upper(attempted_by, 1)] AS client_id, metadata ? 'cancel_attempted_at' AS cancelled
-            FROM {schema.table("river_job")} WHERE state = 'running'
-        )
-        SELECT running.*, client.seen IS NOT NULL AS dead FROM running
-        LEFT JOIN {clients if not has_clients else f"(SELECT client_id, last_seen_at FROM {clients})"}
-            AS client (client_id, seen) ON client.client_id = running.client_id
-        WHERE client.seen < now() - $1::interval OR (client.seen IS NULL AND attempted_at < now() - $2::interval)
-        ORDER BY id LIMIT $3
+    """Look at up to ``limit`` jobs after an id and rescue those that need it; at the end forget dead clients without jobs.
+
+    It goes by id, and on from the last one: jobs that are left alone do not stand in the way of others.
     """
-    rows = await connection.fetch(sql, dead_after, rescue_after, limit)
-    now = datetime.now(UTC)
-    stuck = [_judge(row, now, retry_delay) for row in rows]
-    done = await _write(connection, schema, stuck) if stuck else set()
-    if has_clients and len(rows) < limit:
+    has_clients = await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", schema.table("rivermill_client"))
+    sql = stuck_sql(schema, has_clients=has_clients)
+    records = await connection.fetch(sql, dead_after, rescue_after, after_id, limit)
+    done = await _rescue(connection, schema, rules, records)
+    dead = sum(1 for record in records if record["dead"] and record["id"] in done)
+    if len(records) == limit:
+        return Rescued(dead, len(done) - dead, records[-1]["id"])
+    if has_clients:
         await _forget(connection, schema, dead_after)
-    dead = sum(1 for job in stuck if job.id in done and job.dead)
-    return Rescued(dead_client=dead, age=len(done) - dead)
+    return Rescued(dead, len(done) - dead)
 
 
-def _judge(row: dict[str, object], now: datetime, retry_delay: Callable[[int], timedelta]) -> _Stuck:
-    attempt, errors = int(str(row["attempt"])), int(str(row["errors"]))
-    scheduled_at = None
-    if row["cancelled"]:
-        state = "cancelled"
-    elif attempt >= int(str(row["max_attempts"])):
-        state = "discarded"
-    else:
-        state, scheduled_at = "retryable", now + retry_delay(errors + 1)
-    client_id = row["client_id"]
-    return _Stuck(
-        id=int(str(row["id"])),
-        attempt=attempt,
-        client_id=None if client_id is None else str(client_id),
-        state=state,
-        error=error_element(now, attempt, ERROR_TEXT),
-        scheduled_at=scheduled_at,
-        dead=bool(row["dead"]),
-    )
+def stuck_sql(schema: Schema, *, has_clients: bool) -> str:
+    """Running jobs after id ``$3``, up to ``$4``, of clients silent for ``$1``, or unknown and the jobs older than ``$2``."""
+    clients = f"SELECT client_id, last_seen_at FROM {schema.table('rivermill_client')}"
+    nobody = "SELECT NULL::text, NULL::timestamptz LIMIT 0"
+    return f"""
+        SELECT {job_columns("job")}, client.seen IS NOT NULL AS dead FROM {schema.table("river_job")} AS job
+        LEFT JOIN ({clients if has_clients else nobody}) AS client (client_id, seen)
+            ON client.client_id = job.attempted_by[array_upper(job.attempted_by, 1)]
+        WHERE job.state = 'running' AND job.id > $3
+            AND (client.seen < now() - $1::interval OR (client.seen IS NULL AND job.attempted_at < now() - $2::interval))
+        ORDER BY job.id LIMIT $4
+    """
 
 
-async def _write(connection: Connection, schema: Schema, stuck: list[_Stuck]) -> set[int]:
+async def _rescue(connection: Connection, schema: Schema, rules: RescueRules, records: Sequence[Any]) -> set[int]:
+    """Rescue those of the rows that need it; returns their ids."""
+    now = datetime.now(UTC)
+    judged = []
+    for record in records:
+        row = _decode(record)
+        verdict = rules.judge(row, now, dead=record["dead"])
+        if verdict is not None:
+            judged.append((row, verdict))
+    return await _write(connection, schema, judged, now) if judged else set()
+
+
+def _decode(record: Any) -> JobRow:
+    try:
+        return job_from_record(record)
+    except (ValueError, RecursionError):
+        return readable_part(record)
+
+
+async def _write(connection: Connection, schema: Schema, judged: Sequence[tuple[JobRow, Verdict]], now: datetime) -> set[int]:
     table, enum = schema.table("river_job"), schema.table("river_job_state")
     sql = f"""
         WITH input AS (
-            SELECT * FROM unnest($1::bigint[], $2::smallint[], $3::text[], $4::text[], $5::text[], $6::timestamptz[])
-                AS t (id, attempt, client_id, state, error, scheduled_at)
+            SELECT * FROM unnest($1::bigint[], $2::smallint[], $3::timestamptz[], $4::text[], $5::text[], $6::text[],
+                                 $7::timestamptz[])
+                AS t (id, attempt, attempted_at, client_id, state, error, scheduled_at)
         ), locked AS (
             SELECT job.id FROM {table} AS job JOIN input USING (id)
             WHERE job.id = ANY($1::bigint[]) AND (job.state = 'running') IS TRUE AND job.attempt = input.attempt
+                AND job.attempted_at IS NOT DISTINCT FROM input.attempted_at
                 AND job.attempted_by[array_upper(job.attempted_by, 1)] IS NOT DISTINCT FROM input.client_id
             ORDER BY job.id FOR UPDATE OF job SKIP LOCKED
         )
@@ -118,10 +177,18 @@ async def _write(connection: Connection, schema: Schema, stuck: list[_Stuck]) ->
         FROM input JOIN locked USING (id) WHERE job.id = input.id
         RETURNING job.id
     """
-    columns = [
-        [getattr(job, name) for job in stuck] for name in ("id", "attempt", "client_id", "state", "error", "scheduled_at")
-    ]
-    return {row["id"] for row in await connection.fetch(sql, *columns)}
+    rows = [row for row, _ in judged]
+    records = await connection.fetch(
+        sql,
+        [row.id for row in rows],
+        [row.attempt for row in rows],
+        [row.attempted_at for row in rows],
+        [row.attempted_by[-1] if row.attempted_by else None for row in rows],
+        [verdict.state.value for _, verdict in judged],
+        [error_element(now, max(row.attempt, 0), ERROR_TEXT) for row in rows],
+        [verdict.scheduled_at for _, verdict in judged],
+    )
+    return {record["id"] for record in records}
 
 
 async def _forget(connection: Connection, schema: Schema, dead_after: timedelta) -> None:

@@ -13,13 +13,16 @@ from rivermill.config import Settings
 from rivermill.db import DATABASE_ERRORS, Connection, SharedConnection
 from rivermill.maintenance.cleaner import clean_jobs, clean_queues
 from rivermill.maintenance.enqueuer import Enqueuer
-from rivermill.maintenance.rescuer import rescue_jobs
+from rivermill.maintenance.reindexer import Reindexer
+from rivermill.maintenance.rescuer import RescueRules, rescue_jobs
 from rivermill.maintenance.scheduler import schedule_jobs
 from rivermill.metrics import Metrics
-from rivermill.retry import retry_delay
+from rivermill.worker import Workers
 
 BATCH = 1_000
 _START_ATTEMPTS = 3
+#: Time limit of statements where nothing else is said, as in River.
+TIMEOUT = timedelta(seconds=30)
 #: A silence that only clients have which were declared dead (the operator sets their last sign of life to 1970).
 ONLY_DECLARED_DEAD = timedelta(days=10_000)
 
@@ -47,12 +50,14 @@ class Maintenance:
     """The services of one leader.
 
     Args:
-        settings: retentions and the schema.
+        settings: retentions, time limits and the schema.
+        workers: the kinds this client knows.
         shared: a connection for these statements alone, so that a slow one holds up neither completions nor elections; open
             only during a term.
         metrics: where rescues and failures are counted.
         timings: intervals.
         enqueuer: inserts periodic jobs.
+        reindexer: rebuilds indexes.
         steady_seconds: for how long this client has been able to write its heartbeats.
         resign: called when the services cannot be started.
     """
@@ -60,19 +65,24 @@ class Maintenance:
     def __init__(
         self,
         settings: Settings,
+        workers: Workers,
         shared: SharedConnection,
         metrics: Metrics,
         timings: MaintenanceTimings,
         enqueuer: Enqueuer,
+        reindexer: Reindexer,
         *,
         steady_seconds: Callable[[], float],
         resign: Callable[[], None],
     ) -> None:
         self._settings = settings
+        self._rules = RescueRules(workers, settings.job_timeout, settings.retry_policy)
         self._shared = shared
         self._metrics = metrics
         self._timings = timings
         self._enqueuer = enqueuer
+        self._reindexer = reindexer
+        self._rescue_after_id = 0
         self._steady_seconds = steady_seconds
         self._resign = resign
 
@@ -104,6 +114,7 @@ class Maintenance:
         timings = self._timings
         async with asyncio.TaskGroup() as group:
             group.create_task(self._enqueue(), name="periodic job enqueuer")
+            group.create_task(self._reindexer.run(), name="reindexer")
             for name, interval, service in (
                 ("scheduler", timings.schedule, self._schedule),
                 ("rescuer", timings.rescue, self._rescue),
@@ -126,7 +137,7 @@ class Maintenance:
             try:
                 async with self._shared.acquire() as connection:
                     if await service(connection) >= BATCH:
-                        pause = random.uniform(0.05, 0.5)
+                        pause = random.uniform(0.05, 1.0)
             except DATABASE_ERRORS as error:
                 self._metrics.service_errors.labels(name).inc()
                 logger.warning("%s failed, and tries again", name, extra={"error": str(error)})
@@ -142,17 +153,18 @@ class Maintenance:
         rescued = await rescue_jobs(
             connection,
             self._settings.schema,
+            self._rules,
             dead_after=dead_after if steady else ONLY_DECLARED_DEAD,
             rescue_after=self._settings.rescue_after,
-            retry_delay=retry_delay,
+            after_id=self._rescue_after_id,
             limit=BATCH,
         )
+        self._rescue_after_id = rescued.more_after or 0
         self._metrics.rescued.labels("dead_client").inc(rescued.dead_client)
         self._metrics.rescued.labels("age").inc(rescued.age)
-        total = rescued.dead_client + rescued.age
-        if total:
+        if rescued.dead_client or rescued.age:
             logger.warning("jobs rescued", extra={"dead_client": rescued.dead_client, "age": rescued.age})
-        return total
+        return 0 if rescued.more_after is None else BATCH
 
     async def _clean_jobs(self, connection: Connection) -> int:
         settings = self._settings
@@ -162,8 +174,14 @@ class Maintenance:
             completed=settings.completed_retention,
             cancelled=settings.cancelled_retention,
             discarded=settings.discarded_retention,
+            timeout=settings.job_cleaner_timeout,
             limit=BATCH,
         )
 
     async def _clean_queues(self, connection: Connection) -> int:
-        return await clean_queues(connection, self._settings.schema)
+        return await clean_queues(connection, self._settings.schema, limit=BATCH)
+
+
+def statement_timeout(settings: Settings) -> timedelta | None:
+    """The time limit of the leader's connection; None is no limit."""
+    return None if settings.job_cleaner_timeout is None else max(TIMEOUT, settings.job_cleaner_timeout)
