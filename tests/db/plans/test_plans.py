@@ -7,15 +7,17 @@ Statistics are taken when nearly all jobs are finished, none is running, and are
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from rivermill import JobFilter, JobListCursor, JobListOrder, JobListParams, JobState
 from rivermill.completer import general_sql, plain_sql
+from rivermill.control_poll import cancelled_sql
 from rivermill.db import Connection
 from rivermill.jobs import delete_many_statement
+from rivermill.maintenance.rescuer import stuck_sql
 from rivermill.producer import claim_sql, return_lost_sql
 from rivermill.rows import job_columns
 from rivermill.schema import Schema
@@ -93,6 +95,24 @@ async def test_what_a_lost_claim_holds_is_found_by_state(connection: Connection,
     table = aged.table("river_job")
     assert await connection.fetchval(f"SELECT count(*) FROM {table} WHERE id = ANY($1) AND state = 'available'", lost) == BATCH
     assert await connection.fetchval(f"SELECT count(*) FROM {table} WHERE id = ANY($1) AND state = 'running'", known) == BATCH
+
+
+async def test_jobs_to_rescue_are_found_by_state_and_not_by_walking_all_ids(connection: Connection, aged: Schema) -> None:
+    await claim(connection, aged, BATCH)
+    sql = stuck_sql(aged, has_clients=False)
+    root = await plan(connection, sql, timedelta(0), timedelta(0), 0, 2 * BATCH)
+    check(root, {"river_job_prioritized_fetching_index", "river_job_pkey"}, 100 * BATCH)
+    assert root["Actual Rows"] == BATCH
+
+
+async def test_cancelled_jobs_are_looked_for_among_ours_only(connection: Connection, aged: Schema) -> None:
+    ids = await claim(connection, aged, BATCH)
+    await connection.execute(
+        f'UPDATE {aged.table("river_job")} SET metadata = \'{{"cancel_attempted_at": "now"}}\' WHERE id = $1', ids[0]
+    )
+    root = await plan(connection, cancelled_sql(aged), ids)
+    check(root, {"river_job_pkey"}, 10 * BATCH)
+    assert root["Actual Rows"] == 1
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import timedelta
 
 import pytest
 
@@ -147,6 +148,25 @@ async def test_a_queue_that_cannot_be_added_is_not(dsn: str, connection: Connect
         await bench.client.queues.add("other", 1)
         job = (await bench.client.insert(Note(), OTHER)).job
         await bench.reaches(job.id, JobState.COMPLETED)
+
+
+async def test_a_queue_may_have_intervals_of_its_own(
+    dsn: str, connection: Connection, schema: Schema, workers: Workers
+) -> None:
+    Gate(workers)
+    often = QueueConfig(1, poll_interval=timedelta(milliseconds=50), fetch_cooldown=timedelta(milliseconds=20))
+    async with working(
+        dsn, connection, schema, workers, poll_interval=timedelta(hours=1), queues={"default": 1, "other": often}
+    ) as bench:
+        for _ in range(3):
+            # Nobody is told of these, so only polling finds them.
+            job_id = await connection.fetchval(
+                f"INSERT INTO {schema.table('river_job')} (kind, args, queue) VALUES ('note', '{{}}', 'other') RETURNING id"
+            )
+            await bench.reaches(job_id, JobState.COMPLETED)
+    for wrong in ({"poll_interval": timedelta(0)}, {"fetch_cooldown": timedelta(-1)}):
+        with pytest.raises(ConfigError, match=next(iter(wrong))):
+            QueueConfig(1, **wrong)  # type: ignore[arg-type]
 
 
 async def test_the_leader_resigns_on_request(dsn: str, connection: Connection, schema: Schema, workers: Workers) -> None:

@@ -131,6 +131,7 @@ def test_jobs_are_not_old_before_their_time() -> None:
     ("name", "value"),
     [
         ("rescue_after", timedelta(seconds=59)),
+        ("poll_interval", timedelta(0)),
         ("completed_retention", timedelta(0)),
         ("reindexer_timeout", timedelta(-1)),
         ("reindexer_schedule", "0 0 * * *"),

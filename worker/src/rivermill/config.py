@@ -48,17 +48,23 @@ class QueueConfig:
     Args:
         max_workers: slots this process gives to the queue, 1 to 10,000 (River's MaxWorkers).
         priority: share of free slots when there are fewer than the queues could use; higher is more urgent.
+        fetch_cooldown: least time between two claims of this queue; None takes the client's.
+        poll_interval: longest time between two claims while there is room; None takes the client's.
 
     Raises:
-        ConfigError: a number is out of its range.
+        ConfigError: a number or a time is out of its range.
     """
 
     max_workers: int
     priority: int = 1
+    fetch_cooldown: timedelta | None = None
+    poll_interval: timedelta | None = None
 
     def __post_init__(self) -> None:
         _whole("queue max_workers", self.max_workers, 1, _MAX_WORKERS)
         _whole("queue priority", self.priority, 1, 1000)
+        _check_positive("queue fetch_cooldown", self.fetch_cooldown)
+        _check_positive("queue poll_interval", self.poll_interval)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,9 +196,7 @@ def _check(settings: Settings) -> None:
     if not isinstance(settings.reindexer_schedule, Schedule):
         raise ConfigError(f"reindexer_schedule {settings.reindexer_schedule!r}: use Cron('0 0 * * *', UTC), Never(), …")
     for name in (*_NONE_IS_NO_LIMIT, "rescue_after", "poll_interval", "fetch_cooldown"):
-        value = getattr(settings, name)
-        if value is not None and value <= timedelta(0):
-            raise ConfigError(f"{name} {value}: use a timedelta above zero")
+        _check_positive(name, getattr(settings, name))
     if settings.poll_only and settings.listener_dsn is not None:
         raise ConfigError("listener_dsn: a client with poll_only=True does not listen; leave one of them out")
     if settings.transaction_pooler and not settings.poll_only and settings.listener_dsn is None:
@@ -223,7 +227,8 @@ def _parse_queue(text: str) -> tuple[str, QueueConfig]:
     name, *numbers = text.strip().split(":")
     if not 1 <= len(numbers) <= 2:  # noqa: PLR2004 - max_workers and priority
         raise ConfigError(f"RIVER_QUEUES part {text!r}: write name:max_workers or name:max_workers:priority")
-    return name, QueueConfig(*(_integer(f"RIVER_QUEUES part {text!r}", number) for number in numbers))
+    max_workers, priority = (_integer(f"RIVER_QUEUES part {text!r}", number) for number in (*numbers, "1")[:2])
+    return name, QueueConfig(max_workers, priority)
 
 
 def _from_file(path: Path) -> dict[str, Any]:
@@ -256,7 +261,8 @@ def _file_queue(name: str, value: Any) -> QueueConfig:
     unknown = set(queue) - {"max_workers", "priority"}
     if unknown or "max_workers" not in queue:
         raise ConfigError(f"{where} {value!r}: give max_workers, and priority if you like, and nothing else")
-    return QueueConfig(**{str(key): _integer(f"{where}.{key}", number) for key, number in queue.items()})
+    max_workers, priority = (_integer(f"{where}.{key}", queue.get(key, 1)) for key in ("max_workers", "priority"))
+    return QueueConfig(max_workers, priority)
 
 
 def _queues(queues: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, QueueConfig]:
@@ -292,3 +298,8 @@ def _integer(name: str, value: Any) -> int:
 def _whole(name: str, value: Any, low: int, high: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise ConfigError(f"{name} {value!r}: use a whole number from {low} to {high}")
+
+
+def _check_positive(name: str, value: timedelta | None) -> None:
+    if value is not None and value <= timedelta(0):
+        raise ConfigError(f"{name} {value}: use a timedelta above zero")

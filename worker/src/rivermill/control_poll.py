@@ -17,6 +17,7 @@ from rivermill.db import DATABASE_ERRORS, Connection, SharedConnection
 from rivermill.events import Subscribers
 from rivermill.executor import Executor
 from rivermill.producer import Producer
+from rivermill.schema import Schema
 
 logger = logging.getLogger("rivermill.runtime")
 
@@ -27,6 +28,14 @@ class ControlPollTimings:
 
     poll_only: float = 2.0
     listening: float = 60.0
+
+
+def cancelled_sql(schema: Schema) -> str:
+    """Those of the jobs ``$1`` that run and were asked to be cancelled."""
+    return (
+        f"SELECT id FROM {schema.table('river_job')} "
+        "WHERE id = ANY($1::bigint[]) AND (state = 'running') IS TRUE AND metadata ? 'cancel_attempted_at'"
+    )
 
 
 class ControlPoll:
@@ -62,10 +71,7 @@ class ControlPoll:
             f"SELECT name, paused_at IS NOT NULL AS paused FROM {settings.schema.table('river_queue')} "
             "WHERE name = ANY($1::text[])"
         )
-        self._cancelled_sql = (
-            f"SELECT id FROM {settings.schema.table('river_job')} "
-            "WHERE id = ANY($1::bigint[]) AND (state = 'running') IS TRUE AND metadata ? 'cancel_attempted_at'"
-        )
+        self._cancelled_sql = cancelled_sql(settings.schema)
 
     async def run(self) -> None:
         """Look until cancelled."""

@@ -82,6 +82,8 @@ class _QueueState:
     """What the loop knows of one queue; times are monotonic seconds.
 
     Attributes:
+        cooldown: least seconds between two claims.
+        interval: most seconds between two claims while there is room.
         hungry: whether the last claim brought all it asked for.
         wanted: whether a claim is due as soon as the cooldown allows.
         stock: jobs to claim beyond the free slots, and the room that is worth a claim.
@@ -89,6 +91,8 @@ class _QueueState:
     """
 
     config: QueueConfig
+    cooldown: float
+    interval: float
     paused: bool = False
     leaving: bool = False
     hungry: bool = False
@@ -101,13 +105,13 @@ class _QueueState:
     def __post_init__(self) -> None:
         self.stock = stock_for(self.flow, self.config.max_workers)
 
-    def due_at(self, cooldown: float, room: int) -> float:
+    def due_at(self, room: int) -> float:
         """When the next claim may go out, with room for so many jobs."""
         if self.paused or self.leaving or room <= 0:
             return float("inf")
         if self.hungry and room >= self.stock.batch:
             return self.claimed_at
-        earliest = self.claimed_at + cooldown
+        earliest = self.claimed_at + self.cooldown
         return earliest if self.wanted else max(earliest, self.poll_at)
 
 
@@ -145,8 +149,7 @@ class Producer:
         self._sql = claim_sql(settings.schema, known_kinds=settings.fetch_only_known_kinds)
         self._sql_args = [settings.client_id, *([list(kinds)] if settings.fetch_only_known_kinds else [])]
         self._work = queues
-        self._queues = {name: _QueueState(config) for name, config in queues.configs.items()}
-        self._cooldown = settings.fetch_cooldown.total_seconds()
+        self._queues = {name: self._new_state(config) for name, config in queues.configs.items()}
         self._credit: Mapping[str, float] = {}
         self._wake = asyncio.Event()
         self._cordoned = False
@@ -165,9 +168,14 @@ class Producer:
         self._wake.set()
         return changed
 
+    def _new_state(self, config: QueueConfig, *, paused: bool = False) -> _QueueState:
+        cooldown = config.fetch_cooldown or self._settings.fetch_cooldown
+        interval = config.poll_interval or self._settings.poll_interval
+        return _QueueState(config, cooldown.total_seconds(), interval.total_seconds(), paused=paused)
+
     def add_queue(self, name: str, config: QueueConfig, *, paused: bool) -> None:
         """Claim from one queue more."""
-        self._queues[name] = _QueueState(config, paused=paused)
+        self._queues[name] = self._new_state(config, paused=paused)
         self._wake.set()
 
     async def leave(self, name: str) -> None:
@@ -256,7 +264,7 @@ class Producer:
         self._executor.wake_at = -1 if self._cordoned else self._worth_waking_for(free)
         if self._cordoned or free <= 0:
             return None
-        due = min((s.due_at(self._cooldown, self._room(n, free)) for n, s in self._queues.items()), default=float("inf"))
+        due = min((s.due_at(self._room(n, free)) for n, s in self._queues.items()), default=float("inf"))
         return None if due == float("inf") else due - time.monotonic()
 
     def _worth_waking_for(self, free: int) -> int:
@@ -286,7 +294,7 @@ class Producer:
         if self._cordoned:
             return
         now, free = time.monotonic(), self._free()
-        due = {n: state for n, state in self._queues.items() if state.due_at(self._cooldown, self._room(n, free)) <= now}
+        due = {n: state for n, state in self._queues.items() if state.due_at(self._room(n, free)) <= now}
         for name, state in due.items():
             state.flow.count(now, self._executor.ended_in(name))
             state.stock = stock_for(state.flow, min(state.config.max_workers, self._work.total_slots))
@@ -304,7 +312,7 @@ class Producer:
         started = time.monotonic()
         state.wanted = False
         state.claimed_at = started
-        interval = self._settings.poll_interval.total_seconds()
+        interval = state.interval
         state.poll_at = started + interval + random.uniform(0, max(0.1 * interval, 0.01))
         self._executor.expect()
         try:

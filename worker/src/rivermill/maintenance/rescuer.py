@@ -123,13 +123,20 @@ def stuck_sql(schema: Schema, *, has_clients: bool) -> str:
     """Running jobs after id ``$3``, up to ``$4``, of clients silent for ``$1``, or unknown and the jobs older than ``$2``."""
     clients = f"SELECT client_id, last_seen_at FROM {schema.table('rivermill_client')}"
     nobody = "SELECT NULL::text, NULL::timestamptz LIMIT 0"
+    # Those that run are few and found by their state; asked for in the order of ids, a plan may walk the whole table instead.
     return f"""
-        SELECT {job_columns("job")}, client.seen IS NOT NULL AS dead FROM {schema.table("river_job")} AS job
-        LEFT JOIN ({clients if has_clients else nobody}) AS client (client_id, seen)
-            ON client.client_id = job.attempted_by[array_upper(job.attempted_by, 1)]
-        WHERE job.state = 'running' AND job.id > $3
-            AND (client.seen < now() - $1::interval OR (client.seen IS NULL AND job.attempted_at < now() - $2::interval))
-        ORDER BY job.id LIMIT $4
+        WITH running AS MATERIALIZED (
+            SELECT id, attempted_at, attempted_by[array_upper(attempted_by, 1)] AS client_id
+            FROM {schema.table("river_job")} WHERE state = 'running' AND id > $3
+        ), stuck AS MATERIALIZED (
+            SELECT running.id, client.seen IS NOT NULL AS dead FROM running
+            LEFT JOIN ({clients if has_clients else nobody}) AS client (client_id, seen) USING (client_id)
+            WHERE client.seen < now() - $1::interval
+                OR (client.seen IS NULL AND running.attempted_at < now() - $2::interval)
+            ORDER BY running.id LIMIT $4
+        )
+        SELECT {job_columns("job")}, stuck.dead FROM {schema.table("river_job")} AS job JOIN stuck USING (id)
+        WHERE job.id = ANY(ARRAY(SELECT id FROM stuck)) ORDER BY job.id
     """
 
 
