@@ -12,9 +12,9 @@ import asyncpg
 from common import Drain, Figures, Starts, run, timed_inserts
 
 from rivermill import Client, Job, Workers
+from rivermill.claims import claim_sql
 from rivermill.completer import plain_sql
 from rivermill.migrations.migrator import Migrator
-from rivermill.producer import claim_sql
 from rivermill.schema import Schema
 
 _CLIENT = "ceiling"

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 from rivermill import JobFilter, JobListCursor, JobListOrder, JobListParams, JobState
+from rivermill.claims import claim_sql, return_lost_sql
 from rivermill.completer import general_sql, plain_sql
 from rivermill.control_poll import cancelled_sql
 from rivermill.db import Connection
 from rivermill.jobs import delete_many_statement
+from rivermill.limited_claim import limited_sql
 from rivermill.maintenance.rescuer import stuck_sql
-from rivermill.producer import claim_sql, return_lost_sql
 from rivermill.rows import job_columns
 from rivermill.schema import Schema
 
@@ -95,6 +96,17 @@ async def test_what_a_lost_claim_holds_is_found_by_state(connection: Connection,
     table = aged.table("river_job")
     assert await connection.fetchval(f"SELECT count(*) FROM {table} WHERE id = ANY($1) AND state = 'available'", lost) == BATCH
     assert await connection.fetchval(f"SELECT count(*) FROM {table} WHERE id = ANY($1) AND state = 'running'", known) == BATCH
+
+
+@pytest.mark.parametrize("names", [None, [], ["to"]], ids=["no-args", "all-args", "one-arg"])
+async def test_a_claim_within_limits_walks_no_more_than_its_window(
+    connection: Connection, aged: Schema, names: list[str] | None
+) -> None:
+    await claim(connection, aged, BATCH)
+    limits = (2 * BATCH, 2 * BATCH, True, names)
+    root = await plan(connection, limited_sql(aged), "default", BATCH, CLIENT, None, *limits)
+    check(root, {"river_job_prioritized_fetching_index", "river_job_pkey"}, 100 * BATCH)
+    assert root["Actual Rows"] == BATCH
 
 
 async def test_jobs_to_rescue_are_found_by_state_and_not_by_walking_all_ids(connection: Connection, aged: Schema) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from rivermill import Job, JobRow, JobState, QueueConfig, StuckJob, Workers
 from rivermill.claimed import Policy
+from rivermill.claims import claim_sql
 from rivermill.client_queues import ClientQueues
 from rivermill.completer import Completer
 from rivermill.db import Connection, SharedConnection
@@ -19,7 +20,6 @@ from rivermill.executor import Executor
 from rivermill.job_events import JobEvents
 from rivermill.jobs import JobAdmin
 from rivermill.metrics import Metrics
-from rivermill.producer import claim_sql
 from rivermill.schema import Schema
 from tests.db.run.support import Note, eventually
 

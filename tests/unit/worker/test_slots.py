@@ -88,8 +88,8 @@ def test_a_slow_claim_does_not_let_more_be_claimed_ahead_than_is_worked_soon() -
     ],
 )
 def test_when_a_claim_is_due(changes: dict[str, bool], room: int, due: float) -> None:
-    state = _QueueState(QueueConfig(10), claimed_at=5.0, poll_at=7.0, **changes)
-    assert state.due_at(0.01, room) == due
+    state = _QueueState(QueueConfig(10), cooldown=0.01, interval=1.0, claimed_at=5.0, poll_at=7.0, **changes)
+    assert state.due_at(room) == due
 
 
 @dataclass(eq=False)

@@ -30,6 +30,7 @@ from rivermill.insert import JobInsertResult
 from rivermill.insert_rows import InsertOpts, InsertParams
 from rivermill.job import AttemptError, Job, JobRow, JobState
 from rivermill.joblist import JobFilter, JobListCursor, JobListOrder, JobListParams, JobListResult
+from rivermill.limits import Concurrency
 from rivermill.periodic import PeriodicJob, PeriodicJobs
 from rivermill.queues import Queue
 from rivermill.resumable import Step
@@ -49,6 +50,7 @@ __all__ = [
     "ClaimMetric",
     "Client",
     "ClientQueues",
+    "Concurrency",
     "ConfigError",
     "Cron",
     "ErrorHandler",

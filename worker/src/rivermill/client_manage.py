@@ -13,6 +13,7 @@ from rivermill.db import Connection
 from rivermill.insert_rows import check_queue
 from rivermill.job import JobRow
 from rivermill.joblist import JobFilter, JobListParams, JobListResult
+from rivermill.limits import Concurrency
 from rivermill.queues import ALL_QUEUES, Queue
 
 
@@ -112,6 +113,11 @@ class QueueMethods(ClientBase):
         """Replace a queue's metadata: a JSON object, or the text of one; raises NotFoundError if there is no such queue."""
         async with self._connection(tx) as connection:
             return await self._queues.update(connection, name, metadata)
+
+    async def queue_limit(self, name: str, concurrency: Concurrency | None, *, tx: Connection | None = None) -> Queue:
+        """Limit how many jobs of a queue run at once, or with None end its limits; raises NotFoundError if there is none."""
+        async with self._connection(tx) as connection:
+            return await self._queues.limit(connection, name, concurrency)
 
     async def queue_pause(self, name: str, *, tx: Connection | None = None) -> None:
         """Stop every client's claims from a queue (``*``: all); raises NotFoundError if there is none."""

@@ -16,6 +16,7 @@ from rivermill.config import Settings
 from rivermill.db import DATABASE_ERRORS, Connection, SharedConnection
 from rivermill.events import Subscribers
 from rivermill.executor import Executor
+from rivermill.limits import LIMITED_SQL
 from rivermill.producer import Producer
 from rivermill.schema import Schema
 
@@ -68,7 +69,8 @@ class ControlPoll:
         self._subscribers = subscribers
         self._interval = timings.poll_only if settings.poll_only else timings.listening
         self._paused_sql = (
-            f"SELECT name, paused_at IS NOT NULL AS paused FROM {settings.schema.table('river_queue')} "
+            f"SELECT name, paused_at IS NOT NULL AS paused, {LIMITED_SQL} AS limited FROM "
+            f"{settings.schema.table('river_queue')} "
             "WHERE name = ANY($1::text[])"
         )
         self._cancelled_sql = cancelled_sql(settings.schema)
@@ -88,6 +90,7 @@ class ControlPoll:
         for row in await connection.fetch(self._paused_sql, list(self._queues)):
             changed = self._producer.set_paused(row["name"], paused=row["paused"])
             self._subscribers.emit_paused(changed, paused=row["paused"])
+            self._producer.set_limited(row["name"], limited=row["limited"])
 
     async def _look_at_jobs(self, connection: Connection) -> None:
         # Attempts, not ids: by the time of the answer a job may be at its next attempt here.

@@ -13,68 +13,23 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
+from rivermill.claims import claim_sql, return_lost_sql
 from rivermill.client_queues import ClientQueues
 from rivermill.config import QueueConfig, Settings
 from rivermill.db import DATABASE_ERRORS, STATEMENT_TIMEOUT, SharedConnection
 from rivermill.executor import Executor
 from rivermill.extensions import ClaimMetric, Extensions
+from rivermill.limited_claim import LimitedClaim
 from rivermill.lookahead import Flow, Stock, stock_for
 from rivermill.metrics import Metrics
-from rivermill.rows import claim_columns
-from rivermill.schema import Schema
 from rivermill.shares import Want, share_slots
 
-_MAX_ATTEMPTED_BY = 100
 _MAX_BACKOFF = 10.0
 
 logger = logging.getLogger("rivermill.producer")
-
-
-def claim_sql(schema: Schema, *, known_kinds: bool = False) -> str:
-    """Claim up to ``$2`` due jobs of queue ``$1`` for client ``$3``; with ``known_kinds`` only those whose kind is in ``$4``.
-
-    ``id = ANY(ARRAY(…))`` always walks the primary key; River's join of a CTE becomes a sequential scan once it is cached as
-    a generic plan.
-    """
-    table = schema.table("river_job")
-    kinds = " AND kind = ANY($4::text[])" if known_kinds else ""
-    return f"""
-        UPDATE {table} SET
-            state = 'running',
-            attempt = attempt + 1,
-            attempted_at = now(),
-            attempted_by = array_append(
-                CASE WHEN array_length(attempted_by, 1) >= {_MAX_ATTEMPTED_BY}
-                     THEN attempted_by[array_length(attempted_by, 1) + 2 - {_MAX_ATTEMPTED_BY}:]
-                     ELSE attempted_by END, $3::text)
-        WHERE id = ANY(ARRAY(
-            SELECT id FROM {table}
-            WHERE state = 'available' AND queue = $1 AND scheduled_at <= now(){kinds}
-            ORDER BY priority, scheduled_at, id
-            LIMIT $2 FOR UPDATE SKIP LOCKED
-        ))
-        RETURNING {claim_columns()}
-    """
-
-
-def return_lost_sql(schema: Schema) -> str:
-    """Give back what client ``$1`` holds ``running`` beside the jobs ``$2`` it knows of.
-
-    A claim whose answer was lost with its connection may have been committed all the same; nobody else would ever look at
-    such rows, since their client is alive.
-    """
-    table = schema.table("river_job")
-    return f"""
-        UPDATE {table} SET state = 'available', attempt = greatest(attempt - 1, 0)
-        WHERE id = ANY(ARRAY(
-            SELECT id FROM {table}
-            WHERE state = 'running' AND attempted_by[array_upper(attempted_by, 1)] = $1 AND id <> ALL($2::bigint[])
-            ORDER BY id FOR UPDATE
-        ))
-    """
 
 
 @dataclass(slots=True)
@@ -88,6 +43,9 @@ class _QueueState:
         wanted: whether a claim is due as soon as the cooldown allows.
         stock: jobs to claim beyond the free slots, and the room that is worth a claim.
         leaving: whether the queue is to be removed.
+        limited: whether its jobs are claimed within limits.
+        ended_seen: jobs that had ended when outcomes were written last.
+        unwritten: whether some of these outcomes may still have been unwritten then.
     """
 
     config: QueueConfig
@@ -95,6 +53,9 @@ class _QueueState:
     interval: float
     paused: bool = False
     leaving: bool = False
+    limited: bool = False
+    ended_seen: int = 0
+    unwritten: bool = False
     hungry: bool = False
     wanted: bool = True
     claimed_at: float = float("-inf")
@@ -154,6 +115,8 @@ class Producer:
         self._wake = asyncio.Event()
         self._cordoned = False
         self._claiming = asyncio.Lock()
+        known = kinds if settings.fetch_only_known_kinds else None
+        self._limited_claim = LimitedClaim(settings.schema, settings.client_id, known)
         self._return_lost_sql = return_lost_sql(settings.schema)
         self._return_lost_at: list[float] = []
         self.failures = 0
@@ -167,6 +130,30 @@ class Producer:
             logger.info("queue %s", "paused" if paused else "resumed", extra={"queue": name})
         self._wake.set()
         return changed
+
+    def set_limited(self, queue: str, *, limited: bool) -> None:
+        """Claim a queue's jobs within the limits of its row, or without any."""
+        state = self._queues.get(queue)
+        if state is not None and state.limited is not limited:
+            state.limited, state.wanted = limited, True
+            logger.info("queue is %s", "limited" if limited else "not limited any more", extra={"queue": queue})
+            self._wake.set()
+
+    def room_made(self, *, backlog: int) -> list[str]:
+        """Outcomes were written: the limited queues in which jobs may run now that could not before.
+
+        Args:
+            backlog: outcomes still to be written.
+        """
+        queues = []
+        for name, state in self._queues.items():
+            ended = self._executor.ended_in(name) if state.limited else state.ended_seen
+            if state.limited and (state.unwritten or ended != state.ended_seen):
+                state.ended_seen, state.unwritten, state.wanted = ended, backlog > 0, True
+                queues.append(name)
+        if queues:
+            self._wake.set()
+        return queues
 
     def _new_state(self, config: QueueConfig, *, paused: bool = False) -> _QueueState:
         cooldown = config.fetch_cooldown or self._settings.fetch_cooldown
@@ -298,6 +285,8 @@ class Producer:
         for name, state in due.items():
             state.flow.count(now, self._executor.ended_in(name))
             state.stock = stock_for(state.flow, min(state.config.max_workers, self._work.total_slots))
+            if state.limited:  # what waits here would keep others from running
+                state.stock = replace(state.stock, ahead=0)
         free = self._free()
         wants = {name: Want(self._room(name, free), state.config.priority) for name, state in due.items()}
         grants, self._credit = share_slots(free, wants, self._credit)
@@ -317,7 +306,10 @@ class Producer:
         self._executor.expect()
         try:
             async with self._claim.acquire() as connection:
-                records = await connection.fetch(self._sql, name, count, *self._sql_args)
+                if state.limited:
+                    records = await self._limited_claim.fetch(connection, name, count)
+                else:
+                    records = await connection.fetch(self._sql, name, count, *self._sql_args)
             seconds = time.monotonic() - started
             metric = ClaimMetric(name, timedelta(seconds=seconds), len(records))
             if records:

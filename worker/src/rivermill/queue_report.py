@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 
 from rivermill.client_queues import ClientQueues
 from rivermill.config import Settings
 from rivermill.db import DATABASE_ERRORS, SharedConnection
 from rivermill.errors import MigrationError
 from rivermill.events import Subscribers
+from rivermill.limits import LIMITED_SQL
 from rivermill.producer import Producer
 
 _INTERVAL_SECONDS = 600.0
@@ -62,18 +64,21 @@ class QueueReport:
             DatabaseUnavailableError: there is no connection.
             MigrationError: the schema has no River tables.
         """
-        paused = await self._upsert(sorted(self._queues.configs))
+        rows = await self._upsert(sorted(self._queues.configs))
+        paused = {name: row["paused"] for name, row in rows.items()}
+        for name, row in rows.items():
+            self._producer.set_limited(name, limited=row["limited"])
         return {name: is_paused for name, is_paused in paused.items() if self._producer.set_paused(name, paused=is_paused)}
 
-    async def introduce(self, queue: str) -> bool:
-        """Report one queue that is new here; returns whether it is paused.
+    async def introduce(self, queue: str) -> Mapping[str, bool]:
+        """Report one queue that is new here; returns whether it is ``paused``, and whether ``limited``.
 
         Raises:
             DatabaseUnavailableError: there is no connection.
         """
         return (await self._upsert([queue]))[queue]
 
-    async def _upsert(self, queues: list[str]) -> dict[str, bool]:
+    async def _upsert(self, queues: list[str]) -> dict[str, Mapping[str, bool]]:
         table = self._settings.schema.table("river_queue")
         async with self._shared.acquire() as connection:
             if not await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", table):
@@ -82,7 +87,8 @@ class QueueReport:
                 )
             rows = await connection.fetch(
                 f"INSERT INTO {table} (name, updated_at) SELECT name, now() FROM unnest($1::text[]) AS name ORDER BY name "
-                "ON CONFLICT (name) DO UPDATE SET updated_at = now() RETURNING name, paused_at",
+                "ON CONFLICT (name) DO UPDATE SET updated_at = now() RETURNING name, "
+                f"paused_at IS NOT NULL AS paused, {LIMITED_SQL} AS limited",
                 queues,
             )
-        return {row["name"]: row["paused_at"] is not None for row in rows}
+        return {row["name"]: row for row in rows}

@@ -35,9 +35,10 @@ class RunningQueues:
         Raises:
             DatabaseUnavailableError: there is no connection.
         """
-        paused = await self._report.introduce(name)
+        row = await self._report.introduce(name)
         self._executor.add_queue(name, config.max_workers)
-        self._producer.add_queue(name, config, paused=paused)
+        self._producer.add_queue(name, config, paused=row["paused"])
+        self._producer.set_limited(name, limited=row["limited"])
         self._on_change()
 
     async def end(self, name: str) -> None:

@@ -12,6 +12,7 @@ from rivermill import gojson
 from rivermill.db import Connection
 from rivermill.errors import NotFoundError, ValidationError
 from rivermill.joblist import MAX_LIST
+from rivermill.limits import KEY, Concurrency
 from rivermill.schema import Schema
 
 ALL_QUEUES = "*"
@@ -81,6 +82,28 @@ class QueueAdmin:
             SELECT {self._columns} FROM changed, told
         """
         record = await connection.fetchrow(sql, name, text, self._control, payload)
+        if record is None:
+            raise self._missing(name)
+        return _queue(record)
+
+    async def limit(self, connection: Connection, name: str, concurrency: Concurrency | None) -> Queue:
+        """Set or remove a queue's limits in its metadata, and tell the clients.
+
+        Raises:
+            NotFoundError: there is no such queue.
+        """
+        text = gojson.encode({} if concurrency is None else {KEY: concurrency.to_metadata()})
+        sql = f"""
+            WITH changed AS (
+                UPDATE {self._table} SET metadata = (metadata - '{KEY}') || $2::text::jsonb, updated_at = now()
+                WHERE name = $1 RETURNING *
+            ), told AS (
+                SELECT count(pg_notify($3, json_build_object(
+                    'action', 'metadata_changed', 'metadata', metadata, 'queue', name)::text)) FROM changed
+            )
+            SELECT {self._columns} FROM changed, told
+        """
+        record = await connection.fetchrow(sql, name, text, self._control)
         if record is None:
             raise self._missing(name)
         return _queue(record)

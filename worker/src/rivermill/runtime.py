@@ -24,6 +24,7 @@ from rivermill.health import Health, HealthServer
 from rivermill.heartbeat import ClientState, Heartbeat, Vitals
 from rivermill.job_events import JobEvents
 from rivermill.leader import ElectionTimings, Elector
+from rivermill.limit_watch import LimitWatch
 from rivermill.maintenance.enqueuer import Enqueuer
 from rivermill.maintenance.reindexer import Reindexer
 from rivermill.maintenance.services import Maintenance, MaintenanceTimings, statement_timeout
@@ -109,6 +110,7 @@ class Runtime:
             workers.kinds(),
             self._extensions,
         )
+        self._limit_watch = LimitWatch(settings, shared, self._producer)
         self._queue_report = QueueReport(settings, queues, shared, self._producer, subscribers)
         self._queues = queues
         self._running_queues = RunningQueues(self._queue_report, self._producer, self._executor, self._beat)
@@ -170,6 +172,7 @@ class Runtime:
         self._spawn("cordon", self._cordon.run())
         self._spawn("queue report", self._queue_report.run())
         self._spawn("control poll", self._control_poll.run())
+        self._spawn("limit watch", self._limit_watch.run())
         self._spawn("pulse", self._pulse())
         self._queues.work = self._running_queues
         self._set_ready()
@@ -335,6 +338,7 @@ class Runtime:
         self._listener.beat()
 
     def _on_flushed(self) -> None:
+        self._limit_watch.flushed(self._completer.backlog)
         self._cordon.check()
 
     def _on_cordon(self) -> None:

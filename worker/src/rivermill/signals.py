@@ -10,6 +10,7 @@ from typing import Any
 from rivermill.events import Subscribers
 from rivermill.executor import Executor
 from rivermill.leader import Elector
+from rivermill.limits import is_limited
 from rivermill.producer import Producer
 
 logger = logging.getLogger("rivermill.notify")
@@ -59,6 +60,8 @@ class Signals:
         if action in ("pause", "resume") and isinstance(queue, str):
             paused = action == "pause"
             self._subscribers.emit_paused(self._producer.set_paused(queue, paused=paused), paused=paused)
+        elif action == "metadata_changed" and isinstance(queue, str):
+            self._producer.set_limited(queue, limited=is_limited(message.get("metadata")))
         elif action == "cancel" and isinstance(job_id, int):
             self._executor.cancel(job_id)
 

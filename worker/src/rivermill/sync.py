@@ -15,6 +15,7 @@ from rivermill.insert import JobInsertResult
 from rivermill.insert_rows import InsertOpts
 from rivermill.job import JobRow
 from rivermill.joblist import JobFilter, JobListParams, JobListResult
+from rivermill.limits import Concurrency
 from rivermill.queues import Queue
 from rivermill.unique import Unique
 from rivermill.worker import Workers
@@ -217,6 +218,10 @@ class SyncClient:
     def queue_update(self, name: str, *, metadata: Mapping[str, Any] | str) -> Queue:
         """Replace a queue's metadata."""
         return self._run(lambda: self._client.queue_update(name, metadata=metadata))
+
+    def queue_limit(self, name: str, concurrency: Concurrency | None) -> Queue:
+        """Limit how many jobs of a queue run at once, or with None end its limits."""
+        return self._run(lambda: self._client.queue_limit(name, concurrency))
 
     def queue_pause(self, name: str) -> None:
         """Stop every client's claims from a queue (``*``: all)."""

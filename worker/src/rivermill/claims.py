@@ -1,0 +1,59 @@
+"""The statements of a claim. Mirrors River's ``JobGetAvailable`` in effect."""
+
+from __future__ import annotations
+
+from rivermill.rows import claim_columns
+from rivermill.schema import Schema
+
+_MAX_ATTEMPTED_BY = 100
+
+
+def claim_sql(schema: Schema, *, known_kinds: bool = False) -> str:
+    """Claim up to ``$2`` due jobs of queue ``$1`` for client ``$3``; with ``known_kinds`` only those whose kind is in ``$4``.
+
+    ``id = ANY(ARRAY(…))`` always walks the primary key; River's join of a CTE becomes a sequential scan once it is cached as
+    a generic plan.
+    """
+    kinds = " AND kind = ANY($4::text[])" if known_kinds else ""
+    return claiming(
+        schema,
+        f"""
+            SELECT id FROM {schema.table("river_job")}
+            WHERE state = 'available' AND queue = $1 AND scheduled_at <= now(){kinds}
+            ORDER BY priority, scheduled_at, id
+            LIMIT $2 FOR UPDATE SKIP LOCKED
+        """,
+    )
+
+
+def claiming(schema: Schema, ids: str) -> str:
+    """Claim the jobs whose ids a query selects, and locks, for client ``$3``."""
+    return f"""
+        UPDATE {schema.table("river_job")} SET
+            state = 'running',
+            attempt = attempt + 1,
+            attempted_at = now(),
+            attempted_by = array_append(
+                CASE WHEN array_length(attempted_by, 1) >= {_MAX_ATTEMPTED_BY}
+                     THEN attempted_by[array_length(attempted_by, 1) + 2 - {_MAX_ATTEMPTED_BY}:]
+                     ELSE attempted_by END, $3::text)
+        WHERE id = ANY(ARRAY({ids}))
+        RETURNING {claim_columns()}
+    """
+
+
+def return_lost_sql(schema: Schema) -> str:
+    """Give back what client ``$1`` holds ``running`` beside the jobs ``$2`` it knows of.
+
+    A claim whose answer was lost with its connection may have been committed all the same; nobody else would ever look at
+    such rows, since their client is alive.
+    """
+    table = schema.table("river_job")
+    return f"""
+        UPDATE {table} SET state = 'available', attempt = greatest(attempt - 1, 0)
+        WHERE id = ANY(ARRAY(
+            SELECT id FROM {table}
+            WHERE state = 'running' AND attempted_by[array_upper(attempted_by, 1)] = $1 AND id <> ALL($2::bigint[])
+            ORDER BY id FOR UPDATE
+        ))
+    """
