@@ -65,6 +65,11 @@ async def lock_waits(connection: Connection, application: str) -> int:
     return int(await connection.fetchval(sql, application))
 
 
+async def connections(connection: Connection, application: str) -> int:
+    """How many connections a process has."""
+    return int(await connection.fetchval("SELECT count(*) FROM pg_stat_activity WHERE application_name = $1", application))
+
+
 class Ear:
     """Hears what is notified in a schema.
 

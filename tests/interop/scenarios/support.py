@@ -20,6 +20,10 @@ WORK, MAINTENANCE, LEADERSHIP = 15.0, 45.0, 30.0
 """Seconds within which an effect must be seen, by what brings it about."""
 
 
+RESCUE: dict[str, Any] = {"rescue_after_ms": 2_000, "job_timeout_ms": 1_000, "retry_delay_ms": 1}
+"""How to start a client that rescues a job soon after it was claimed."""
+
+
 def scenario(name: str, runs: list[tuple[str, ...]]) -> pytest.MarkDecorator:
     """Runs a test with the fixture ``peers`` once for each tuple of implementations, under the scenario's name."""
     ids = [f"{name}/{'-'.join(peers)}" for peers in runs]

@@ -59,8 +59,8 @@ async def test_claim_order(peers: list[Peer], connection: Connection, river: Sch
 
 @scenario("TestFleet/Competition", SIDE_BY_SIDE)
 async def test_competition(peers: list[Peer], connection: Connection, river: Schema) -> None:
-    await insert(peers[0], *(job("sleep", f"job {n}", 10) for n in range(300)))
     await asyncio.gather(*(peer.call("start", client_id=peer.name) for peer in peers))
+    await insert(peers[0], *(job("sleep", f"job {n}", 50) for n in range(300)))
     rows = await until(lambda: _all_in(connection, river, "completed"), MAINTENANCE)
     assert {row["attempt"] for row in rows} == {1}
     assert {tuple(row["attempted_by"]) for row in rows} == {(peer.name,) for peer in peers}

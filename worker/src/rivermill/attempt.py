@@ -20,7 +20,7 @@ from rivermill.args import decode_args
 from rivermill.claimed import Claimed, Kind, Policy
 from rivermill.completer import Completer
 from rivermill.deadlines import Deadlines
-from rivermill.errors import JobTimeoutError, RivermillError
+from rivermill.errors import ArgsDecodeError, JobFailure, JobTimeoutError, RivermillError
 from rivermill.extensions import Extensions, work_with
 from rivermill.handlers import ask_error_handler
 from rivermill.job import Job, JobState
@@ -173,9 +173,9 @@ class Attempts:
             raise asyncio.CancelledError
         if not claimed.record["metadata"].startswith("{"):
             # Nothing could be merged into it.
-            raise RivermillError("job row couldn't be decoded: its metadata is not an object")
+            raise JobFailure("job row couldn't be decoded: its metadata is not an object")
         if registration is None:
-            raise RivermillError(f"job kind is not registered in the client's Workers bundle: {kind.name}")
+            raise JobFailure(f"job kind is not registered in the client's Workers bundle: {kind.name}")
         await self._work_with_all(claimed, kind, registration)
 
     def _reason(self, claimed: Claimed, kind: Kind, raised: BaseException) -> BaseException:

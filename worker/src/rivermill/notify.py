@@ -199,7 +199,6 @@ class Listener:
         assert self._beat_now is not None
         assert self._lost is not None
         next_beat = time.monotonic() + self._timings.heartbeat
-        statement = f'LISTEN "{self._schema.channel("river_insert")}"' if self._listens else "SELECT 1"
         while not self._stop.is_set():
             await _first(self._stop, self._beat_now, self._lost, timeout=min(self._timings.check, next_beat - time.monotonic()))
             if self._lost.is_set():
@@ -209,11 +208,17 @@ class Listener:
                 await self._beat(connection)
                 next_beat = time.monotonic() + self._timings.heartbeat
             elif not self._stop.is_set():
-                await connection.execute(statement, timeout=self._timings.timeout)
+                await self._check(connection)
+
+    async def _check(self, connection: Connection) -> None:
+        statement = f'LISTEN "{self._schema.channel("river_insert")}"' if self._listens else "SELECT 1"
+        await connection.execute(statement, timeout=self._timings.timeout)
 
     async def _beat(self, connection: Connection) -> None:
         async with asyncio.timeout(self._timings.timeout), pinned(connection, pooled=self._pooled):
             wanted = await self._heartbeat.beat(connection, self._callbacks.vitals())
+        if self._listens:
+            await self._check(connection)  # so that the last statement tells what the connection is for
         now = time.monotonic()
         if not self.healthy or now - self._beat_at > _LATE * self._timings.heartbeat:
             self._steady_since = now
