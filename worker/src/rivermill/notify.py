@@ -38,18 +38,20 @@ class ListenerTimings:
 
 @dataclass(frozen=True, slots=True)
 class Callbacks:
-    """What the listener calls, always on the main loop.
+    """What the listener calls, on the main loop where nothing else is said.
 
     Attributes:
         topics: topic (without the schema) → what to call with a payload.
         connected: called after each connect: notifications may have been missed.
         wanted: called with what this client shall do, after each heartbeat.
+        died: called when the thread has ended by a bug: nobody says any more that this client lives.
         vitals: called on the listener's thread, so it may only read plain values.
     """
 
     topics: Mapping[str, Callable[[str], None]]
     connected: Callable[[], None]
     wanted: Callable[[ClientState], None]
+    died: Callable[[Exception], None]
     vitals: Callable[[], Vitals]
 
 
@@ -104,6 +106,7 @@ class Listener:
         """Start the thread; returns once it listens and the client's row is written.
 
         Raises:
+            ConfigError: the DSN cannot be read.
             DatabaseUnavailableError: the first connection failed.
         """
         self._main = asyncio.get_running_loop()
@@ -134,8 +137,18 @@ class Listener:
     # --- below: on the listener's thread ---
 
     def _run_thread(self, ready: asyncio.Future[None]) -> None:
-        with asyncio.Runner() as runner:
-            runner.run(self._run(ready))
+        try:
+            with asyncio.Runner() as runner:
+                runner.run(self._run(ready))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the main loop must hear of it
+            self._call_main(self._on_death, ready, error)
+
+    def _on_death(self, ready: asyncio.Future[None], error: Exception) -> None:
+        """On the main loop: whoever waits for the start gets the error, else the client does."""
+        if ready.done():
+            self._callbacks.died(error)
+        else:
+            ready.set_exception(error)
 
     def _call_main(self, function: Callable[..., None], *args: object) -> None:
         if self._main is not None and not self._main.is_closed():

@@ -16,6 +16,7 @@ from rivermill.config import Settings
 from rivermill.control_poll import ControlPoll, ControlPollTimings
 from rivermill.cordon import Cordon
 from rivermill.db import SharedConnection
+from rivermill.drain import Drain
 from rivermill.errors import RivermillError
 from rivermill.events import Subscribers
 from rivermill.executor import Executor
@@ -39,9 +40,6 @@ from rivermill.worker import Workers
 
 if TYPE_CHECKING:
     from rivermill.client import Client
-
-#: Time an interrupted job has to end before its row is given back over its head.
-_SOFT_STOP_SECONDS = 3.0
 
 logger = logging.getLogger("rivermill.runtime")
 
@@ -100,6 +98,7 @@ class Runtime:
             queues=queues,
             on_free=self._on_free,
         )
+        self._drain = Drain(self._executor, settings.shutdown_timeout)
         self._producer = Producer(
             settings,
             queues,
@@ -138,6 +137,7 @@ class Runtime:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopping = False
         self._stopped: asyncio.Future[None] | None = None
+        self._ended = asyncio.Event()
 
     @property
     def http_port(self) -> int | None:
@@ -188,20 +188,25 @@ class Runtime:
             return
         if self._stopping:
             if cancel:
-                self._executor.soft_stop()
-            await self.stopped()
+                self._drain.hurry()
+            await self._ended.wait()
             return
         self._stopping = True
+        if cancel:
+            self._drain.hurry()
         self._health.ready("stopping")
         logger.info("client stops", extra={"running": self._executor.unfinished})
         try:
             await self._producer.cordon()
-            await self._drain(cancel=cancel)
+            await self._drain.run()
             await self._flush()
         finally:
-            await self._close()
-            if not self._stopped.done():
-                self._stopped.set_result(None)
+            try:
+                await self._close()
+            finally:
+                self._ended.set()
+                if not self._stopped.done():
+                    self._stopped.set_result(None)
             self._stopped.exception()  # seen by whoever waits for stopped(); stopping itself has succeeded
         logger.info("client stopped")
 
@@ -215,19 +220,6 @@ class Runtime:
             await asyncio.shield(self._stopped)
 
     # --- stopping ---
-
-    async def _drain(self, *, cancel: bool) -> None:
-        if not cancel:
-            try:
-                await asyncio.wait_for(self._executor.idle(), self._settings.shutdown_timeout.total_seconds())
-            except TimeoutError:
-                logger.warning("running jobs are given back", extra={"running": self._executor.unfinished})
-        if self._executor.unfinished:
-            self._executor.soft_stop()
-            try:
-                await asyncio.wait_for(self._executor.idle(), _SOFT_STOP_SECONDS)
-            except TimeoutError:
-                logger.warning("jobs ignore their cancellation", extra={"running": self._executor.unfinished})
 
     async def _flush(self) -> None:
         self._completer.close()
@@ -279,6 +271,7 @@ class Runtime:
             topics=signals.topics,
             connected=self._on_connected,
             wanted=self._cordon.want,
+            died=self._on_listener_died,
             vitals=lambda: Vitals(self._executor.busy, self._cordon.state, self.metrics.attempts()),
         )
 
@@ -288,12 +281,17 @@ class Runtime:
         self._tasks[name] = task
 
     def _on_task_done(self, name: str, task: asyncio.Task[None]) -> None:
-        if task.cancelled() or self._stopping:
-            return
-        error = task.exception()
+        if not task.cancelled() and not self._stopping:
+            self._on_death(name, task.exception())
+
+    def _on_listener_died(self, error: Exception) -> None:
+        self._drain.hurry()  # without heartbeats others take the jobs of this client soon
+        self._on_death("listener", error)
+
+    def _on_death(self, name: str, error: BaseException | None) -> None:
         self._health.dead(f"{name} died: {error!r}")
         logger.error("%s died", name, exc_info=error)
-        if self._stopped is not None and not self._stopped.done():
+        if self._stopped is not None and not self._stopped.done() and not self._stopping:
             self._stopped.set_exception(RivermillError(f"{name} died: {error!r}"))
 
     def _refresh_metrics(self) -> None:

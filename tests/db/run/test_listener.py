@@ -1,0 +1,79 @@
+"""The listener thread ends by a bug: nobody says any more that the client lives."""
+
+from __future__ import annotations
+
+import asyncio
+import urllib.error
+import urllib.request
+from datetime import timedelta
+
+import pytest
+
+from rivermill import Client, ConfigError, Job, JobState, RivermillError, Workers
+from rivermill.db import Connection
+from rivermill.schema import Schema
+from tests.db.run.support import Bench, Note, working
+
+
+@pytest.fixture
+def workers() -> Workers:
+    workers = Workers()
+
+    @workers.work
+    async def work(job: Job[Note]) -> None:
+        await asyncio.sleep(60)
+
+    return workers
+
+
+async def test_a_listener_that_cannot_begin_fails_the_start(dsn: str, schema: Schema, workers: Workers) -> None:
+    client = Client(dsn, workers=workers, schema=schema, queues={"default": 1}, listener_dsn="mysql://127.0.0.1/library")
+    async with asyncio.timeout(20):
+        with pytest.raises(ConfigError, match="postgresql://user@host"):
+            await client.start()
+    await client.stop()
+
+
+async def break_listener(bench: Bench) -> None:
+    """Ask the client for a state that no release knows, which the table has to be altered for."""
+    clients = bench.schema.table("rivermill_client")
+    await bench.connection.execute(f"ALTER TABLE {clients} DROP CONSTRAINT wanted_state_known")
+    await bench.connection.execute(f"UPDATE {clients} SET wanted_state = 'asleep'")
+
+
+async def test_its_death_ends_the_client(dsn: str, connection: Connection, schema: Schema, workers: Workers) -> None:
+    """Running jobs are given back at once, since others would take them after the silence of 30 s."""
+    async with working(dsn, connection, schema, workers, http_port=0, shutdown_timeout=timedelta(hours=1)) as bench:
+        job = await bench.client.enqueue(Note())
+        await bench.reaches(job.id, JobState.RUNNING)
+        await break_listener(bench)
+        async with asyncio.timeout(20):
+            with pytest.raises(RivermillError, match="listener died: ValueError"):
+                await bench.client.stopped()
+        assert await asyncio.to_thread(live, bench) == 503
+        async with asyncio.timeout(20):
+            await bench.client.stop()
+    async with Client(dsn, schema=schema) as client:
+        row = await client.job_get(job.id)
+    assert (row.state, row.attempt) == (JobState.AVAILABLE, 0)
+
+
+async def test_its_death_ends_the_wait_for_jobs(dsn: str, connection: Connection, schema: Schema, workers: Workers) -> None:
+    async with working(dsn, connection, schema, workers, shutdown_timeout=timedelta(hours=1)) as bench:
+        job = await bench.client.enqueue(Note())
+        await bench.reaches(job.id, JobState.RUNNING)
+        stopping = asyncio.create_task(bench.client.stop(), name="stop")
+        await asyncio.sleep(0.1)
+        await break_listener(bench)
+        async with asyncio.timeout(20):
+            await stopping
+
+
+def live(bench: Bench) -> int:
+    assert bench.client._runtime is not None
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{bench.client._runtime.http_port}/livez", timeout=5) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code
