@@ -31,10 +31,40 @@ def add_work_command(commands: Any, shared: argparse.ArgumentParser) -> None:
 async def work(options: argparse.Namespace) -> int:
     """Work until SIGTERM or SIGINT; the second signal gives running jobs back at once.
 
+    Does not return where jobs go on although they were given up: it ends the process, with code 1.
+
     Raises:
         RivermillError: a setting or the application is wrong, or a part of the client died.
     """
     configure_logging(os.environ.get("RIVER_LOG_LEVEL", "info"), os.environ.get("RIVER_LOG_FORMAT", "plain"))
+    starting = asyncio.create_task(_start(options), name="start")
+    stops: set[asyncio.Task[None]] = set()
+
+    def on_signal() -> None:
+        if not starting.done():
+            starting.cancel()
+        elif not starting.cancelled() and starting.exception() is None:
+            stops.add(asyncio.create_task(starting.result().stop(cancel=bool(stops)), name="stop"))
+
+    # Before anything else: the first process of a container ignores signals that it has no handler for.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, on_signal)
+    await asyncio.wait([starting])
+    if starting.cancelled():
+        logger.info("stopped before the client had started")
+        return 0
+    client = starting.result()
+    try:
+        await client.stopped()
+    finally:
+        await client.stop()
+        await asyncio.gather(*stops)
+        if client.left_running:
+            _end_process()
+    return 0
+
+
+async def _start(options: argparse.Namespace) -> Client:
     settings = load_settings(dsn=options.dsn, schema=options.schema, file=options.config)
     workers = await load_app(options.app)
     client = Client(
@@ -45,21 +75,21 @@ async def work(options: argparse.Namespace) -> int:
         file=options.config,
         client_id=settings.client_id,
     )
-    stops: set[asyncio.Task[None]] = set()
-
-    def on_signal() -> None:
-        stops.add(asyncio.create_task(client.stop(cancel=bool(stops)), name="stop"))
-
-    loop = asyncio.get_running_loop()
-    await client.start()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)
     try:
-        await client.stopped()
-    finally:
+        await client.start()
+    except BaseException:
         await client.stop()
-        await asyncio.gather(*stops)
-    return 0
+        raise
+    return client
+
+
+def _end_process() -> None:
+    """End at once: the interpreter would wait for threads, and the loop for tasks, that others rescue the jobs of meanwhile."""
+    logger.error("the process ends, and with it the jobs that go on")
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(1)
 
 
 async def load_app(name: str) -> Workers:

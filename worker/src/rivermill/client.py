@@ -135,6 +135,11 @@ class Client(InsertMethods, JobMethods, QueueMethods, LeaderMethods):
             await self._runtime.stop(cancel=cancel)
         await self._shared.close()
 
+    @property
+    def left_running(self) -> tuple[int, ...]:
+        """Jobs that go on in this process although ``stop`` gave them up: others rescue them soon, so end the process."""
+        return self._runtime.left_running if self._runtime is not None else ()
+
     async def stopped(self) -> None:
         """Wait until the client has stopped.
 

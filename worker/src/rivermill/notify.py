@@ -87,8 +87,8 @@ class Listener:
         self._timings = timings
         self._main: asyncio.AbstractEventLoop | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._beat_now: asyncio.Event | None = None
-        self._stop: asyncio.Event | None = None
+        self._beat_now = asyncio.Event()
+        self._stop = asyncio.Event()
         self._thread: threading.Thread | None = None
         self._lost: asyncio.Event | None = None
         self._steady_since = self._beat_at = float("inf")
@@ -109,9 +109,11 @@ class Listener:
             ConfigError: the DSN cannot be read.
             DatabaseUnavailableError: the first connection failed.
         """
-        self._main = asyncio.get_running_loop()
+        self._main, self._loop = asyncio.get_running_loop(), asyncio.new_event_loop()
         ready: asyncio.Future[None] = self._main.create_future()
-        self._thread = threading.Thread(target=self._run_thread, args=(ready,), name="rivermill-listener", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run_thread, args=(self._loop, ready), name="rivermill-listener", daemon=True
+        )
         self._thread.start()
         await ready
 
@@ -122,23 +124,23 @@ class Listener:
             leave: False keeps the row, for jobs that still run: once it is silent, they are rescued.
         """
         self._leave = leave
-        loop, stop, thread = self._loop, self._stop, self._thread
-        if loop is None or stop is None or thread is None:
+        loop, thread = self._loop, self._thread
+        if loop is None or thread is None:
             return
         if not loop.is_closed():
-            loop.call_soon_threadsafe(stop.set)
+            loop.call_soon_threadsafe(self._stop.set)
         await asyncio.to_thread(thread.join, self._timings.timeout + 5)
 
     def beat(self) -> None:
         """Write a heartbeat now: something it reports has changed."""
-        if self._loop is not None and self._beat_now is not None and not self._loop.is_closed():
+        if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._beat_now.set)
 
     # --- below: on the listener's thread ---
 
-    def _run_thread(self, ready: asyncio.Future[None]) -> None:
+    def _run_thread(self, loop: asyncio.AbstractEventLoop, ready: asyncio.Future[None]) -> None:
         try:
-            with asyncio.Runner() as runner:
+            with asyncio.Runner(loop_factory=lambda: loop) as runner:
                 runner.run(self._run(ready))
         except Exception as error:  # noqa: BLE001 - whatever it is, the main loop must hear of it
             self._call_main(self._on_death, ready, error)
@@ -155,8 +157,6 @@ class Listener:
             self._main.call_soon_threadsafe(function, *args)
 
     async def _run(self, ready: asyncio.Future[None]) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._beat_now, self._stop = asyncio.Event(), asyncio.Event()
         lag = asyncio.create_task(self._watch_main_loop(), name="loop watch")
         failures, first = 0, True
         try:
@@ -182,7 +182,6 @@ class Listener:
 
     async def _session(self, ready: asyncio.Future[None] | None) -> None:
         """One connection's life; returns when the listener is to stop, raises when the connection is lost."""
-        assert self._stop is not None
         self._was_up = False
         connection = await connect(self._dsn, application_name=self._application_name, pooled=self._pooled)
         try:
@@ -208,8 +207,6 @@ class Listener:
                 connection.terminate()
 
     async def _keep(self, connection: Connection) -> None:
-        assert self._stop is not None
-        assert self._beat_now is not None
         assert self._lost is not None
         next_beat = time.monotonic() + self._timings.heartbeat
         while not self._stop.is_set():

@@ -138,6 +138,7 @@ class Runtime:
         self._stopping = False
         self._stopped: asyncio.Future[None] | None = None
         self._ended = asyncio.Event()
+        self.left_running: tuple[int, ...] = ()
 
     @property
     def http_port(self) -> int | None:
@@ -238,7 +239,7 @@ class Runtime:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._tasks.clear()
         await self._terms.close()
-        left = await self._executor.close()
+        self.left_running = left = tuple(await self._executor.close())
         if left:
             logger.error("jobs go on although they were given up; others will rescue them", extra={"jobs": left})
         self._subscribers.close()

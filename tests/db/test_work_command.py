@@ -1,0 +1,77 @@
+"""``rivermill work`` as a process that is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rivermill import Client
+from rivermill.db import Connection
+from rivermill.schema import Schema
+from tests.db.apps import Deaf, Stubborn
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@contextmanager
+def started(dsn: str, schema: Schema, app: str) -> Iterator[subprocess.Popen[str]]:
+    settings = {"DATABASE_URL": dsn, "RIVER_SCHEMA": schema.name, "RIVER_QUEUES": "default:2", "RIVER_SHUTDOWN_TIMEOUT": "0.1"}
+    command = [sys.executable, "-m", "coverage", "run", "-m", "rivermill", "work", app]
+    process = subprocess.Popen(
+        command, env=os.environ | settings, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+async def told_to_stop(process: subprocess.Popen[str]) -> tuple[int, str]:
+    process.send_signal(signal.SIGTERM)
+    _, said = await asyncio.to_thread(process.communicate, timeout=60)
+    return process.returncode, said
+
+
+@pytest.mark.parametrize("args", [Stubborn(), Deaf()], ids=["thread", "loop"])
+async def test_it_does_not_outlive_its_heartbeat(dsn: str, connection: Connection, schema: Schema, args: Any) -> None:
+    """A job that ignores the stop ends with the process, so that it has ended when others rescue it."""
+    async with Client(dsn, schema=schema) as client:
+        job = await client.insert(args)
+    with started(dsn, schema, "tests.db.apps:workers") as process:
+        state = f"SELECT state::text FROM {schema.table('river_job')} WHERE id = $1"
+        while await connection.fetchval(state, job.job.id) != "running":
+            assert process.poll() is None
+            await asyncio.sleep(0.05)
+        code, said = await told_to_stop(process)
+    assert (code, "the process ends, and with it the jobs that go on" in said) == (1, True)
+    assert await connection.fetchval(state, job.job.id) == "running"
+    assert await connection.fetchval(f"SELECT count(*) FROM {schema.table('rivermill_client')}") == 1
+
+
+async def test_it_can_be_stopped_before_the_application_is_there(dsn: str, schema: Schema) -> None:
+    with started(dsn, schema, "tests.db.apps:never_ready") as process:
+        assert process.stdout is not None
+        assert await asyncio.to_thread(process.stdout.readline) == "waiting\n"
+        assert (await told_to_stop(process))[0] == 0
+
+
+async def test_it_can_be_stopped_before_the_database_answers(schema: Schema) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        dsn = f"postgresql://app@127.0.0.1:{silent.getsockname()[1]}/library"
+        with started(dsn, schema, "tests.db.apps:workers") as process:
+            connection, _ = await asyncio.to_thread(silent.accept)
+            with connection:
+                code, said = await told_to_stop(process)
+    assert (code, "stopped before the client had started" in said) == (0, True)
