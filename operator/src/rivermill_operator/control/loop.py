@@ -12,23 +12,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rivermill_operator.control.apply import apply
+from rivermill_operator.control.observe import REFRESH_SECONDS, Observer
 from rivermill_operator.control.report import build_status, restore_manual
-from rivermill_operator.control.views import deployment_view, pod_view
 from rivermill_operator.control.wake import Wakes, until_tick
 from rivermill_operator.kube.port import Kube, KubeError
 from rivermill_operator.metrics import Metrics
 from rivermill_operator.model.observed import PAUSED, Observed, StoreView, Unknown
 from rivermill_operator.model.parse import SpecError, parse_job_queue
-from rivermill_operator.model.spec import JobQueue, Mode
 from rivermill_operator.plan import Memory, Plan
 from rivermill_operator.plan.memory import ScalingMemory
-from rivermill_operator.plan.probes import probes
 from rivermill_operator.plan.replay import Inputs, save
-from rivermill_operator.store.port import Store, StoreError, StoreProvider, Usage
+from rivermill_operator.store.port import StoreProvider
 
 DEBOUNCE_SECONDS = 0.05
-REFRESH_SECONDS = 15.0
-OBSERVE_SECONDS = 10.0
 _MAX_BACKOFF = 30.0
 
 logger = logging.getLogger("rivermill.control")
@@ -61,10 +57,7 @@ class Loop:
         self._wake = ports.wakes.add(key)
         manual = restore_manual(body().get("status") or {}, time.monotonic(), datetime.now(UTC))
         self._memory = Memory(scaling=ScalingMemory(manual=manual))
-        self._dsn: tuple[float, str] | None = None
-        self._store: Store | None = None
-        self._conflict: tuple[float, str | None] = (float("-inf"), None)
-        self._unknown_since: float | None = None
+        self._observer = Observer(key, ports.kube, ports.stores, ports.metrics)
         self._failures = 0
         self._reported: tuple[Any, ...] | None = None
         self._reported_at = float("-inf")
@@ -117,12 +110,12 @@ class Loop:
     async def _step(self) -> float | None:
         started = time.monotonic()
         job_queue = parse_job_queue(self._body())
-        observed = await self._observe(job_queue)
+        observed = await self._observer.observe(job_queue, self._memory)
         inputs = Inputs(observed, job_queue, self._memory)
         decided = inputs.decide()
         self._memory = decided.memory
         async with self._ports.writes:
-            problems = await apply(decided, job_queue, self._ports.kube, self._store)
+            problems = await apply(decided, job_queue, self._ports.kube, self._observer.store)
         if decided.done:
             await self._ports.kube.remove_finalizer(*self._key)
             return None
@@ -132,73 +125,6 @@ class Loop:
             return min(decided.wake_after, self._back_off())
         self._failures = 0
         return decided.wake_after
-
-    # --- observing ---
-
-    async def _observe(self, job_queue: JobQueue) -> Observed:
-        fleet = self._ports.kube.fleet(*self._key)
-        now = datetime.now(UTC)
-        pods = tuple(pod_view(obj, now) for obj in fleet.pods)
-        deployments = tuple(deployment_view(obj, now) for obj in fleet.deployments)
-        if job_queue.spec.mode is Mode.PAUSED and not job_queue.deleting:
-            self._leave_database()
-            return Observed(time.monotonic(), PAUSED, deployments, pods, utc=now)
-        store: StoreView | Unknown
-        try:
-            async with asyncio.timeout(OBSERVE_SECONDS):
-                self._store = await self._open(job_queue)
-                uids = [*(pod.uid for pod in pods), *(uid for uid, _ in self._memory.lost)]
-                store = await self._store.observe(probes(job_queue.spec, self._memory.scaling), uids)
-            self._unknown_since = None
-        except (StoreError, TimeoutError) as error:
-            store = self._unknown(error)
-        conflict = await self._find_conflict(job_queue, [deployment.name for deployment in deployments])
-        return Observed(time.monotonic(), store, deployments, pods, conflict, now)
-
-    def _leave_database(self) -> None:
-        self._ports.stores.release(self._key)
-        self._store = self._dsn = self._unknown_since = None
-
-    def _unknown(self, error: StoreError | TimeoutError) -> Unknown:
-        self._dsn = None  # the Secret may hold another URL by now
-        now = time.monotonic()
-        self._unknown_since = self._unknown_since or now
-        known = error if isinstance(error, StoreError) else StoreError("Timeout", "The database did not answer in time.")
-        self._ports.metrics.errors.labels(known.reason).inc()
-        return Unknown(known.reason, known.message, now - self._unknown_since)
-
-    async def _open(self, job_queue: JobQueue) -> Store:
-        database = job_queue.spec.database
-        if self._dsn is None or time.monotonic() - self._dsn[0] > REFRESH_SECONDS:
-            self._dsn = (time.monotonic(), await self._read_secret(job_queue))
-        queues = frozenset(queue.name for queue in job_queue.spec.queues)
-        return self._ports.stores.use(self._key, self._dsn[1], Usage(job_queue.created, database.schema, queues))
-
-    async def _read_secret(self, job_queue: JobQueue) -> str:
-        database = job_queue.spec.database
-        data = await self._ports.kube.secret(job_queue.namespace, database.secret_name)
-        if data is None:
-            raise StoreError("SecretNotFound", f"Secret {database.secret_name} is not in namespace {job_queue.namespace}.")
-        if database.secret_key not in data:
-            raise StoreError("SecretKeyMissing", f"Secret {database.secret_name} has no key {database.secret_key}.")
-        try:
-            return data[database.secret_key].decode().strip()
-        except UnicodeDecodeError:
-            message = f"Key {database.secret_key} of Secret {database.secret_name} is not text."
-            raise StoreError("InvalidDatabaseURL", message) from None
-
-    async def _find_conflict(self, job_queue: JobQueue, deployments: list[str]) -> str | None:
-        at, conflict = self._conflict
-        if time.monotonic() - at > REFRESH_SECONDS and deployments:
-            conflict = await self._ports.kube.conflict(job_queue.namespace, deployments)
-            self._conflict = (time.monotonic(), conflict)
-        if conflict is None and self._dsn is not None:
-            other = self._ports.stores.older_user(self._key, self._dsn[1])
-            if other is not None:
-                return f"JobQueue {'/'.join(other[0])} works queue {other[1]} of this database too: leave it to one of them."
-        return conflict
-
-    # --- reporting ---
 
     async def _report(self, inputs: Inputs, decided: Plan) -> None:
         job_queue, observed, now = inputs.job_queue, inputs.observed, time.monotonic()

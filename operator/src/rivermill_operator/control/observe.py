@@ -1,0 +1,105 @@
+"""One look at the world: the cache of Kubernetes, the database that the Secret names, and other writers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from rivermill_operator.control.views import deployment_view, pod_view
+from rivermill_operator.kube.port import Kube
+from rivermill_operator.metrics import Metrics
+from rivermill_operator.model.observed import PAUSED, Observed, StoreView, Unknown
+from rivermill_operator.model.spec import JobQueue, Mode
+from rivermill_operator.plan import Memory
+from rivermill_operator.plan.probes import probes
+from rivermill_operator.store.port import Store, StoreError, StoreProvider, Usage
+
+REFRESH_SECONDS = 15.0
+OBSERVE_SECONDS = 10.0
+
+
+class Observer:
+    """Looks for one ``JobQueue``.
+
+    Args:
+        key: namespace and name.
+        kube: where its fleet is.
+        stores: where its jobs are.
+        metrics: counts what could not be read.
+    """
+
+    def __init__(self, key: tuple[str, str], kube: Kube, stores: StoreProvider, metrics: Metrics) -> None:
+        self._key = key
+        self._kube = kube
+        self._stores = stores
+        self._metrics = metrics
+        self._dsn: tuple[float, str] | None = None
+        self._conflict: tuple[float, str | None] = (float("-inf"), None)
+        self._unknown_since: float | None = None
+        self.store: Store | None = None
+
+    async def observe(self, job_queue: JobQueue, memory: Memory) -> Observed:
+        """Look once; raises KubeError."""
+        fleet = self._kube.fleet(*self._key)
+        now = datetime.now(UTC)
+        pods = tuple(pod_view(obj, now) for obj in fleet.pods)
+        deployments = tuple(deployment_view(obj, now) for obj in fleet.deployments)
+        if job_queue.spec.mode is Mode.PAUSED and not job_queue.deleting:
+            self._leave_database()
+            return Observed(time.monotonic(), PAUSED, deployments, pods, utc=now)
+        store: StoreView | Unknown
+        try:
+            async with asyncio.timeout(OBSERVE_SECONDS):
+                self.store = await self._open(job_queue)
+                uids = [*(pod.uid for pod in pods), *(uid for uid, _ in memory.lost)]
+                store = await self.store.observe(probes(job_queue.spec, memory.scaling), uids)
+            self._unknown_since = None
+        except (StoreError, TimeoutError) as error:
+            store = self._unknown(error)
+        conflict = await self._find_conflict(job_queue, [deployment.name for deployment in deployments])
+        return Observed(time.monotonic(), store, deployments, pods, conflict, now)
+
+    def _leave_database(self) -> None:
+        self._stores.release(self._key)
+        self.store = self._dsn = self._unknown_since = None
+
+    def _unknown(self, error: StoreError | TimeoutError) -> Unknown:
+        self._dsn = None  # the Secret may hold another URL by now
+        now = time.monotonic()
+        self._unknown_since = self._unknown_since or now
+        known = error if isinstance(error, StoreError) else StoreError("Timeout", "The database did not answer in time.")
+        self._metrics.errors.labels(known.reason).inc()
+        return Unknown(known.reason, known.message, now - self._unknown_since)
+
+    async def _open(self, job_queue: JobQueue) -> Store:
+        database = job_queue.spec.database
+        if self._dsn is None or time.monotonic() - self._dsn[0] > REFRESH_SECONDS:
+            self._dsn = (time.monotonic(), await self._read_secret(job_queue))
+        queues = frozenset(queue.name for queue in job_queue.spec.queues)
+        return self._stores.use(self._key, self._dsn[1], Usage(job_queue.created, database.schema, queues))
+
+    async def _read_secret(self, job_queue: JobQueue) -> str:
+        database = job_queue.spec.database
+        data = await self._kube.secret(job_queue.namespace, database.secret_name)
+        if data is None:
+            raise StoreError("SecretNotFound", f"Secret {database.secret_name} is not in namespace {job_queue.namespace}.")
+        if database.secret_key not in data:
+            raise StoreError("SecretKeyMissing", f"Secret {database.secret_name} has no key {database.secret_key}.")
+        try:
+            return data[database.secret_key].decode().strip()
+        except UnicodeDecodeError:
+            message = f"Key {database.secret_key} of Secret {database.secret_name} is not text."
+            raise StoreError("InvalidDatabaseURL", message) from None
+
+    async def _find_conflict(self, job_queue: JobQueue, deployments: Sequence[str]) -> str | None:
+        at, conflict = self._conflict
+        if time.monotonic() - at > REFRESH_SECONDS and deployments:
+            conflict = await self._kube.conflict(job_queue.namespace, deployments)
+            self._conflict = (time.monotonic(), conflict)
+        if conflict is None and self._dsn is not None:
+            other = self._stores.older_user(self._key, self._dsn[1])
+            if other is not None:
+                return f"JobQueue {'/'.join(other[0])} works queue {other[1]} of this database too: leave it to one of them."
+        return conflict
