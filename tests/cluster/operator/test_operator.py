@@ -118,6 +118,23 @@ def test_another_autoscaler_is_a_conflict(world: World) -> None:
         eventually(lambda: unfinished(world) == 0, 90)
 
 
+def test_a_spec_that_only_the_operator_sees_through_is_told_and_goes(world: World) -> None:
+    world.migrate()
+    world.secret(world.pod_url())
+    right = world.job_queue(minReplicas=1)
+    schedule = {"cron": "0 8 * * *", "durationSeconds": 60, "replicas": 1, "timeZone": "Mars/Olympus"}
+    with world.operator():
+        world.apply(right)
+        eventually(lambda: world.condition("Ready") == ("True", "AsDesired") and world.replicas() == 1)
+        world.apply(world.job_queue(minReplicas=1, schedules=[schedule]))
+        eventually(lambda: world.condition("Ready") == ("False", "InvalidSpec"))
+        assert "schedules[0].timeZone: 'Mars/Olympus'" in json.dumps(world.get("jobqueue", "library")["status"])
+        eventually(lambda: "InvalidSpec" in {event["reason"] for event in world.get("events")["items"]})
+        assert world.replicas() == 1
+        world.kubectl("delete", "jobqueue", "library", "--timeout=90s")
+        assert world.get("deployments")["items"] == []
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -126,6 +143,10 @@ def test_another_autoscaler_is_a_conflict(world: World) -> None:
         ({"queues": [{"name": "a", "maxWorkers": 1}, {"name": "a", "maxWorkers": 1}]}, "spec.queues"),
         ({"database": {"urlSecretRef": {"name": "db"}, "schema": 'a"b'}}, "spec.database.schema must be"),
         ({"queues": [{"name": "A", "maxWorkers": 1}]}, "spec.queues name must be"),
+        (
+            {"scaling": {"maxReplicas": 1, "schedules": [{"cron": "0 8 * * MON", "durationSeconds": 60, "replicas": 1}]}},
+            "spec.scaling.schedules cron must be",
+        ),
     ],
 )
 def test_wrong_job_queues_are_refused(cluster: Any, images: None, change: dict[str, Any], message: str) -> None:

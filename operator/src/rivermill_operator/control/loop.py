@@ -17,8 +17,8 @@ from rivermill_operator.control.report import build_status, restore_manual
 from rivermill_operator.control.wake import Wakes, until_tick
 from rivermill_operator.kube.port import Kube, KubeError
 from rivermill_operator.metrics import Metrics
-from rivermill_operator.model.observed import PAUSED, Observed, StoreView, Unknown
-from rivermill_operator.model.parse import SpecError, parse_job_queue
+from rivermill_operator.model.observed import Observed, StoreView, Unknown
+from rivermill_operator.model.parse import read_job_queue
 from rivermill_operator.plan import Memory, Plan
 from rivermill_operator.plan.memory import ScalingMemory
 from rivermill_operator.plan.replay import Inputs, save
@@ -89,9 +89,6 @@ class Loop:
         """One step; what nobody foresaw costs this JobQueue a pause, and no other anything."""
         try:
             return await self._step()
-        except SpecError as error:
-            logger.warning("the spec is wrong", extra={"jobqueue": self._name, "error": str(error)})
-            return REFRESH_SECONDS
         except (KubeError, TimeoutError) as error:
             logger.warning("step failed", extra={"jobqueue": self._name, "error": str(error) or "timeout"})
         except Exception:
@@ -109,7 +106,7 @@ class Loop:
 
     async def _step(self) -> float | None:
         started = time.monotonic()
-        job_queue = parse_job_queue(self._body())
+        job_queue = read_job_queue(self._body())
         observed = await self._observer.observe(job_queue, self._memory)
         inputs = Inputs(observed, job_queue, self._memory)
         decided = inputs.decide()
@@ -121,7 +118,7 @@ class Loop:
             return None
         await self._report(inputs, decided)
         self._count(observed, decided, started, problems)
-        if problems or (isinstance(observed.store, Unknown) and observed.store != PAUSED):
+        if problems or (isinstance(observed.store, Unknown) and not observed.store.untried):
             return min(decided.wake_after, self._back_off())
         self._failures = 0
         return decided.wake_after

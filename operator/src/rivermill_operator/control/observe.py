@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from rivermill_operator.control.views import deployment_view, pod_view
 from rivermill_operator.kube.port import Kube
 from rivermill_operator.metrics import Metrics
-from rivermill_operator.model.observed import PAUSED, Observed, StoreView, Unknown
+from rivermill_operator.model.observed import INVALID_SPEC, PAUSED, Observed, StoreView, Unknown
 from rivermill_operator.model.spec import JobQueue, Mode
 from rivermill_operator.plan import Memory
 from rivermill_operator.plan.probes import probes
@@ -42,6 +42,7 @@ class Observer:
 
     async def observe(self, job_queue: JobQueue, memory: Memory) -> Observed:
         """Look once; raises KubeError."""
+        store: StoreView | Unknown
         fleet = self._kube.fleet(*self._key)
         now = datetime.now(UTC)
         pods = tuple(pod_view(obj, now) for obj in fleet.pods)
@@ -49,7 +50,9 @@ class Observer:
         if job_queue.spec.mode is Mode.PAUSED and not job_queue.deleting:
             self._leave_database()
             return Observed(time.monotonic(), PAUSED, deployments, pods, utc=now)
-        store: StoreView | Unknown
+        if job_queue.wrong is not None and not job_queue.deleting:
+            store = Unknown(INVALID_SPEC, job_queue.wrong)
+            return Observed(time.monotonic(), store, deployments, pods, utc=now)
         try:
             async with asyncio.timeout(OBSERVE_SECONDS):
                 self.store = await self._open(job_queue)
@@ -82,6 +85,8 @@ class Observer:
 
     async def _read_secret(self, job_queue: JobQueue) -> str:
         database = job_queue.spec.database
+        if not database.secret_name:
+            raise StoreError(INVALID_SPEC, f"The database cannot be read, for the spec is wrong: {job_queue.wrong}.")
         data = await self._kube.secret(job_queue.namespace, database.secret_name)
         if data is None:
             raise StoreError("SecretNotFound", f"Secret {database.secret_name} is not in namespace {job_queue.namespace}.")

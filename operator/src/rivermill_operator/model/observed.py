@@ -144,9 +144,16 @@ class Unknown:
     message: str
     since_seconds: float = 0.0
 
+    @property
+    def untried(self) -> bool:
+        """Whether nobody tried to read, so that nothing failed and there is nothing to try again."""
+        return self.reason in (PAUSED.reason, INVALID_SPEC)
+
 
 #: Instead of an observation while ``spec.mode`` is Paused.
 PAUSED = Unknown("ModePaused", "spec.mode is Paused: the database is not read, and nothing is decided.")
+#: Reason while the spec cannot be understood; the message names the field.
+INVALID_SPEC = "InvalidSpec"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,13 @@
 """A ``JobQueue`` object as the API server gives it → ``JobQueue``, with every default filled in.
 
-The API server has checked it against the CRD; this still says what is wrong, for objects of an older CRD.
+The API server has checked it against the CRD; this still says what is wrong: with objects of an older CRD, and with what a
+schema cannot tell, such as a time zone that does not exist.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -28,8 +29,10 @@ from rivermill_operator.model.spec import (
     ScheduleSpec,
     WorkerSpec,
 )
+from rivermill_operator.model.template import TemplateError, check_template
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
+_Part = TypeVar("_Part")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
@@ -47,15 +50,29 @@ def parse_job_queue(body: Mapping[str, Any]) -> JobQueue:
     Raises:
         SpecError: a field is missing or wrong.
     """
+    return _job_queue(body, parse_spec(_Node("spec", body.get("spec"))), None)
+
+
+def read_job_queue(body: Mapping[str, Any]) -> JobQueue:
+    """Parse one object, or what can be read of it: enough to name it, to say what is wrong, and to wind its fleet down."""
+    try:
+        return parse_job_queue(body)
+    except SpecError as error:
+        spec = body.get("spec")
+        return _job_queue(body, _salvage(_Node("spec", spec if isinstance(spec, Mapping) else {})), str(error))
+
+
+def _job_queue(body: Mapping[str, Any], spec: JobQueueSpec, wrong: str | None) -> JobQueue:
     meta = body["metadata"]
     return JobQueue(
         namespace=meta["namespace"],
         name=meta["name"],
         uid=meta["uid"],
         generation=int(meta.get("generation", 1)),
-        spec=parse_spec(_Node("spec", body.get("spec"))),
+        spec=spec,
         created=str(meta.get("creationTimestamp", "")),
         deleting=meta.get("deletionTimestamp") is not None,
+        wrong=wrong,
     )
 
 
@@ -116,6 +133,26 @@ def parse_spec(spec: _Node) -> JobQueueSpec:
     )
 
 
+def _salvage(spec: _Node) -> JobQueueSpec:
+    """Each part that a deletion asks about, or what harms nobody in its place: a database without a Secret is not read."""
+
+    def part(read: Callable[[], _Part], otherwise: _Part) -> _Part:
+        try:
+            return read()
+        except SpecError:
+            return otherwise
+
+    return JobQueueSpec(
+        database=part(lambda: _database(spec.child("database")), DatabaseSpec("", "")),
+        queues=part(lambda: _queues(spec.value.get("queues")), ()),
+        worker=WorkerSpec("", "", 1),
+        scaling=ScalingSpec(1),
+        mode=part(lambda: spec.choice("mode", Mode.SCALE), Mode.SCALE),
+        rollout=part(lambda: _rollout(spec.child("rollout")), RolloutSpec()),
+        deletion_policy=part(lambda: spec.choice("deletionPolicy", DeletionPolicy.DRAIN), DeletionPolicy.DRAIN),
+    )
+
+
 def _rollout(node: _Node) -> RolloutSpec:
     surge = node.text("maxSurge", "25%")
     if not _PODS_OR_PERCENT.fullmatch(surge):
@@ -167,7 +204,10 @@ def _database(node: _Node) -> DatabaseSpec:
 
 
 def _worker(node: _Node, queues: Sequence[QueueSpec]) -> WorkerSpec:
-    template = node.value.get("template", {})
+    try:
+        template = check_template(node.value.get("template", {}), "spec.worker.template")
+    except TemplateError as error:
+        raise SpecError(str(error)) from None
     return WorkerSpec(
         image=node.text("image"),
         app=node.text("app"),
@@ -175,7 +215,7 @@ def _worker(node: _Node, queues: Sequence[QueueSpec]) -> WorkerSpec:
         max_attempts=node.integer("maxAttempts", 25, 1, 32767),
         poll_interval=node.duration("pollInterval", "1s"),
         shutdown_timeout=node.duration("shutdownTimeout", "30s"),
-        template=_Node("spec.worker.template", template).value,
+        template=template,
     )
 
 

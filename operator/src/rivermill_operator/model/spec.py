@@ -153,7 +153,10 @@ class JobQueueSpec:
 
 @dataclass(frozen=True, slots=True)
 class JobQueue:
-    """One ``JobQueue`` object: identity, generation and parsed spec; ``created`` is an RFC 3339 time of the API server."""
+    """One ``JobQueue`` object: identity, generation and parsed spec; ``created`` is an RFC 3339 time of the API server.
+
+    ``wrong`` says what is wrong with the spec; ``spec`` then holds what could be read of it.
+    """
 
     namespace: str
     name: str
@@ -162,3 +165,4 @@ class JobQueue:
     spec: JobQueueSpec
     created: str = ""
     deleting: bool = False
+    wrong: str | None = None

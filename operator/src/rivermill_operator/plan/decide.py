@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rivermill_operator.model.observed import DeploymentView, Moment, Observed, Unknown, Verdict
+from rivermill_operator.model.observed import INVALID_SPEC, DeploymentView, Moment, Observed, Unknown, Verdict
 from rivermill_operator.model.spec import JobQueue, Migrate, Mode
 from rivermill_operator.model.status import Condition, Decision
 from rivermill_operator.plan import manifests, scaling
@@ -31,6 +31,8 @@ def plan(observed: Observed, job_queue: JobQueue, memory: Memory) -> Plan:
     """
     if job_queue.deleting:
         return wind_down(observed, job_queue, memory)
+    if job_queue.wrong is not None:
+        return _refuse(observed, job_queue, memory)
     fleet = versions(observed)
     built = manifests.build(job_queue)
     live = next((version for version in fleet if version.name == built.version), None)
@@ -39,11 +41,7 @@ def plan(observed: Observed, job_queue: JobQueue, memory: Memory) -> Plan:
     view = fleet_view(live, old, memory.scaling, memory.desired)
     moment = Moment(observed.now, observed.utc)
     decision, learnt = scaling.decide(job_queue.spec, observed.store, view, memory.scaling, moment)
-    if job_queue.spec.mode is Mode.PAUSED:
-        # What is remembered would be old when the rule returns: it then begins as after a restart.
-        memory = Memory(desired=memory.desired, conditions=memory.conditions)
-        learnt = ScalingMemory(manual=learnt.manual)
-    memory = replace(memory, scaling=learnt)
+    memory = _forget(memory, learnt) if job_queue.spec.mode is Mode.PAUSED else replace(memory, scaling=learnt)
     decision = _bootstrap(job_queue, observed, decision)
     base = _base(observed, job_queue, decision, memory, live)
     if job_queue.spec.mode is not Mode.SCALE:
@@ -55,6 +53,17 @@ def plan(observed: Observed, job_queue: JobQueue, memory: Memory) -> Plan:
     if unknown:
         return hold(base, live, view.accepting)
     return move(base, memory, observed, job_queue, live, old)
+
+
+def _refuse(observed: Observed, job_queue: JobQueue, memory: Memory) -> Plan:
+    """A spec that is wrong decides nothing: the fleet stays as it is, and the conditions name the field."""
+    decision = Decision(None, sentence=f"Nothing is decided, for the spec is wrong: {job_queue.wrong}.")
+    return _base(observed, job_queue, decision, _forget(memory, memory.scaling), None)
+
+
+def _forget(memory: Memory, learnt: ScalingMemory) -> Memory:
+    """What is remembered would be old when the rule returns: it then begins as after a restart."""
+    return Memory(desired=memory.desired, conditions=memory.conditions, scaling=ScalingMemory(manual=learnt.manual))
 
 
 def _base(observed: Observed, job_queue: JobQueue, decision: Decision, memory: Memory, live: Version | None) -> Plan:
@@ -108,12 +117,13 @@ def _wake_after(observed: Observed, decision: Decision, grown: tuple[float, int]
 def _events(memory: Memory, decision: Decision, found: Sequence[Condition]) -> tuple[Event, ...]:
     """What is worth an Event: another number of replicas, and a condition that turned bad or good again."""
     events = []
-    if memory.desired is not None and decision.desired_replicas != memory.desired:
+    if None not in (memory.desired, decision.desired_replicas) and decision.desired_replicas != memory.desired:
         events.append(Event("Normal", "Scaling", decision.sentence))
     before = {kind: (status, reason) for kind, status, reason in memory.conditions}
     for condition in found:
         if condition.type in ("QueueObserved", "WorkersAvailable", "TargetConflict"):
             bad = condition.status == ("True" if condition.type == "TargetConflict" else "False")
+            bad = bad or condition.reason == INVALID_SPEC
             was = before.get(condition.type)
             if bad and was != (condition.status, condition.reason):
                 events.append(Event("Warning", condition.reason, condition.message))

@@ -11,20 +11,11 @@ from typing import Any
 
 from rivermill_operator.model import names
 from rivermill_operator.model.spec import JobQueue, Migrate
+from rivermill_operator.model.template import LIST_KEYS
 
 HTTP_PORT = 8080
 #: Beyond ``shutdownTimeout``: jobs are given back and results flushed.
 GRACE_SECONDS = 10
-
-#: Lists of the pod that are merged by a key of their items, as ``kubectl apply`` does.
-_LIST_KEYS = {
-    "containers": "name",
-    "initContainers": "name",
-    "volumes": "name",
-    "env": "name",
-    "volumeMounts": "mountPath",
-    "ports": "name",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +189,7 @@ def merge(base: Any, overlay: Any, key: str = "") -> Any:
         for name, value in overlay.items():
             merged[name] = merge(merged[name], value, name) if name in merged else copy.deepcopy(value)
         return merged
-    item_key = _LIST_KEYS.get(key)
+    item_key = LIST_KEYS.get(key)
     if item_key and isinstance(base, list) and isinstance(overlay, list):
         items = {item.get(item_key): item for item in base}
         for item in overlay:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rivermill_operator.model.observed import PAUSED, Observed, PodView, Unknown
+from rivermill_operator.model.observed import INVALID_SPEC, Observed, PodView, Unknown
 from rivermill_operator.model.spec import JobQueue, Mode
 from rivermill_operator.model.status import Condition, Decision
 
@@ -18,6 +18,8 @@ TARGET_CONFLICT = "TargetConflict"
 
 SCHEMA_REASONS = frozenset({"SchemaMissing", "SchemaOutdated"})
 SECRET_REASONS = frozenset({"SecretNotFound", "SecretKeyMissing"})
+#: What does not mend itself while a JobQueue is being deleted, so that nobody waits for it.
+BLIND_REASONS = SECRET_REASONS | {INVALID_SPEC}
 
 
 def _is(kind: str, *, true: bool, reason: str, message: str) -> Condition:
@@ -57,7 +59,7 @@ def _ready(parts: Sequence[Condition]) -> Condition:
 def _queue_observed(observed: Observed) -> Condition:
     if isinstance(observed.store, Unknown):
         store = observed.store
-        if store == PAUSED:
+        if store.untried:
             return Condition(QUEUE_OBSERVED, "Unknown", store.reason, store.message)
         return _is(QUEUE_OBSERVED, true=False, reason=store.reason, message=store.message)
     if observed.store.degraded:
@@ -77,6 +79,8 @@ def _schema_ready(observed: Observed) -> Condition:
 
 def _scaling_active(job_queue: JobQueue, observed: Observed) -> Condition:
     mode = job_queue.spec.mode
+    if job_queue.wrong is not None:
+        return _is(SCALING_ACTIVE, true=False, reason=INVALID_SPEC, message=job_queue.wrong)
     if mode is not Mode.SCALE:
         return _is(SCALING_ACTIVE, true=False, reason=f"Mode{mode.value}", message=f"spec.mode is {mode.value}.")
     if observed.conflict:

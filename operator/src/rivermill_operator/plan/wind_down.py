@@ -9,7 +9,7 @@ from rivermill_operator.model.spec import DeletionPolicy, JobQueue
 from rivermill_operator.model.status import Decision
 from rivermill_operator.plan import drain
 from rivermill_operator.plan.plan import DeleteVersion, Memory, Plan, SetReplicas
-from rivermill_operator.plan.reasons import SECRET_REASONS, conditions
+from rivermill_operator.plan.reasons import BLIND_REASONS, conditions
 from rivermill_operator.plan.versions import versions
 
 BUSY_SECONDS = 1.5
@@ -36,7 +36,7 @@ def wind_down(observed: Observed, job_queue: JobQueue, memory: Memory) -> Plan:
     if policy is DeletionPolicy.IMMEDIATE:
         return replace(base, deletions=tuple(DeleteVersion(d.name, d.resource_version) for d in deployments))
     if isinstance(observed.store, Unknown):
-        blind = observed.store.reason in SECRET_REASONS or observed.store.since_seconds > BLIND_DRAIN_SECONDS
+        blind = observed.store.reason in BLIND_REASONS or observed.store.since_seconds > BLIND_DRAIN_SECONDS
         scales = tuple(SetReplicas(d.name, 0, d.resource_version) for d in deployments if d.replicas) if blind else ()
         return replace(base, scales=scales, deletions=_empty(observed))
     return _drain(base, observed, job_queue)
