@@ -135,6 +135,32 @@ def test_a_spec_that_only_the_operator_sees_through_is_told_and_goes(world: Worl
         assert world.get("deployments")["items"] == []
 
 
+def test_a_template_that_the_api_server_refuses_is_told_and_mended(world: World) -> None:
+    world.migrate()
+    world.secret(world.pod_url())
+    wrong = world.job_queue()
+    wrong["spec"]["worker"]["template"]["spec"]["restartPolicy"] = "Never"
+    with world.operator():
+        world.apply(wrong)
+        eventually(lambda: world.condition("Ready") == ("False", "WriteRefused"))
+        assert "restartPolicy" in json.dumps(world.get("jobqueue", "library")["status"]["conditions"])
+        eventually(lambda: "WriteRefused" in {event["reason"] for event in world.get("events")["items"]})
+        world.apply(world.job_queue())
+        eventually(lambda: world.condition("Ready") == ("True", "AsDesired"))
+
+
+def test_pods_that_a_quota_refuses_are_told(world: World) -> None:
+    world.migrate()
+    world.secret(world.pod_url())
+    world.kubectl("create", "quota", "none", "--hard=pods=0")
+    with world.operator():
+        world.apply(world.job_queue(minReplicas=1))
+        eventually(lambda: world.condition("Ready") == ("False", "FailedCreate"))
+        assert "exceeded quota" in json.dumps(world.get("jobqueue", "library")["status"]["conditions"])
+        world.kubectl("delete", "quota", "none")
+        eventually(lambda: world.condition("Ready") == ("True", "AsDesired"), 120)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

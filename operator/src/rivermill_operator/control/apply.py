@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 
 from rivermill_operator.kube.port import Kube, KubeError
@@ -16,24 +17,32 @@ Write = Callable[[], Awaitable[None]]
 logger = logging.getLogger("rivermill.control.apply")
 
 
-async def apply(plan: Plan, job_queue: JobQueue, kube: Kube, store: Store | None) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A write that went wrong; ``refused`` says that trying again does not help."""
+
+    text: str
+    refused: bool
+
+
+async def apply(plan: Plan, job_queue: JobQueue, kube: Kube, store: Store | None) -> list[Problem]:
     """Write everything, in the plan's order; what fails stops nothing that does not depend on it.
 
     Returns:
         What went wrong, without what had merely changed since it was seen.
     """
-    problems: list[str] = []
+    problems: list[Problem] = []
 
     async def attempt(what: str, write: Awaitable[None]) -> bool:
         try:
             await write
         except KubeError as error:
             if not error.stale:
-                problems.append(f"{what}: {error}")
+                problems.append(Problem(f"{what}: {error}", error.refused))
             logger.info("write refused", extra={"what": what, "error": str(error)})
             return False
         except StoreError as error:
-            problems.append(f"{what}: {error.message}")
+            problems.append(Problem(f"{what}: {error.message}", refused=False))
             return False
         return True
 

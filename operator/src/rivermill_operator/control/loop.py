@@ -6,12 +6,12 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from rivermill_operator.control.apply import apply
+from rivermill_operator.control.apply import Problem, apply
 from rivermill_operator.control.observe import REFRESH_SECONDS, Observer
 from rivermill_operator.control.report import build_status, restore_manual
 from rivermill_operator.control.wake import Wakes, until_tick
@@ -116,10 +116,16 @@ class Loop:
         if decided.done:
             await self._ports.kube.remove_finalizer(*self._key)
             return None
-        await self._report(inputs, decided)
         self._count(observed, decided, started, problems)
+        refused = next((problem.text for problem in problems if problem.refused), None)
+        self._observer.refused = refused
+        if refused is not None and observed.refused is None:
+            # The next look tells it; a status written now would say that all is well.
+            return self._back_off()
+        await self._report(inputs, decided)
         if problems or (isinstance(observed.store, Unknown) and not observed.store.untried):
-            return min(decided.wake_after, self._back_off())
+            delay = self._back_off()
+            return delay if refused else min(decided.wake_after, delay)
         self._failures = 0
         return decided.wake_after
 
@@ -144,7 +150,7 @@ class Loop:
                 logger.debug("inputs of the decision", extra={"jobqueue": self._name, "inputs": save(inputs)})
         self._reported, self._reported_at, self._conditions = summary, now, status["conditions"]
 
-    def _count(self, observed: Observed, decided: Plan, started: float, problems: list[str]) -> None:
+    def _count(self, observed: Observed, decided: Plan, started: float, problems: Sequence[Problem]) -> None:
         metrics = self._ports.metrics
         metrics.decisions.labels(*self._key).inc()
         metrics.step_seconds.observe(time.monotonic() - started)
@@ -158,4 +164,4 @@ class Loop:
                 metrics.oldest.labels(*self._key, queue.name).set(queue.oldest_seconds or 0)
         for problem in problems:
             metrics.errors.labels("write").inc()
-            logger.warning("write failed", extra={"jobqueue": self._name, "error": problem})
+            logger.warning("write failed", extra={"jobqueue": self._name, "error": problem.text})

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from rivermill_operator.control.views import deployment_view, pod_view
-from rivermill_operator.kube.port import Kube
+from rivermill_operator.kube.port import Kube, KubeError
 from rivermill_operator.metrics import Metrics
 from rivermill_operator.model.observed import INVALID_SPEC, PAUSED, Observed, StoreView, Unknown
 from rivermill_operator.model.spec import JobQueue, Mode
@@ -18,6 +19,8 @@ from rivermill_operator.store.port import Store, StoreError, StoreProvider, Usag
 
 REFRESH_SECONDS = 15.0
 OBSERVE_SECONDS = 10.0
+
+logger = logging.getLogger("rivermill.control.observe")
 
 
 class Observer:
@@ -36,12 +39,16 @@ class Observer:
         self._stores = stores
         self._metrics = metrics
         self._dsn: tuple[float, str] | None = None
-        self._conflict: tuple[float, str | None] = (float("-inf"), None)
+        self._conflict: str | None = None
+        self._unlooked: str | None = None
+        self._looked_at = float("-inf")
         self._unknown_since: float | None = None
         self.store: Store | None = None
+        #: What the API server would not have written last, for the next look to tell.
+        self.refused: str | None = None
 
     async def observe(self, job_queue: JobQueue, memory: Memory) -> Observed:
-        """Look once; raises KubeError."""
+        """Look once."""
         store: StoreView | Unknown
         fleet = self._kube.fleet(*self._key)
         now = datetime.now(UTC)
@@ -62,7 +69,7 @@ class Observer:
         except (StoreError, TimeoutError) as error:
             store = self._unknown(error)
         conflict = await self._find_conflict(job_queue, [deployment.name for deployment in deployments])
-        return Observed(time.monotonic(), store, deployments, pods, conflict, now)
+        return Observed(time.monotonic(), store, deployments, pods, conflict, now, self._unlooked, self.refused)
 
     def _leave_database(self) -> None:
         self._stores.release(self._key)
@@ -79,9 +86,23 @@ class Observer:
     async def _open(self, job_queue: JobQueue) -> Store:
         database = job_queue.spec.database
         if self._dsn is None or time.monotonic() - self._dsn[0] > REFRESH_SECONDS:
-            self._dsn = (time.monotonic(), await self._read_secret(job_queue))
+            self._dsn = (time.monotonic(), await self._find_dsn(job_queue))
         queues = frozenset(queue.name for queue in job_queue.spec.queues)
         return self._stores.use(self._key, self._dsn[1], Usage(job_queue.created, database.schema, queues))
+
+    async def _find_dsn(self, job_queue: JobQueue) -> str:
+        """What the Secret says; what it said last where the API server does not answer."""
+        try:
+            return await self._read_secret(job_queue)
+        except KubeError as error:
+            name, namespace = job_queue.spec.database.secret_name, job_queue.namespace
+            if error.refused:
+                message = f"The operator may not read Secret {name} in namespace {namespace}: {error}"
+                raise StoreError("SecretForbidden", message) from None
+            if self._dsn is None:
+                message = f"Secret {name} in namespace {namespace} could not be read: {error}"
+                raise StoreError("SecretUnreadable", message) from None
+            return self._dsn[1]
 
     async def _read_secret(self, job_queue: JobQueue) -> str:
         database = job_queue.spec.database
@@ -99,12 +120,21 @@ class Observer:
             raise StoreError("InvalidDatabaseURL", message) from None
 
     async def _find_conflict(self, job_queue: JobQueue, deployments: Sequence[str]) -> str | None:
-        at, conflict = self._conflict
-        if time.monotonic() - at > REFRESH_SECONDS and deployments:
-            conflict = await self._kube.conflict(job_queue.namespace, deployments)
-            self._conflict = (time.monotonic(), conflict)
-        if conflict is None and self._dsn is not None:
+        if time.monotonic() - self._looked_at > REFRESH_SECONDS and deployments:
+            await self._look_for_scalers(job_queue.namespace, deployments)
+        if self._conflict is None and self._dsn is not None:
             other = self._stores.older_user(self._key, self._dsn[1])
             if other is not None:
                 return f"JobQueue {'/'.join(other[0])} works queue {other[1]} of this database too: leave it to one of them."
-        return conflict
+        return self._conflict
+
+    async def _look_for_scalers(self, namespace: str, deployments: Sequence[str]) -> None:
+        """Where that fails, the last answer counts; ``unlooked`` is why there has been none."""
+        never = self._looked_at == float("-inf") or self._unlooked is not None
+        try:
+            self._conflict = await self._kube.conflict(namespace, deployments)
+            self._unlooked = None
+        except KubeError as error:
+            logger.warning("cannot look for other autoscalers", extra={"jobqueue": "/".join(self._key), "error": str(error)})
+            self._unlooked = f"Nobody could look for other autoscalers: {error}" if never else None
+        self._looked_at = time.monotonic()

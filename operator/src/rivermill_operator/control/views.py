@@ -24,10 +24,10 @@ def deployment_view(obj: Mapping[str, Any], now: datetime) -> DeploymentView:
         template_hash=meta.get("labels", {}).get(names.HASH_LABEL, ""),
         resource_version=meta["resourceVersion"],
         replicas=int(obj["spec"].get("replicas", 1)),
-        ready_replicas=int(status.get("readyReplicas", 0)),
         age_seconds=_age(meta, now),
         applied_hash=annotations.get(names.MANIFEST_ANNOTATION),
         verdict=_verdict(annotations.get(names.VERDICT_ANNOTATION)),
+        failure=_failure(status),
     )
 
 
@@ -60,6 +60,13 @@ def _ready_after(meta: Mapping[str, Any], status: Mapping[str, Any]) -> float | 
     for condition in status.get("conditions") or []:
         if condition["type"] == "Ready" and condition["status"] == "True" and condition.get("lastTransitionTime"):
             return _age(meta, datetime.fromisoformat(condition["lastTransitionTime"]))
+    return None
+
+
+def _failure(status: Mapping[str, Any]) -> str | None:
+    for condition in status.get("conditions") or []:
+        if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
+            return str(condition.get("message") or condition.get("reason"))
     return None
 
 

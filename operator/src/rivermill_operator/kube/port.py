@@ -22,6 +22,11 @@ class KubeError(Exception):
         """Whether the object has changed or gone since it was seen: look again."""
         return self.status in (404, 409)
 
+    @property
+    def refused(self) -> bool:
+        """Whether the API server understood the request and will not have it: only another spec, or other rights, help."""
+        return 400 <= self.status < 500 and not self.stale and self.status not in (408, 410, 429)  # noqa: PLR2004 - HTTP
+
 
 @dataclass(frozen=True, slots=True)
 class FleetObjects:

@@ -195,16 +195,19 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DeploymentView:
-    """One version: a worker Deployment; ``applied_hash`` is the hash annotation of the manifests last applied."""
+    """One version: a worker Deployment.
+
+    ``applied_hash`` is the hash annotation of the manifests last applied, ``failure`` why Kubernetes could not make its pods.
+    """
 
     name: str
     template_hash: str
     resource_version: str
     replicas: int
-    ready_replicas: int
     age_seconds: float
     applied_hash: str | None = None
     verdict: Verdict = Verdict.PENDING
+    failure: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +249,18 @@ class FleetView:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """One look at the world. ``conflict`` names another writer of the same target, if there is one."""
+    """One look at the world.
+
+    Attributes:
+        now: seconds of a monotonic clock.
+        store: the database.
+        deployments: one for each version.
+        pods: of all versions.
+        conflict: names another writer of the same target, if there is one.
+        utc: the time of day.
+        unlooked: why nobody could look for another writer, when that was never possible so far.
+        refused: what the API server would not have written after the last look.
+    """
 
     now: float
     store: StoreView | Unknown
@@ -254,3 +268,5 @@ class Observed:
     pods: tuple[PodView, ...] = ()
     conflict: str | None = None
     utc: datetime = _EPOCH
+    unlooked: str | None = None
+    refused: str | None = None

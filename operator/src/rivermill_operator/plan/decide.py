@@ -49,7 +49,7 @@ def plan(observed: Observed, job_queue: JobQueue, memory: Memory) -> Plan:
     base = replace(base, apply=_apply(built, live.deployment if live else None))
     if observed.conflict or live is None or decision.desired_replicas is None:
         # A Deployment that is not there yet is made first, empty; its creation wakes this loop again.
-        return replace(base, wake_after=0.0 if live is None and not observed.conflict else base.wake_after)
+        return base
     if unknown:
         return hold(base, live, view.accepting)
     return move(base, memory, observed, job_queue, live, old)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rivermill_operator.model.observed import INVALID_SPEC, Observed, PodView, Unknown
+from rivermill_operator.model.observed import INVALID_SPEC, Observed, Unknown
 from rivermill_operator.model.spec import JobQueue, Mode
 from rivermill_operator.model.status import Condition, Decision
 
@@ -42,7 +42,7 @@ def conditions(
         _schema_ready(observed),
         _scaling_active(job_queue, observed),
         _scaling_limited(decision),
-        _workers_available(observed.pods, rejected),
+        _workers_available(observed, rejected),
         _target_conflict(observed),
     )
     return (_ready(parts), *parts)
@@ -96,22 +96,35 @@ def _scaling_limited(decision: Decision) -> Condition:
     return _is(SCALING_LIMITED, true=False, reason="WithinBounds", message="No bound changed the outcome.")
 
 
-def _workers_available(pods: Sequence[PodView], rejected: str | None) -> Condition:
-    if rejected is not None:
-        return _is(WORKERS_AVAILABLE, true=False, reason="VersionRejected", message=rejected)
-    alive = [pod for pod in pods if not pod.deleting]
-    troubled = [pod for pod in alive if pod.trouble and not pod.ready]
-    if troubled:
-        pod = troubled[0]
-        return _is(WORKERS_AVAILABLE, true=False, reason=str(pod.trouble), message=f"Pod {pod.name}: {pod.trouble}.")
-    stuck = [pod for pod in alive if not pod.scheduled]
-    if stuck:
-        message = f"Pod {stuck[0].name} has no node: the cluster has no room for it."
-        return _is(WORKERS_AVAILABLE, true=False, reason="Unschedulable", message=message)
+def _workers_available(observed: Observed, rejected: str | None) -> Condition:
+    trouble = _trouble(observed, rejected)
+    if trouble is not None:
+        return _is(WORKERS_AVAILABLE, true=False, reason=trouble[0], message=trouble[1])
     return _is(WORKERS_AVAILABLE, true=True, reason="Healthy", message="No worker pod is in trouble.")
+
+
+def _trouble(observed: Observed, rejected: str | None) -> tuple[str, str] | None:
+    """Reason and message of the first thing that keeps workers away."""
+    if rejected is not None:
+        return "VersionRejected", rejected
+    if observed.refused is not None:
+        return "WriteRefused", f"The API server refused to {observed.refused}"
+    alive = [pod for pod in observed.pods if not pod.deleting]
+    for pod in alive:
+        if pod.trouble and not pod.ready:
+            return pod.trouble, f"Pod {pod.name}: {pod.trouble}."
+    for deployment in observed.deployments:
+        if deployment.failure is not None:
+            return "FailedCreate", f"Kubernetes cannot make pods of Deployment {deployment.name}: {deployment.failure}"
+    for pod in alive:
+        if not pod.scheduled:
+            return "Unschedulable", f"Pod {pod.name} has no node: the cluster has no room for it."
+    return None
 
 
 def _target_conflict(observed: Observed) -> Condition:
     if observed.conflict:
         return _is(TARGET_CONFLICT, true=True, reason="AnotherWriter", message=observed.conflict)
+    if observed.unlooked:
+        return Condition(TARGET_CONFLICT, "Unknown", "ScalersUnreadable", observed.unlooked)
     return _is(TARGET_CONFLICT, true=False, reason="OnlyWriter", message="Nothing else scales this fleet.")

@@ -83,17 +83,12 @@ class Fleet:
 
     def _observe(self) -> Observed:
         simulation, cluster = self._simulation, self._simulation.cluster
-        ready: dict[str, int] = {}
-        for pod in cluster.pods.values():
-            if pod.ready and not pod.terminating:
-                ready[pod.version] = ready.get(pod.version, 0) + 1
         deployments = tuple(
             DeploymentView(
                 name=f"d-{group.version}",
                 template_hash=group.version,
                 resource_version="1",
                 replicas=group.replicas,
-                ready_replicas=ready.get(group.version, 0),
                 age_seconds=simulation.now - group.created,
                 applied_hash=group.applied_hash,
                 verdict=group.verdict,

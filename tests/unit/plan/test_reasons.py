@@ -1,0 +1,83 @@
+"""What keeps workers away, and what could not be looked at, in the words of conditions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from rivermill_operator.model.observed import Observed, StoreView
+from rivermill_operator.plan import Memory, Plan, plan
+from rivermill_operator.plan.reasons import conditions
+from tests.unit.plan.build import deployment, depth, job_queue, pod
+
+QUOTA = 'pods "q-1" is forbidden: exceeded quota: none'
+REFUSAL = "apply q-1: 422 PATCH /apis/apps/v1: spec.template.spec.containers: Required value"
+
+
+def decided(memory: Memory | None = None, **world: Any) -> Plan:
+    observed = Observed(0.0, StoreView((depth(),)), **{"deployments": (deployment(1),), "pods": (pod(1),), **world})
+    return plan(observed, job_queue(minReplicas=1), memory or Memory())
+
+
+@pytest.mark.parametrize(
+    ("world", "reason", "message"),
+    [
+        ({}, "Healthy", "No worker pod"),
+        ({"refused": REFUSAL}, "WriteRefused", REFUSAL),
+        ({"deployments": (deployment(1, failure=QUOTA),), "pods": ()}, "FailedCreate", QUOTA),
+        ({"pods": (pod(1, ready=False, trouble="ErrImagePull"),)}, "ErrImagePull", "Pod p1"),
+        ({"pods": (pod(1, ready=False, scheduled=False),)}, "Unschedulable", "Pod p1"),
+        # A pod that is there says more than one that is not.
+        (
+            {"deployments": (deployment(2, failure=QUOTA),), "pods": (pod(1, ready=False, trouble="CrashLoopBackOff"),)},
+            "CrashLoopBackOff",
+            "Pod p1",
+        ),
+        # Where a write is refused, what is there may be of another spec.
+        ({"refused": REFUSAL, "pods": (pod(1, ready=False, trouble="ErrImagePull"),)}, "WriteRefused", REFUSAL),
+    ],
+)
+def test_what_keeps_workers_away(world: dict[str, Any], reason: str, message: str) -> None:
+    found = {c.type: c for c in decided(**world).conditions}
+    assert found["WorkersAvailable"].reason == reason
+    assert message in found["WorkersAvailable"].message
+    ready = reason == "Healthy"
+    assert (found["Ready"].status, found["Ready"].reason) == (("True", "AsDesired") if ready else ("False", reason))
+
+
+def test_a_refusal_is_an_event_once_and_told_when_it_is_over() -> None:
+    first = decided(refused=REFUSAL)
+    assert ("Warning", "WriteRefused") in [(event.type, event.reason) for event in first.events]
+    again = decided(first.memory, refused=REFUSAL)
+    assert "WriteRefused" not in [event.reason for event in again.events]
+    over = decided(again.memory)
+    assert ("Normal", "Healthy") in [(event.type, event.reason) for event in over.events]
+
+
+def test_who_could_not_be_looked_for_is_unknown_and_the_fleet_is_scaled_on() -> None:
+    blind = decided(unlooked="Nobody could look.", pods=(), deployments=(deployment(0),))
+    found = {c.type: (c.status, c.reason) for c in blind.conditions}
+    assert found["TargetConflict"] == ("Unknown", "ScalersUnreadable")
+    assert found["Ready"] == ("False", "ScalersUnreadable")
+    assert [scale.replicas for scale in blind.scales] == [1]
+
+
+def test_a_version_that_is_refused_is_not_asked_for_without_a_pause() -> None:
+    fresh = plan(Observed(0.0, StoreView((depth(),))), job_queue(), Memory())
+    assert fresh.apply
+    assert fresh.wake_after > 1.0
+
+
+def test_conditions_have_a_fixed_order() -> None:
+    observed = Observed(0.0, StoreView((depth(),)), (deployment(1),), (pod(1),))
+    found = conditions(job_queue(), observed, decided().decision)
+    assert [c.type for c in found] == [
+        "Ready",
+        "QueueObserved",
+        "SchemaReady",
+        "ScalingActive",
+        "ScalingLimited",
+        "WorkersAvailable",
+        "TargetConflict",
+    ]
