@@ -173,6 +173,8 @@ def test_pods_that_a_quota_refuses_are_told(world: World) -> None:
             {"scaling": {"maxReplicas": 1, "schedules": [{"cron": "0 8 * * MON", "durationSeconds": 60, "replicas": 1}]}},
             "spec.scaling.schedules cron must be",
         ),
+        ({"worker": {"image": "i", "app": "a:b", "pollInterval": "0s"}}, "spec.worker.pollInterval must be from 1ms"),
+        ({"worker": {"image": "i", "app": "a:b", "shutdownTimeout": "9000h"}}, "spec.worker.shutdownTimeout must be from"),
     ],
 )
 def test_wrong_job_queues_are_refused(cluster: Any, images: None, change: dict[str, Any], message: str) -> None:

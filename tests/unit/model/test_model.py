@@ -36,6 +36,8 @@ def test_slots_default_to_the_sum() -> None:
         (("queues",), [{"name": "a", "maxWorkers": 1}] * 2, "spec.queues: 'a' stands twice"),
         (("queues",), [{"name": "a"}], "spec.queues[0].maxWorkers"),
         (("worker", "pollInterval"), "soon", "spec.worker.pollInterval"),
+        (("worker", "pollInterval"), "0s", "spec.worker.pollInterval: '0s' is not within 1ms to 8760h"),
+        (("worker", "shutdownTimeout"), "8760h1s", "spec.worker.shutdownTimeout: '8760h1s' is not within"),
         (("worker",), 5, "spec.worker: must be an object"),
     ],
 )

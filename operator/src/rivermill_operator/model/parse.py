@@ -36,6 +36,7 @@ _Part = TypeVar("_Part")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+SHORTEST_SECONDS, LONGEST_SECONDS = 0.001, 8760 * 3600.0
 _PODS_OR_PERCENT = re.compile(r"[1-9][0-9]{0,4}%?")
 _SCHEMA = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,45}")
 
@@ -116,7 +117,10 @@ class _Node:
         text = self.text(key, default)
         if not _DURATION.fullmatch(text):
             raise SpecError(f"{self.path}.{key}: {text!r} is not a duration such as 500ms, 1s, 2m or 1h30m")
-        return sum(float(number) * _UNITS[unit] for number, unit in _DURATION_PART.findall(text))
+        seconds = sum(float(number) * _UNITS[unit] for number, unit in _DURATION_PART.findall(text))
+        if not SHORTEST_SECONDS <= seconds <= LONGEST_SECONDS:
+            raise SpecError(f"{self.path}.{key}: {text!r} is not within 1ms to 8760h")
+        return seconds
 
 
 def parse_spec(spec: _Node) -> JobQueueSpec:

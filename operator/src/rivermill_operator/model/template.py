@@ -14,6 +14,7 @@ LIST_KEYS = {
     "volumeMounts": "mountPath",
     "ports": "name",
 }
+GRACE_PERIOD = "terminationGracePeriodSeconds"
 _POD_LISTS = ("containers", "initContainers", "volumes")
 _CONTAINER_LISTS = ("env", "volumeMounts", "ports")
 
@@ -26,13 +27,16 @@ def check_template(template: Any, path: str) -> Mapping[str, Any]:
     """Check its shape as far as merging goes by it.
 
     Raises:
-        TemplateError: an object or a list is something else, null included.
+        TemplateError: an object or a list is something else, null included, or the grace period is no time to stop in.
     """
     whole = _object(template, path)
     metadata = _child(whole, "metadata", path)
     for key in ("labels", "annotations"):
         _child(metadata, key, f"{path}.metadata")
     pod = _child(whole, "spec", path)
+    grace = pod.get(GRACE_PERIOD, 1)
+    if isinstance(grace, bool) or not isinstance(grace, int) or grace < 1:
+        raise TemplateError(f"{path}.spec.{GRACE_PERIOD}: must be a whole number from 1, not {_said(grace)}")
     for key in _POD_LISTS:
         for place, item in _items(pod, key, f"{path}.spec"):
             if key != "volumes":

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from rivermill_operator.model import names
-from rivermill_operator.model.spec import JobQueue, Migrate
-from rivermill_operator.model.template import LIST_KEYS
+from rivermill_operator.model.spec import JobQueue, Migrate, WorkerSpec
+from rivermill_operator.model.template import GRACE_PERIOD, LIST_KEYS
 
 HTTP_PORT = 8080
 #: Beyond ``shutdownTimeout``: jobs are given back and results flushed.
 GRACE_SECONDS = 10
+#: What is left for that of a grace period that the template sets; half of a short one.
+_FLUSH_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ def _pod_template(job_queue: JobQueue) -> dict[str, Any]:
     pod: dict[str, Any] = {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": int(spec.worker.shutdown_timeout) + GRACE_SECONDS,
+        GRACE_PERIOD: int(spec.worker.shutdown_timeout) + GRACE_SECONDS,
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": 65532,
@@ -143,8 +145,8 @@ def _environment(job_queue: JobQueue) -> list[dict[str, Any]]:
         "RIVER_QUEUES": queues,
         "RIVER_WORKERS": str(spec.worker.slots),
         "RIVER_MAX_ATTEMPTS": str(spec.worker.max_attempts),
-        "RIVER_POLL_INTERVAL": f"{spec.worker.poll_interval:g}s",
-        "RIVER_SHUTDOWN_TIMEOUT": f"{spec.worker.shutdown_timeout:g}s",
+        "RIVER_POLL_INTERVAL": duration(spec.worker.poll_interval),
+        "RIVER_SHUTDOWN_TIMEOUT": duration(_shutdown_seconds(spec.worker)),
         "RIVER_HTTP_PORT": str(HTTP_PORT),
         "RIVER_LOG_FORMAT": "json",
     }
@@ -159,6 +161,19 @@ def _environment(job_queue: JobQueue) -> list[dict[str, Any]]:
         *({"name": name, "value": value} for name, value in values.items()),
         *({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in fields.items()),
     ]
+
+
+def _shutdown_seconds(worker: WorkerSpec) -> float:
+    """How long running jobs have; a grace period in the template takes the place of ``shutdownTimeout``."""
+    grace = worker.template.get("spec", {}).get(GRACE_PERIOD)
+    if grace is None:
+        return worker.shutdown_timeout
+    return float(max(grace - _FLUSH_SECONDS, grace / 2))
+
+
+def duration(seconds: float) -> str:
+    """As workers read it, without an exponent however long it is."""
+    return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"
 
 
 def _probe(path: str, *, failures: int, period: int = 1) -> dict[str, Any]:
