@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import pytest
 
 from rivermill.client_queues import ClientQueues
@@ -10,7 +12,7 @@ from rivermill.db import Connection
 from rivermill.heartbeat import ClientState, Heartbeat, Vitals
 from rivermill.schema import Schema
 from rivermill_operator.model.observed import QueueProbe
-from rivermill_operator.store.port import Usage
+from rivermill_operator.store.port import StoreError, Usage
 from rivermill_operator.store.registry import Stores
 
 OLD, YOUNG = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
@@ -71,3 +73,34 @@ async def test_only_silent_clients_are_declared_dead(dsn: str, connection: Conne
         assert [row["client_id"] for row in dead] == ["silent"]
     finally:
         await stores.close()
+
+
+async def test_one_database_is_known_by_whatever_url_it_is_reached(dsn: str, connection: Connection, schema: Schema) -> None:
+    await connection.execute("DROP ROLE IF EXISTS plain")
+    await connection.execute("CREATE ROLE plain LOGIN PASSWORD 'secret'")
+    await connection.execute(f'GRANT USAGE ON SCHEMA "{schema.name}" TO plain')
+    await connection.execute(f'GRANT SELECT ON ALL TABLES IN SCHEMA "{schema.name}" TO plain')
+    parts = urlsplit(dsn)
+    other = parts._replace(netloc=f"plain:secret@{parts.netloc.rpartition('@')[2]}").geturl()
+    await connection.execute(f"CREATE DATABASE {schema.name}_other")
+    elsewhere = parts._replace(path=f"/{schema.name}_other").geturl()
+    usages = {"old": (dsn, OLD), "young": (other, YOUNG), "elsewhere": (elsewhere, YOUNG)}
+    stores = Stores(lambda _: None)
+    try:
+        for name, (url, created) in usages.items():
+            store = stores.use(("n", name), url, Usage(created, schema.name, frozenset({"a"})))
+            if name != "elsewhere":
+                await store.observe([QueueProbe("a")], [])
+            else:
+                with pytest.raises(StoreError) as caught:
+                    await store.observe([QueueProbe("a")], [])
+                assert caught.value.reason == "SchemaMissing"
+                assert "rivermill migrate up" in caught.value.message
+        assert stores.older_user(("n", "young"), other) == (("n", "old"), "a")
+        assert stores.older_user(("n", "old"), dsn) is None
+        assert stores.older_user(("n", "elsewhere"), elsewhere) is None
+    finally:
+        await stores.close()
+        await connection.execute(f"DROP DATABASE {schema.name}_other WITH (FORCE)")
+        await connection.execute("DROP OWNED BY plain")
+        await connection.execute("DROP ROLE plain")

@@ -16,7 +16,7 @@ from rivermill_operator.kube.port import FleetObjects, Kube, KubeError
 from rivermill_operator.metrics import Metrics
 from rivermill_operator.model.observed import Observed, QueueProbe, StoreView, Unknown
 from rivermill_operator.plan import Memory
-from rivermill_operator.store.port import Usage
+from rivermill_operator.store.port import StoreError, Usage
 from tests.unit.plan.build import depth, job_queue
 
 AWAY, FORBIDDEN = KubeError(0, "GET /secrets: refused"), KubeError(403, "GET /secrets: forbidden")
@@ -53,9 +53,10 @@ def _next(answers: list[Any]) -> Any:
 
 @dataclass
 class Databases:
-    """A database that is always there; remembers what it was opened with."""
+    """A database that answers the same always; remembers what it was opened with."""
 
     opened: list[str] = field(default_factory=list)
+    error: StoreError | None = None
 
     def use(self, key: tuple[str, str], dsn: str, usage: Usage) -> Databases:
         self.opened.append(dsn)
@@ -68,6 +69,8 @@ class Databases:
         return None
 
     async def observe(self, probes: Sequence[QueueProbe], pod_uids: Sequence[str]) -> StoreView:
+        if self.error is not None:
+            raise self.error
         return StoreView((depth(),))
 
     async def want(self, state: str, client_ids: Sequence[str]) -> None:
@@ -110,6 +113,18 @@ async def test_a_url_that_was_read_counts_while_the_api_server_is_away_and_not_w
     found = await looks(monkeypatch, Cluster([{"url": b"one"}, AWAY, {"url": b"two"}, FORBIDDEN]), databases, 4)
     assert databases.opened == ["one", "one", "two"]
     assert [isinstance(look.store, Unknown) for look in found] == [False, False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [("AuthenticationFailed", True), ("DatabaseUnreachable", True), ("SchemaMissing", False), ("StatementTimeout", False)],
+)
+async def test_what_the_url_may_be_to_blame_for_names_its_secret(
+    monkeypatch: pytest.MonkeyPatch, reason: str, *, told: bool
+) -> None:
+    (look,) = await looks(monkeypatch, Cluster([{"url": b"one"}]), Databases(error=StoreError(reason, "It is so.")), 1)
+    assert isinstance(look.store, Unknown)
+    assert look.store.message == "It is so." + (" The URL is key url of Secret db." if told else "")
 
 
 async def test_the_last_answer_about_other_autoscalers_counts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,9 @@ from rivermill_operator.store.port import Store, StoreError, StoreProvider, Usag
 
 REFRESH_SECONDS = 15.0
 OBSERVE_SECONDS = 10.0
+_ABOUT_THE_URL = frozenset(
+    {"AuthenticationFailed", "DatabaseNotFound", "DatabaseUnreachable", "InvalidDatabaseURL", "PermissionDenied", "Timeout"}
+)
 
 logger = logging.getLogger("rivermill.control.observe")
 
@@ -67,7 +70,7 @@ class Observer:
                 store = await self.store.observe(probes(job_queue.spec, memory.scaling), uids)
             self._unknown_since = None
         except (StoreError, TimeoutError) as error:
-            store = self._unknown(error)
+            store = self._unknown(error, job_queue)
         conflict = await self._find_conflict(job_queue, [deployment.name for deployment in deployments])
         return Observed(time.monotonic(), store, deployments, pods, conflict, now, self._unlooked, self.refused)
 
@@ -75,13 +78,16 @@ class Observer:
         self._stores.release(self._key)
         self.store = self._dsn = self._unknown_since = None
 
-    def _unknown(self, error: StoreError | TimeoutError) -> Unknown:
+    def _unknown(self, error: StoreError | TimeoutError, job_queue: JobQueue) -> Unknown:
         self._dsn = None  # the Secret may hold another URL by now
         now = time.monotonic()
         self._unknown_since = self._unknown_since or now
         known = error if isinstance(error, StoreError) else StoreError("Timeout", "The database did not answer in time.")
         self._metrics.errors.labels(known.reason).inc()
-        return Unknown(known.reason, known.message, now - self._unknown_since)
+        message = known.message
+        if known.reason in _ABOUT_THE_URL:
+            message += f" The URL is key {job_queue.spec.database.secret_key} of Secret {job_queue.spec.database.secret_name}."
+        return Unknown(known.reason, message, now - self._unknown_since)
 
     async def _open(self, job_queue: JobQueue) -> Store:
         database = job_queue.spec.database

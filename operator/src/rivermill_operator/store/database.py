@@ -14,7 +14,7 @@ import asyncpg
 
 from rivermill_operator.model.observed import SILENT_SECONDS, QueueProbe, ServerView, StoreView
 from rivermill_operator.store import statements
-from rivermill_operator.store.connection import DATABASE_ERRORS, connect, explain
+from rivermill_operator.store.connection import DATABASE_ERRORS, connect, explain, identify
 from rivermill_operator.store.port import StoreError
 from rivermill_operator.store.reader import Asked, Reader
 
@@ -48,13 +48,18 @@ class Database:
         self._rounds: asyncio.Task[None] | None = None
         self._server = ServerView()
         self._closed = False
+        #: The same for every URL of this database; None until it was read, and where the server does not say.
+        self.identity: str | None = None
 
     async def fetch(self, sql: str, *arguments: Any) -> list[Any]:
         """Run one statement; raises StoreError."""
         async with self._lock:
-            if self._connection is None or self._connection.is_closed():
+            fresh = self._connection is None or self._connection.is_closed()
+            if fresh:
                 self._connection = await connect(self._dsn)
             try:
+                if fresh:
+                    self.identity = await identify(self._connection)
                 rows: list[Any] = await self._connection.fetch(sql, *arguments)
                 return rows
             except asyncio.CancelledError:
@@ -63,7 +68,7 @@ class Database:
             except DATABASE_ERRORS as error:
                 if not isinstance(error, asyncpg.PostgresError):
                     self._connection.terminate()
-                raise explain(error) from None
+                raise explain(error, self._dsn) from None
 
     async def observe(self, schema: str, probes: Sequence[QueueProbe], pod_uids: Sequence[str]) -> StoreView:
         """What one JobQueue wants to know, in the next round; raises StoreError."""

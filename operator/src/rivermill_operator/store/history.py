@@ -34,7 +34,7 @@ async def read(dsn: str, schema: str, hours: float) -> list[dict[str, Any]]:
         await connection.execute(f"SET statement_timeout = {int(READ_SECONDS * 1000)}")
         rows = await connection.fetch(history_sql(schema), hours, MOST_JOBS, timeout=READ_SECONDS + 5)
     except DATABASE_ERRORS as error:
-        raise explain(error) from None
+        raise explain(error, dsn) from None
     finally:
         connection.terminate()
     return [dict(row) for row in rows]

@@ -1,9 +1,12 @@
-"""Connections by database: one to query and one to listen, shared by all JobQueues of it and closed with the last."""
+"""Connections by URL: one to query and one to listen, shared by all JobQueues of it and closed with the last.
+
+Two URLs of one database have connections of their own, for each may have its own rights; that it is one is known all the same.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from rivermill_operator.store.database import Database, PostgresStore
@@ -47,7 +50,7 @@ class Stores:
 
     def older_user(self, key: Key, dsn: str) -> tuple[Key, str] | None:
         """An older JobQueue that works one of the queues of this one, and which queue; equal ages go by name."""
-        users = self._shared[dsn].users if dsn in self._shared else {}
+        users = {other: usage for shared in self._same_database(dsn) for other, usage in shared.users.items()}
         mine = users.get(key)
         for other, usage in users.items():
             if mine is None or usage.schema != mine.schema or not (both := usage.queues & mine.queues):
@@ -55,6 +58,14 @@ class Stores:
             if (usage.created, other) < (mine.created, key):
                 return other, min(both)
         return None
+
+    def _same_database(self, dsn: str) -> Iterator[_Shared]:
+        """Everything that is in use of the database that a URL leads to, by whatever URL."""
+        mine = self._shared.get(dsn)
+        for shared in self._shared.values():
+            known = mine is not None and mine.database.identity is not None
+            if shared is mine or (mine is not None and known and shared.database.identity == mine.database.identity):
+                yield shared
 
     def release(self, key: Key) -> None:
         """A JobQueue is gone."""

@@ -125,6 +125,14 @@ def server_sql() -> str:
     """
 
 
+def identity_sql() -> str:
+    """One text that no other database has: that of the cluster's files, which its replicas share, and that of the database."""
+    return """
+        SELECT (SELECT system_identifier FROM pg_control_system())::text || '/' || oid::text
+        FROM pg_database WHERE datname = current_database()
+    """
+
+
 def want_sql(schema: str) -> str:
     """``$1`` the state wanted, ``$2`` client ids, ``$3`` and ``$4`` channel and payload; rows are locked in order."""
     client = f'"{schema}".rivermill_client'
