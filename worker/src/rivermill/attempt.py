@@ -20,7 +20,7 @@ from rivermill.args import decode_args
 from rivermill.claimed import Claimed, Kind, Policy
 from rivermill.completer import Completer
 from rivermill.deadlines import Deadlines
-from rivermill.errors import ArgsDecodeError, JobFailure, JobTimeoutError, RivermillError
+from rivermill.errors import JobFailure, JobTimeoutError, RivermillError
 from rivermill.extensions import Extensions, work_with
 from rivermill.handlers import ask_error_handler
 from rivermill.job import Job, JobState
