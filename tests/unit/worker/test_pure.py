@@ -30,7 +30,7 @@ from rivermill import (
 from rivermill.args import decode_args, encode_args
 from rivermill.client_queues import ClientQueues
 from rivermill.config import QueueConfig, new_client_id
-from rivermill.db import describe
+from rivermill.db import connect, describe
 from rivermill.durations import parse_duration
 from rivermill.errors import ArgsDecodeError
 from rivermill.insert import NotifyLimiter
@@ -172,6 +172,48 @@ def test_queues_from_the_environment() -> None:
 def test_client_id_and_dsn_description() -> None:
     assert new_client_id("a.b", NOW) == "a_b_2026_01_02T03_04_05_000000"
     assert describe(DSN) == "postgresql://u@h/d"
+
+
+@pytest.mark.parametrize(
+    ("dsn", "place"),
+    [
+        ("postgresql://u:secret@h:5432/d?password=secret", "postgresql://u@h:5432/d"),
+        ("postgres://u:secret@[::1]:5432/d", "postgres://u@[::1]:5432/d"),
+        ("postgresql://u:secret@a:1,b:2/d", "postgresql://u@a:1,b:2/d"),
+        ("postgresql://u:sec%2Fret%40@h/d", "postgresql://u@h/d"),
+        ("postgresql://h/d?user=me@there&password=secret", "postgresql://h/d"),
+        ("postgresql:///d?host=/run&password=secret", "postgresql:///d"),
+    ],
+)
+def test_a_dsn_is_described_without_its_password(dsn: str, place: str) -> None:
+    assert describe(dsn) == place
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "host=db user=u password=secret",
+        "u:secret@h/d",
+        "mysql://u:secret@h/d",
+        "postgresql://u:1/secret@h/d",
+        "postgresql://u:secret#1@h/d",
+        "postgresql://u:1?secret@h/d",
+        "postgresql://u:1@secret@h/d",
+        "postgresql://u:[secret@h/d",
+        "postgresql:u:secret@h/d",
+    ],
+)
+async def test_what_is_no_url_is_not_shown(dsn: str) -> None:
+    with pytest.raises(ConfigError, match="use postgresql://user:password@host:port/name") as caught:
+        await connect(dsn, application_name="test")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("dsn", ["postgresql://u:secret@h:x/d", "postgresql://u@h/d?password=a&secret"])
+async def test_what_cannot_be_read_is_not_quoted(dsn: str) -> None:
+    with pytest.raises(ConfigError, match="database URL postgresql://u@h") as caught:
+        await connect(dsn, application_name="test")
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["default", "a", "a_b-c", "1", "a" * 64])

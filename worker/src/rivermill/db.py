@@ -40,12 +40,31 @@ DATABASE_ERRORS = (
 a connection is cut in the midst of a statement)."""
 
 
+#: Shown instead of a DSN that may hold its password anywhere.
+_UNREADABLE = (
+    "the database URL cannot be read (it is not shown, since it may hold a password): use "
+    "postgresql://user:password@host:port/name, with %2F for /, %23 for #, %3F for ? and %40 for @ in user and password"
+)
+
+
 def describe(dsn: str) -> str:
-    """Say where a DSN points without its password, e.g. ``postgresql://app@db:5432/library``."""
-    parts = urlsplit(dsn)
-    user = f"{parts.username}@" if parts.username else ""
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme or 'postgresql'}://{user}{parts.hostname or ''}{port}{parts.path}"
+    """Say where a DSN points without its password, e.g. ``postgresql://app@db:5432/library``.
+
+    Raises:
+        ConfigError: it is no URL, or may have a password that is not percent-encoded; the message holds nothing of it.
+    """
+    try:
+        parts = urlsplit(dsn)
+    except ValueError:
+        raise ConfigError(_UNREADABLE) from None
+    login, _, hosts = parts.netloc.rpartition("@")
+    in_query = "@" in parts.query and not login and not {"user", "password"} & parse_qs(parts.query).keys()
+    # An @ elsewhere than behind the login, or a #, means that the login was cut short by a character of its password.
+    misplaced = in_query or "@" in login + parts.path or "#" in dsn
+    if parts.scheme not in ("postgresql", "postgres") or misplaced:
+        raise ConfigError(_UNREADABLE)
+    user = f"{login.partition(':')[0]}@" if login else ""
+    return f"{parts.scheme}://{user}{hosts}{parts.path}"
 
 
 def is_transient(error: BaseException) -> bool:
@@ -72,6 +91,7 @@ async def connect(
         ConfigError: the DSN cannot be read.
         DatabaseUnavailableError: there is no server, no such database, or the login is refused.
     """
+    place = describe(dsn)
     seconds = 0.0 if statement_timeout is None else statement_timeout.total_seconds()
     settings = {} if "application_name" in parse_qs(urlsplit(dsn).query) else {"application_name": application_name}
     if not pooled:
@@ -88,10 +108,13 @@ async def connect(
             server_settings=settings,
             statement_cache_size=0 if pooled else _STATEMENTS_KEPT,
         )
-    except (ValueError, asyncpg.InterfaceError) as error:
-        raise ConfigError(f"database URL {describe(dsn)}: {_first_line(error)}; use postgresql://user@host:port/name") from None
     except (OSError, TimeoutError, asyncpg.PostgresError) as error:
-        raise DatabaseUnavailableError(f"cannot connect to {describe(dsn)}: {_first_line(error)}") from None
+        raise DatabaseUnavailableError(f"cannot connect to {place}: {_first_line(error)}") from None
+    except asyncpg.InterfaceError as error:
+        raise ConfigError(f"database URL {place}: {_first_line(error)}; use postgresql://user@host:port/name") from None
+    except ValueError:
+        # The text of this one quotes what could not be read, which may be a part of a password.
+        raise ConfigError(f"database URL {place}: its port or what follows the ? cannot be read") from None
 
 
 def pinned(connection: Connection, *, pooled: bool) -> AbstractAsyncContextManager[Any]:
