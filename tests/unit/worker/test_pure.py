@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
@@ -25,12 +24,9 @@ from rivermill import (
     ValidationError,
     Worker,
     Workers,
-    load_settings,
 )
 from rivermill.args import decode_args, encode_args
-from rivermill.client_queues import ClientQueues
-from rivermill.config import QueueConfig, new_client_id
-from rivermill.db import connect, describe
+from rivermill.config import new_client_id
 from rivermill.durations import parse_duration
 from rivermill.errors import ArgsDecodeError
 from rivermill.insert import NotifyLimiter
@@ -42,7 +38,6 @@ from rivermill.schema import Schema
 from rivermill.shares import Want, share_slots
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-DSN = "postgresql://u:secret@h/d"
 
 
 def attempt(**changes: Any) -> Attempt:
@@ -134,86 +129,8 @@ def test_wrong_durations_are_named(text: str) -> None:
         parse_duration("X", text)
 
 
-def test_arguments_beat_environment_beats_file(tmp_path: Path) -> None:
-    file = tmp_path / "c.yaml"
-    file.write_text("jobs: {river: {workers: 3, max_attempts: 4, poll_interval: 2s, queues: {default: {max_workers: 7}}}}")
-    env = {"DATABASE_URL": DSN, "RIVER_MAX_ATTEMPTS": "5", "RIVER_CONFIG": str(file), "RIVER_QUEUE_DEFAULT_PRIORITY": "6"}
-    settings = load_settings(environ=env, slots=9)
-    assert (settings.slots, settings.max_attempts, settings.poll_interval) == (9, 5, timedelta(seconds=2))
-    assert settings.queues == {"default": QueueConfig(7, 6)}
-    assert "secret" not in repr(settings)
-
-
-@pytest.mark.parametrize(
-    ("env", "message"),
-    [
-        ({}, "DATABASE_URL is not set"),
-        ({"DATABASE_URL": DSN, "RIVER_WORKERS": "x"}, "RIVER_WORKERS 'x'"),
-        ({"DATABASE_URL": DSN, "RIVER_WORKERS": "0"}, "RIVER_WORKERS 0"),
-        ({"DATABASE_URL": DSN, "RIVER_QUEUES": "default"}, "name:max_workers"),
-        ({"DATABASE_URL": DSN, "RIVER_QUEUES": "Bad:1"}, "queue 'Bad'"),
-        ({"DATABASE_URL": DSN, "RIVER_SCHEMA": 'a"b'}, "schema 'a\"b'"),
-        ({"DATABASE_URL": DSN, "RIVER_CONFIG": "/nowhere.yaml"}, "configuration file /nowhere.yaml"),
-    ],
-)
-def test_wrong_settings_are_named(env: dict[str, str], message: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        load_settings(environ=env)
-    assert message in str(caught.value)
-    assert "secret" not in str(caught.value)
-
-
-def test_queues_from_the_environment() -> None:
-    settings = load_settings(environ={"DATABASE_URL": DSN, "RIVER_QUEUES": "default:10:1,high_priority:20:10"})
-    assert settings.queues == {"default": QueueConfig(10, 1), "high_priority": QueueConfig(20, 10)}
-    assert ClientQueues(settings.queues, settings.slots, works=True).total_slots == 30
-
-
-def test_client_id_and_dsn_description() -> None:
+def test_client_id() -> None:
     assert new_client_id("a.b", NOW) == "a_b_2026_01_02T03_04_05_000000"
-    assert describe(DSN) == "postgresql://u@h/d"
-
-
-@pytest.mark.parametrize(
-    ("dsn", "place"),
-    [
-        ("postgresql://u:secret@h:5432/d?password=secret", "postgresql://u@h:5432/d"),
-        ("postgres://u:secret@[::1]:5432/d", "postgres://u@[::1]:5432/d"),
-        ("postgresql://u:secret@a:1,b:2/d", "postgresql://u@a:1,b:2/d"),
-        ("postgresql://u:sec%2Fret%40@h/d", "postgresql://u@h/d"),
-        ("postgresql://h/d?user=me@there&password=secret", "postgresql://h/d"),
-        ("postgresql:///d?host=/run&password=secret", "postgresql:///d"),
-    ],
-)
-def test_a_dsn_is_described_without_its_password(dsn: str, place: str) -> None:
-    assert describe(dsn) == place
-
-
-@pytest.mark.parametrize(
-    "dsn",
-    [
-        "host=db user=u password=secret",
-        "u:secret@h/d",
-        "mysql://u:secret@h/d",
-        "postgresql://u:1/secret@h/d",
-        "postgresql://u:secret#1@h/d",
-        "postgresql://u:1?secret@h/d",
-        "postgresql://u:1@secret@h/d",
-        "postgresql://u:[secret@h/d",
-        "postgresql:u:secret@h/d",
-    ],
-)
-async def test_what_is_no_url_is_not_shown(dsn: str) -> None:
-    with pytest.raises(ConfigError, match="use postgresql://user:password@host:port/name") as caught:
-        await connect(dsn, application_name="test")
-    assert "secret" not in str(caught.value)
-
-
-@pytest.mark.parametrize("dsn", ["postgresql://u:secret@h:x/d", "postgresql://u@h/d?password=a&secret"])
-async def test_what_cannot_be_read_is_not_quoted(dsn: str) -> None:
-    with pytest.raises(ConfigError, match="database URL postgresql://u@h") as caught:
-        await connect(dsn, application_name="test")
-    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["default", "a", "a_b-c", "1", "a" * 64])
@@ -305,15 +222,3 @@ def test_updates_are_merged_whatever_the_outcome() -> None:
     for error in (None, RuntimeError("x"), JobCancel("x"), JobSnooze(timedelta(0))):
         done = decide(attempt(updates={"output": 1}), error, now=NOW, next_retry=after(1))
         assert json.loads(done.metadata or "")["output"] == 1
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"poll_only": True, "listener_dsn": DSN}, "listener_dsn"),
-        ({"transaction_pooler": True}, "transaction_pooler"),
-    ],
-)
-def test_clients_that_would_listen_in_vain_are_refused(settings: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        load_settings(dsn=DSN, **settings)

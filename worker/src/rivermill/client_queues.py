@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
-from rivermill.config import QueueConfig
+from rivermill.config import QueueConfig, queue_config
 from rivermill.errors import ConfigError, NotFoundError, ValidationError
 from rivermill.insert_rows import check_queue
 
@@ -71,7 +71,7 @@ class ClientQueues:
             raise ConfigError(str(error)) from error
         if name in self.configs:
             raise ConfigError(f"queue {name!r}: this client works it already; remove it first to change its slots")
-        config = config if isinstance(config, QueueConfig) else QueueConfig(config)
+        config = queue_config(name, config)
         self.configs = {**self.configs, name: config}
         try:
             if self.work is not None:

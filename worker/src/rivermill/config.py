@@ -29,6 +29,9 @@ from rivermill.schedules import Schedule
 from rivermill.schema import Schema
 
 _MAX_WORKERS = 10_000
+_MAX_ATTEMPTS = 32_767
+_MAX_PRIORITY = 1000
+_PRIORITY_VARIABLES = {"default": "RIVER_QUEUE_DEFAULT_PRIORITY", "high_priority": "RIVER_QUEUE_HIGH_PRIORITY"}
 #: Settings that None means something for; for all others it is as good as not given.
 _NONE_IS_NO_LIMIT = (
     "job_timeout",
@@ -62,9 +65,9 @@ class QueueConfig:
 
     def __post_init__(self) -> None:
         _whole("queue max_workers", self.max_workers, 1, _MAX_WORKERS)
-        _whole("queue priority", self.priority, 1, 1000)
-        _check_positive("queue fetch_cooldown", self.fetch_cooldown)
-        _check_positive("queue poll_interval", self.poll_interval)
+        _whole("queue priority", self.priority, 1, _MAX_PRIORITY)
+        _check_duration("queue fetch_cooldown", self.fetch_cooldown)
+        _check_duration("queue poll_interval", self.poll_interval)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,14 +161,15 @@ def load_settings(*, environ: Mapping[str, str] | None = None, file: str | Path 
         environ: the environment; None is the process's.
         file: a YAML file with ``jobs.river.*``; None takes ``RIVER_CONFIG``, if that is set.
         arguments: any field of ``Settings``; None counts as not given, but for time limits and retentions.
-            ``schema`` may be a name, and a value of ``queues`` a number of workers.
+            ``schema`` may be a name, and a value of ``queues`` a number of workers, which leaves the queue's priority to
+            the environment.
 
     Raises:
         ConfigError: a setting is missing or wrong.
     """
     env = os.environ if environ is None else environ
     path = file or env.get("RIVER_CONFIG")
-    values = _from_file(Path(path)) if path else {}
+    values = _from_file(Path(path), env) if path else {}
     values |= _from_environment(env)
     values |= {name: value for name, value in arguments.items() if value is not None or name in _NONE_IS_NO_LIMIT}
     if values.get("job_timeout") is not None:
@@ -184,9 +188,9 @@ def load_settings(*, environ: Mapping[str, str] | None = None, file: str | Path 
 
 
 def _check(settings: Settings) -> None:
-    _whole("RIVER_MAX_ATTEMPTS", settings.max_attempts, 1, 32767)
+    _whole("max_attempts", settings.max_attempts, 1, _MAX_ATTEMPTS)
     if settings.slots is not None:
-        _whole("RIVER_WORKERS", settings.slots, 1, _MAX_WORKERS)
+        _whole("slots", settings.slots, 1, _MAX_WORKERS)
     if settings.leader_election_disabled and settings.periodic_jobs:
         raise ConfigError("periodic_jobs: a client with leader_election_disabled=True never inserts any; leave one of them out")
     if settings.job_timeout is not None and settings.rescue_after < settings.job_timeout:
@@ -196,7 +200,9 @@ def _check(settings: Settings) -> None:
     if not isinstance(settings.reindexer_schedule, Schedule):
         raise ConfigError(f"reindexer_schedule {settings.reindexer_schedule!r}: use Cron('0 0 * * *', UTC), Never(), …")
     for name in (*_NONE_IS_NO_LIMIT, "rescue_after", "poll_interval", "fetch_cooldown"):
-        _check_positive(name, getattr(settings, name))
+        _check_duration(name, getattr(settings, name))
+    for name in ("shutdown_timeout", "job_stuck_threshold"):
+        _check_duration(name, getattr(settings, name), zero=True)
     if settings.poll_only and settings.listener_dsn is not None:
         raise ConfigError("listener_dsn: a client with poll_only=True does not listen; leave one of them out")
     if settings.transaction_pooler and not settings.poll_only and settings.listener_dsn is None:
@@ -208,13 +214,13 @@ def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
     for name, key in (("DATABASE_URL", "dsn"), ("RIVER_SCHEMA", "schema")):
         if env.get(name):
             values[key] = env[name]
-    for name, key in (
-        ("RIVER_WORKERS", "slots"),
-        ("RIVER_MAX_ATTEMPTS", "max_attempts"),
-        ("RIVER_HTTP_PORT", "http_port"),
+    for name, key, low, high in (
+        ("RIVER_WORKERS", "slots", 1, _MAX_WORKERS),
+        ("RIVER_MAX_ATTEMPTS", "max_attempts", 1, _MAX_ATTEMPTS),
+        ("RIVER_HTTP_PORT", "http_port", 0, 65535),
     ):
         if env.get(name):
-            values[key] = _integer(name, env[name])
+            values[key] = _integer(name, env[name], low, high)
     for name, key in (("RIVER_POLL_INTERVAL", "poll_interval"), ("RIVER_SHUTDOWN_TIMEOUT", "shutdown_timeout")):
         if env.get(name):
             values[key] = parse_duration(name, env[name])
@@ -223,15 +229,18 @@ def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
     return values
 
 
-def _parse_queue(text: str) -> tuple[str, QueueConfig]:
+def _parse_queue(text: str) -> tuple[str, int | QueueConfig]:
+    where = f"RIVER_QUEUES part {text!r}"
     name, *numbers = text.strip().split(":")
     if not 1 <= len(numbers) <= 2:  # noqa: PLR2004 - max_workers and priority
-        raise ConfigError(f"RIVER_QUEUES part {text!r}: write name:max_workers or name:max_workers:priority")
-    max_workers, priority = (_integer(f"RIVER_QUEUES part {text!r}", number) for number in (*numbers, "1")[:2])
-    return name, QueueConfig(max_workers, priority)
+        raise ConfigError(f"{where}: write name:max_workers or name:max_workers:priority")
+    max_workers = _integer(f"{where}, max_workers", numbers[0], 1, _MAX_WORKERS)
+    if len(numbers) == 1:
+        return name, max_workers
+    return name, QueueConfig(max_workers, _integer(f"{where}, priority", numbers[1], 1, _MAX_PRIORITY))
 
 
-def _from_file(path: Path) -> dict[str, Any]:
+def _from_file(path: Path, env: Mapping[str, str]) -> dict[str, Any]:
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, yaml.YAMLError) as error:
@@ -242,27 +251,29 @@ def _from_file(path: Path) -> dict[str, Any]:
             raise ConfigError(f"jobs.river.{key} in {path}: unknown; there are {', '.join(_FILE_KEYS)}")
     values: dict[str, Any] = {}
     if "workers" in river:
-        values["slots"] = _integer("jobs.river.workers", river["workers"])
+        values["slots"] = _integer("jobs.river.workers", river["workers"], 1, _MAX_WORKERS)
     if "max_attempts" in river:
-        values["max_attempts"] = _integer("jobs.river.max_attempts", river["max_attempts"])
+        values["max_attempts"] = _integer("jobs.river.max_attempts", river["max_attempts"], 1, _MAX_ATTEMPTS)
     for key in ("poll_interval", "shutdown_timeout"):
         if key in river:
             values[key] = parse_duration(f"jobs.river.{key}", river[key])
     if "queues" in river:
         values["queues"] = {
-            str(name): _file_queue(str(name), queue) for name, queue in _mapping(river["queues"], "jobs.river.queues").items()
+            str(name): _file_queue(str(name), queue, env)
+            for name, queue in _mapping(river["queues"], "jobs.river.queues").items()
         }
     return values
 
 
-def _file_queue(name: str, value: Any) -> QueueConfig:
+def _file_queue(name: str, value: Any, env: Mapping[str, str]) -> int | QueueConfig:
     where = f"jobs.river.queues.{name}"
     queue = _mapping(value, where)
     unknown = set(queue) - {"max_workers", "priority"}
     if unknown or "max_workers" not in queue:
         raise ConfigError(f"{where} {value!r}: give max_workers, and priority if you like, and nothing else")
-    max_workers, priority = (_integer(f"{where}.{key}", queue.get(key, 1)) for key in ("max_workers", "priority"))
-    return QueueConfig(max_workers, priority)
+    max_workers = _integer(f"{where}.max_workers", queue["max_workers"], 1, _MAX_WORKERS)
+    priority = _integer(f"{where}.priority", queue.get("priority", 1), 1, _MAX_PRIORITY)
+    return max_workers if env.get(_PRIORITY_VARIABLES.get(name, "")) else QueueConfig(max_workers, priority)
 
 
 def _queues(queues: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, QueueConfig]:
@@ -272,12 +283,23 @@ def _queues(queues: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, Queu
             check_queue(name)
         except ValidationError as error:
             raise ConfigError(str(error)) from error
-        result[name] = value if isinstance(value, QueueConfig) else QueueConfig(value)
-    for name in ("default", "high_priority"):
-        variable = f"RIVER_QUEUE_{name.removesuffix('_priority').upper()}_PRIORITY"
-        if env.get(variable) and name in result:
-            result[name] = replace(result[name], priority=_integer(variable, env[variable]))
+        config, variable = queue_config(name, value), _PRIORITY_VARIABLES.get(name, "")
+        if not isinstance(value, QueueConfig) and env.get(variable):
+            config = replace(config, priority=_integer(variable, env[variable], 1, _MAX_PRIORITY))
+        result[name] = config
     return result
+
+
+def queue_config(name: str, value: Any) -> QueueConfig:
+    """What is given for a queue, or for its ``max_workers`` alone.
+
+    Raises:
+        ConfigError: the number is out of its range.
+    """
+    if isinstance(value, QueueConfig):
+        return value
+    _whole(f"queue {name!r}, max_workers", value, 1, _MAX_WORKERS)
+    return QueueConfig(value)
 
 
 def _mapping(value: Any, where: str) -> Mapping[str, Any]:
@@ -286,13 +308,15 @@ def _mapping(value: Any, where: str) -> Mapping[str, Any]:
     return value
 
 
-def _integer(name: str, value: Any) -> int:
+def _integer(name: str, value: Any, low: int, high: int) -> int:
     try:
         if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
             raise ValueError(value)
-        return int(value)
+        number = int(value)
     except (TypeError, ValueError):
-        raise ConfigError(f"{name} {value!r}: use a whole number") from None
+        raise ConfigError(f"{name} {value!r}: use a whole number from {low} to {high}") from None
+    _whole(name, number, low, high)
+    return number
 
 
 def _whole(name: str, value: Any, low: int, high: int) -> None:
@@ -300,6 +324,6 @@ def _whole(name: str, value: Any, low: int, high: int) -> None:
         raise ConfigError(f"{name} {value!r}: use a whole number from {low} to {high}")
 
 
-def _check_positive(name: str, value: timedelta | None) -> None:
-    if value is not None and value <= timedelta(0):
-        raise ConfigError(f"{name} {value}: use a timedelta above zero")
+def _check_duration(name: str, value: Any, *, zero: bool = False) -> None:
+    if value is not None and (not isinstance(value, timedelta) or value < timedelta(0) or (not value and not zero)):
+        raise ConfigError(f"{name} {value}: use a timedelta {'of zero or more' if zero else 'above zero'}")
