@@ -6,6 +6,11 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
 
 from rivermill.db import Connection
 from rivermill.schema import Schema
@@ -73,3 +78,43 @@ async def test_pausing_says_what_is_paused(dsn: str, connection: Connection, sch
     assert cli(dsn, schema.name, "queue", "pause", "a").stdout == "queue a paused\n"
     resumed = json.loads(cli(dsn, schema.name, "queue", "resume", "*", "--json").stdout)
     assert [(queue["name"], queue["paused_at"]) for queue in resumed] == [("a", None), ("b", None)]
+
+
+@pytest.mark.parametrize(
+    "command", [("enqueue", "mail"), ("job", "get", "1"), ("job", "list"), ("queue", "list"), ("queue", "pause", "a")]
+)
+async def test_tables_that_are_not_there(dsn: str, empty_schema: Schema, command: tuple[str, ...]) -> None:
+    done = cli(dsn, empty_schema.name, *command)
+    assert done.returncode == 1
+    assert done.stderr.startswith("rivermill: relation ")
+    assert "run `rivermill migrate up`" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@asynccontextmanager
+async def a_user(connection: Connection, dsn: str, name: str) -> AsyncIterator[str]:
+    """The URL of a user who may do nothing but what PUBLIC may."""
+    await connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'x'")
+    parts = urlsplit(dsn)
+    try:
+        yield urlunsplit(parts._replace(netloc=f"{name}:x@{parts.netloc.rpartition('@')[2]}"))
+    finally:
+        await connection.execute(f"DROP OWNED BY {name} CASCADE")
+        await connection.execute(f"DROP ROLE {name}")
+
+
+async def test_what_a_user_may_not_do_is_said(dsn: str, connection: Connection, schema: Schema) -> None:
+    async with a_user(connection, dsn, "reader") as url:
+        done = cli(url, schema.name, "job", "list")
+        assert (done.returncode, "permission denied" in done.stderr, "Traceback" in done.stderr) == (1, True, False)
+
+
+async def test_the_owner_of_a_schema_may_migrate_it(dsn: str, connection: Connection) -> None:
+    """Without the right to make schemas, which IF NOT EXISTS wants also where it makes none."""
+    async with a_user(connection, dsn, "owner_only") as url:
+        refused = cli(url, "Theirs", "migrate", "up")
+        assert (refused.returncode, 'CREATE SCHEMA "Theirs" AUTHORIZATION' in refused.stderr) == (1, True)
+        await connection.execute('CREATE SCHEMA "Theirs" AUTHORIZATION owner_only')
+        done = cli(url, "Theirs", "migrate", "up")
+        assert (done.stderr, done.returncode) == ("", 0)
+        assert cli(url, "Theirs", "enqueue", "mail").returncode == 0

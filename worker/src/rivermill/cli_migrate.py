@@ -6,9 +6,11 @@ import argparse
 from datetime import timedelta
 from typing import Any
 
+import asyncpg
+
 from rivermill.config import load_settings
 from rivermill.db import Connection, connect
-from rivermill.errors import ConfigError
+from rivermill.errors import ConfigError, MigrationError
 from rivermill.migrations import LINES, Applied, Migrator, load
 from rivermill.schema import Schema
 
@@ -69,11 +71,24 @@ async def _change(connection: Connection, schema: Schema, options: argparse.Name
         applied += await Migrator(connection, schema, options.line or "main").down(**limits)
     else:
         if not options.dry_run:
-            await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema.name}"')
+            await _make_schema(connection, schema)
         for line in (options.line,) if options.line else LINES:
             applied += await Migrator(connection, schema, line).up(**limits)
     _print(applied, schema, dry_run=options.dry_run, show_sql=options.show_sql)
     return 0
+
+
+async def _make_schema(connection: Connection, schema: Schema) -> None:
+    # Not by IF NOT EXISTS alone: that wants the right to make schemas also where there is nothing to make.
+    if await connection.fetchval("SELECT to_regnamespace($1) IS NOT NULL", f'"{schema.name}"'):
+        return
+    try:
+        await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema.name}"')
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise MigrationError(
+            f"schema {schema.name} does not exist, and this user may not make it: let an administrator run "
+            f'CREATE SCHEMA "{schema.name}" AUTHORIZATION and the user\'s name'
+        ) from error
 
 
 async def _show(connection: Connection, schema: Schema, options: argparse.Namespace) -> int:
