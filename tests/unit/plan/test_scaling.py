@@ -49,6 +49,19 @@ def once(store: StoreView | Unknown, fleet: FleetView = NO_FLEET, memory: Scalin
         (load(rate=Rate(fast=20.0, base=20.0), limit=10.0), EMPTY, "steady", 1),
         # Pods that are not Ready yet start fewer jobs in time, but no more of them help than hold the limit.
         (load(waiting=10**6, limit=25.0), EMPTY, "backlog", 3),
+        # Twenty long jobs at a time: a pod comes within half the goal, or it does not.
+        (
+            load(rate=Rate(fast=0.05, base=0.05), goal=60.0, job=JobSeconds(400.0), slots_per_pod=1),
+            Capacity(0, 0, 1, 30.0),
+            "steady",
+            23,
+        ),
+        (
+            load(rate=Rate(fast=0.05, base=0.05), goal=60.0, job=JobSeconds(400.0), slots_per_pod=1),
+            Capacity(0, 0, 1, 31.0),
+            "steady",
+            27,
+        ),
         (load(waiting=1), EMPTY, "backlog", 1),
         # 31 starts of a second fit into 30 s on a slot, 26 on one of a pod that takes 5 s to start.
         (load(waiting=2600), EMPTY, "backlog", 10),

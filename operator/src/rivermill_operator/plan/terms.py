@@ -130,7 +130,9 @@ def _need(load: Load, capacity: Capacity, most: int) -> _Need:
     # Where a pod comes in time for the next job, none is kept for it: the scale-in window does that.
     idle = load.quiet and capacity.pod_start <= load.goal / 2
     offered = 0.0 if idle else min(arrivals(load, capacity.pod_start) * seconds, limit)
-    patience = load.goal / seconds * 2 / (1 + load.job.variation)
+    # Where a pod comes in time, a job that is longer than its goal waits for one, not for a slot that others leave.
+    stay = min(seconds, load.goal) if capacity.pod_start <= load.goal / 2 else seconds
+    patience = load.goal / stay * 2 / (1 + load.job.variation)
     steady = min(slots_for(offered, patience, most), limit)
     hold = 0.0
     if load.waiting:
