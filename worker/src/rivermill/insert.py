@@ -22,6 +22,19 @@ from rivermill.job import JobRow, JobState
 from rivermill.rows import job_columns, job_from_record
 from rivermill.schema import Schema
 
+#: The rows to insert, one array a column; and where only their args differ, one value for each other column.
+_ARRAYS = """
+    SELECT * FROM unnest($1::text[], $2::text[], $3::smallint[], $4::text[], $5::smallint[],
+                         $6::text[], $7::timestamptz[], $8::text[], $9::text[], $10::bytea[], $11::int[])
+        WITH ORDINALITY AS t (args, kind, max_attempts, metadata, priority, queue, scheduled_at, state, tags,
+                              unique_key, unique_states, n)
+"""
+_ALIKE = """
+    SELECT args, $2::text AS kind, $3::smallint AS max_attempts, $4::text AS metadata, $5::smallint AS priority,
+           $6::text AS queue, $7::timestamptz AS scheduled_at, $8::text AS state, $9::text AS tags,
+           $10::bytea AS unique_key, $11::int AS unique_states, n
+    FROM unnest($1::text[]) WITH ORDINALITY AS t (args, n)
+"""
 _STORED = "job.id, job.args::text AS args, job.metadata::text AS metadata, job.created_at, job.scheduled_at"
 
 
@@ -82,8 +95,12 @@ class Inserter:
         self._limiter = limiter
         self._channel = schema.channel("river_insert")
         self._schema = schema
-        self._plain = self._statement("", _STORED)
-        self._unique = self._statement(self._on_conflict(), f"{job_columns('job')}, job.xmax <> 0 AS duplicate")
+        whole = f"{job_columns('job')}, job.xmax <> 0 AS duplicate"
+        self._statements = {
+            (unique, alike): self._statement(_ALIKE if alike else _ARRAYS, self._on_conflict() if unique else "", returning)
+            for unique, returning in ((False, _STORED), (True, whole))
+            for alike in (False, True)
+        }
 
     def _on_conflict(self) -> str:
         # The no-op update makes the existing row come back; its kind stays, which may differ from ours.
@@ -94,14 +111,11 @@ class Inserter:
                 DO UPDATE SET kind = job.kind
         """
 
-    def _statement(self, on_conflict: str, returning: str) -> str:
+    def _statement(self, source: str, on_conflict: str, returning: str) -> str:
         # One statement, so one transaction: rows and notifications become visible together.
         return f"""
             WITH input AS (
-                SELECT * FROM unnest($1::text[], $2::text[], $3::smallint[], $4::text[], $5::smallint[],
-                                     $6::text[], $7::timestamptz[], $8::text[], $9::text[], $10::bytea[], $11::int[])
-                    WITH ORDINALITY AS t (args, kind, max_attempts, metadata, priority, queue, scheduled_at, state, tags,
-                                          unique_key, unique_states, n)
+                {source}
             ), inserted AS (
                 INSERT INTO {self._schema.table("river_job")} AS job
                     (args, kind, max_attempts, metadata, priority, queue, scheduled_at, state, tags, unique_key, unique_states)
@@ -128,8 +142,10 @@ class Inserter:
         unique = any(row.unique_key is not None for row in rows)
         if unique:
             check_distinct(rows)
-        columns = list(zip(*rows, strict=True))
-        sql = self._unique if unique else self._plain
+        common = rows[0][1:]
+        alike = all(row[1:] == common for row in rows)
+        columns = [[row.args for row in rows], *common] if alike else list(zip(*rows, strict=True))
+        sql = self._statements[unique, alike]
         records = await connection.fetch(sql, *columns, self._channel, self._payloads(rows))
         if unique:
             return _in_order(rows, records)
