@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -18,6 +17,7 @@ from rivermill_operator.kube.port import KubeError
 DURATION_SECONDS = 15.0
 RENEW_DEADLINE_SECONDS = 10.0
 RETRY_SECONDS = 2.0
+_SHORTEST_TRY_SECONDS = 0.1
 _NOT_FOUND = 404
 
 logger = logging.getLogger("rivermill.control.lease")
@@ -39,6 +39,10 @@ class Requests(Protocol):
         ...
 
 
+class _TakenError(Exception):
+    """Another replica, or nobody, holds the lease that was ours."""
+
+
 class Elector:
     """One replica's part in the election.
 
@@ -57,31 +61,46 @@ class Elector:
         self._seen: tuple[str, float] | None = None
         self._renewed_at = float("-inf")
         self.acquired = asyncio.Event()
-        self.lost = asyncio.Event()
 
     async def run(self) -> None:
-        """Try to acquire, then renew; returns when the lease is lost."""
-        while True:
+        """Try to acquire, then renew; returns when the lease is lost, before anybody else can have it."""
+        while await self._turn():
+            pause = RETRY_SECONDS * random.uniform(0.9, 1.1)
+            await asyncio.sleep(min(pause, self._left()))
+        logger.error("lease lost", extra={"identity": self._identity})
+
+    async def _turn(self) -> bool:
+        """One try; False when the lease is lost."""
+        asked = self._now()
+        if self._left() < _SHORTEST_TRY_SECONDS:
+            return False
+        try:
             held = await self._try()
-            now = time.monotonic()
-            if held:
-                self._renewed_at = now
-                if not self.acquired.is_set():
-                    logger.info("lease acquired", extra={"identity": self._identity})
-                    self.acquired.set()
-            elif self.acquired.is_set() and now - self._renewed_at > RENEW_DEADLINE_SECONDS:
-                logger.error("lease lost", extra={"identity": self._identity})
-                self.lost.set()
-                return
-            await asyncio.sleep(RETRY_SECONDS * random.uniform(0.9, 1.1))
+        except _TakenError:
+            return False
+        if held:
+            # Others may have seen the renewal as early as it was asked for, and count from then.
+            self._renewed_at = asked
+            if not self.acquired.is_set():
+                logger.info("lease acquired", extra={"identity": self._identity})
+                self.acquired.set()
+        return True
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+    def _left(self) -> float:
+        """Seconds in which this replica may act without another renewal; endless for one that does not act."""
+        return self._renewed_at + RENEW_DEADLINE_SECONDS - self._now() if self.acquired.is_set() else float("inf")
 
     async def release(self) -> None:
         """Give the lease up, so that another replica takes over at once."""
-        if not self.acquired.is_set() or self.lost.is_set():
+        if not self.acquired.is_set():
             return
         try:
             lease = await self._requests.request("GET", f"{self._collection}/{self._name}")
-            if lease["spec"].get("holderIdentity") == self._identity:
+            if _spec(lease).get("holderIdentity") == self._identity:
                 lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
                 await self._requests.request("PUT", f"{self._collection}/{self._name}", body=lease)
                 logger.info("lease released")
@@ -90,7 +109,7 @@ class Elector:
 
     async def _try(self) -> bool:
         try:
-            async with asyncio.timeout(RENEW_DEADLINE_SECONDS / 2):
+            async with asyncio.timeout(min(RENEW_DEADLINE_SECONDS / 2, self._left())):
                 return await self._acquire_or_renew()
         except KubeError as error:
             if not error.stale:
@@ -117,9 +136,11 @@ class Elector:
             }
             await self._requests.request("POST", self._collection, body=body)
             return True
-        spec = lease["spec"]
+        spec = _spec(lease)
         holder = spec.get("holderIdentity") or ""
         if holder != self._identity:
+            if self.acquired.is_set():
+                raise _TakenError
             if holder and not self._expired(lease):
                 return False
             mine |= {"acquireTime": stamp, "leaseTransitions": int(spec.get("leaseTransitions") or 0) + 1}
@@ -129,7 +150,13 @@ class Elector:
 
     def _expired(self, lease: Mapping[str, Any]) -> bool:
         version = str(lease["metadata"]["resourceVersion"])
-        now = time.monotonic()
+        now = self._now()
         if self._seen is None or self._seen[0] != version:
             self._seen = (version, now)
-        return now - self._seen[1] > float(lease["spec"].get("leaseDurationSeconds") or DURATION_SECONDS)
+        return now - self._seen[1] > float(_spec(lease).get("leaseDurationSeconds") or DURATION_SECONDS)
+
+
+def _spec(lease: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The spec of a Lease, which whoever made it may have left out."""
+    spec: Mapping[str, Any] = lease.get("spec") or {}
+    return spec
