@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from inspect import iscoroutinefunction
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from rivermill_operator.kube.client import KubeClient
+from rivermill_operator.kube.rest import APPLY_PATCH
+from rivermill_operator.model.observed import Verdict
 from tests.chart.helm import Helm, Manifest, one
 
 Right = tuple[str, str, str, str]
 EVERYWHERE = {
     ("rivermill.dev", "jobqueues"): "get list watch patch",
-    ("rivermill.dev", "jobqueues/status"): "get patch",
-    ("rivermill.dev", "jobqueues/scale"): "get",
-    ("apps", "deployments"): "get list watch create patch delete",
-    ("apps", "deployments/scale"): "get patch",
+    ("rivermill.dev", "jobqueues/status"): "patch",
+    ("apps", "deployments"): "list watch create patch delete",
+    ("apps", "deployments/scale"): "patch",
     ("policy", "poddisruptionbudgets"): "create patch delete",
-    ("", "pods"): "get list watch patch",
+    ("", "pods"): "list watch patch",
     ("", "secrets"): "get",
-    ("", "events"): "create patch",
-    ("events.k8s.io", "events"): "create patch",
-    ("autoscaling", "horizontalpodautoscalers"): "get list watch",
+    ("events.k8s.io", "events"): "create",
+    ("autoscaling", "horizontalpodautoscalers"): "list",
 }
 WATCHED: set[Right] = {(group, resource, verb, "") for (group, resource), verbs in EVERYWHERE.items() for verb in verbs.split()}
-CRD: set[Right] = {("apiextensions.k8s.io", "customresourcedefinitions", "get", "jobqueues.rivermill.dev")}
+#: kopf lists, watches and patches the resource by itself.
+KOPF: set[Right] = {("rivermill.dev", "jobqueues", verb, "") for verb in ("list", "watch", "patch")}
 
 
 def leases(name: str) -> set[Right]:
-    own = {("coordination.k8s.io", "leases", verb, name) for verb in ("get", "update", "patch")}
+    own = {("coordination.k8s.io", "leases", verb, name) for verb in ("get", "update")}
     return own | {("coordination.k8s.io", "leases", "create", "")}
 
 
@@ -56,15 +62,76 @@ def granted(manifests: list[Manifest], account: str, namespace: str) -> dict[str
     return found
 
 
+class Recorder:
+    """Takes note of the rights that requests need."""
+
+    def __init__(self) -> None:
+        self.rights: set[Right] = set()
+
+    async def request(
+        self, method: str, path: str, *, query: Any = None, body: Any = None, content_type: str = "application/json"
+    ) -> dict[str, Any]:
+        group, resource, named = place(path)
+        verb = {"GET": "get" if named else "list", "POST": "create", "PUT": "update"}.get(method, method.lower())
+        self.rights.add((group, resource, verb, ""))
+        if content_type == APPLY_PATCH:
+            self.rights.add((group, resource, "create", ""))
+        return {"metadata": {"resourceVersion": "1"}}
+
+    async def watch(self, path: str, query: Any) -> AsyncIterator[dict[str, Any]]:
+        group, resource, _ = place(path)
+        self.rights.add((group, resource, "watch", ""))
+        await asyncio.sleep(3600)
+        yield {}
+
+
+def place(path: str) -> tuple[str, str, bool]:
+    """API group, resource with its subresource, and whether the path names one object."""
+    parts = path.strip("/").split("/")
+    group, rest = ("", parts[2:]) if parts[0] == "api" else (parts[1], parts[3:])
+    rest = rest[2:] if rest[0] == "namespaces" else rest
+    return group, "/".join(rest[::2]), len(rest) > 1
+
+
+async def test_rights_are_those_that_requests_need() -> None:
+    recorder = Recorder()
+    kube = KubeClient(recorder, lambda _: None, "me", ())  # type: ignore[arg-type]
+    manifest = {"metadata": {"name": "d", "labels": {"rivermill.dev/jobqueue": "q"}}, "spec": {}}
+    owner = SimpleNamespace(name="q", namespace="n", uid="u")
+    requests: dict[str, tuple[Any, ...]] = {
+        "secret": ("n", "s"),
+        "conflict": ("n", ["d"]),
+        "apply_deployment": ("n", manifest),
+        "apply_budget": ("n", manifest),
+        "set_verdict": ("n", "d", Verdict.ACCEPTED, "1"),
+        "set_replicas": ("n", "d", 1, "1"),
+        "set_protection": ("n", "p", True, "1"),
+        "set_deletion_cost": ("n", "p", 1, "1"),
+        "delete_version": ("n", "d", "1"),
+        "release_ownership": ("n", "d"),
+        "remove_finalizer": ("n", "q"),
+        "write_status": ("n", "q", {}),
+        "emit_event": (owner, "Normal", "r", "m"),
+    }
+    assert set(requests) == {name for name, value in vars(KubeClient).items() if name[0] != "_" and iscoroutinefunction(value)}
+    for name, arguments in requests.items():
+        await getattr(kube, name)(*arguments)
+    caches = [asyncio.create_task(cache.run()) for cache in kube.caches]
+    await asyncio.sleep(0.1)
+    for task in caches:
+        task.cancel()
+    await asyncio.gather(*caches, return_exceptions=True)
+    assert recorder.rights | KOPF == WATCHED
+
+
 def test_cluster_wide(helm: Helm) -> None:
     found = granted(helm.render({}), "river-rivermill", "mill")
-    assert found == {"*": WATCHED | CRD, "mill": leases("river-rivermill")}
+    assert found == {"*": WATCHED, "mill": leases("river-rivermill")}
 
 
 def test_per_namespace(helm: Helm) -> None:
     manifests = helm.render({"watchNamespaces": ["team-a", "team-b", "team-a"]})
     assert granted(manifests, "river-rivermill", "mill") == {
-        "*": CRD,
         "team-a": WATCHED,
         "team-b": WATCHED,
         "mill": leases("river-rivermill"),
@@ -73,7 +140,7 @@ def test_per_namespace(helm: Helm) -> None:
 
 def test_release_namespace_may_be_watched(helm: Helm) -> None:
     found = granted(helm.render({"watchNamespaces": ["mill"]}), "river-rivermill", "mill")
-    assert found == {"*": CRD, "mill": WATCHED | leases("river-rivermill")}
+    assert found == {"mill": WATCHED | leases("river-rivermill")}
 
 
 def test_lease_name_is_the_one_that_may_be_changed(helm: Helm) -> None:
@@ -84,7 +151,7 @@ def test_lease_name_is_the_one_that_may_be_changed(helm: Helm) -> None:
 def test_foreign_account_is_bound(helm: Helm) -> None:
     values: Manifest = {"serviceAccount": {"create": False, "name": "ready-made"}}
     manifests = helm.render(values)
-    assert granted(manifests, "ready-made", "mill")["*"] == WATCHED | CRD
+    assert granted(manifests, "ready-made", "mill")["*"] == WATCHED
     assert not [m for m in manifests if m["kind"] == "ServiceAccount"]
 
 
