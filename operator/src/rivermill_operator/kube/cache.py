@@ -15,6 +15,7 @@ from rivermill_operator.model.names import JOB_QUEUE_LABEL, MANAGED_SELECTOR
 
 _GONE = 410
 _MAX_BACKOFF = 30.0
+_SHORTEST_WATCH_SECONDS = 0.25
 
 logger = logging.getLogger("rivermill.kube.cache")
 
@@ -36,7 +37,6 @@ class Cache:
         self._wake = wake
         self._objects: dict[Key, dict[str, dict[str, Any]]] = {}
         self.synced = asyncio.Event()
-        self.fresh_at = time.monotonic()
 
     def get(self, key: Key) -> list[dict[str, Any]]:
         """The objects of one JobQueue, by name."""
@@ -46,17 +46,18 @@ class Cache:
         """List and watch until cancelled."""
         failures = 0
         while True:
+            started = time.monotonic()
             try:
                 version = await self._list()
-                failures = 0
                 while True:
                     version = await self._watch(version)
             except KubeError as error:
+                if time.monotonic() - started > _MAX_BACKOFF:
+                    failures = 0
                 if error.status != _GONE:
                     failures += 1
                     logger.warning("watch broken, listing again", extra={"path": self.path, "error": str(error)})
-                delay = min(_MAX_BACKOFF, 0.2 * 2 ** min(failures, 10))
-                await asyncio.sleep(delay * random.uniform(0.5, 1.0))
+                await asyncio.sleep(_back_off(failures))
 
     async def _list(self) -> str:
         answer = await self._rest.request("GET", self.path, query={"labelSelector": MANAGED_SELECTOR, "resourceVersion": "0"})
@@ -64,7 +65,6 @@ class Cache:
         self._objects = {}
         for obj in answer.get("items") or []:
             self._objects.setdefault(_key(obj), {})[obj["metadata"]["name"]] = obj
-        self._seen()
         self.synced.set()
         for key in {*before, *self._objects}:
             self._wake(key)
@@ -72,14 +72,16 @@ class Cache:
 
     async def _watch(self, version: str) -> str:
         query = {"labelSelector": MANAGED_SELECTOR, "resourceVersion": version}
+        started, heard = time.monotonic(), False
         async for event in self._rest.watch(self.path, query):
-            obj = event["object"]
+            obj, heard = event["object"], True
             if event["type"] == "ERROR":
                 raise KubeError(int(obj.get("code", 0)), str(obj.get("message")))
             version = obj["metadata"]["resourceVersion"]
-            self._seen()
             if event["type"] != "BOOKMARK":
                 self._change(event["type"], obj)
+        if not heard and time.monotonic() - started < _SHORTEST_WATCH_SECONDS:
+            raise KubeError(0, f"watch of {self.path} ended at once")
         return version
 
     def _change(self, kind: str, obj: dict[str, Any]) -> None:
@@ -90,10 +92,11 @@ class Cache:
             self._objects.setdefault(key, {})[name] = obj
         self._wake(key)
 
-    def _seen(self) -> None:
-        self.fresh_at = time.monotonic()
-
 
 def _key(obj: Mapping[str, Any]) -> Key:
     meta = obj["metadata"]
     return meta["namespace"], meta.get("labels", {}).get(JOB_QUEUE_LABEL, "")
+
+
+def _back_off(failures: int) -> float:
+    return float(min(_MAX_BACKOFF, 0.2 * 2 ** min(failures, 10)) * random.uniform(0.5, 1.0))

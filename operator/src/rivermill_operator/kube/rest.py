@@ -14,6 +14,8 @@ from rivermill_operator.kube.port import KubeError
 
 REQUEST_SECONDS = 15.0
 WATCH_SECONDS = 300
+#: The API server sends a bookmark about every minute; a connection on which nothing is heard may have died without a word.
+SILENT_SECONDS = 90.0
 MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 _REFUSED = 400
@@ -74,13 +76,14 @@ class Rest:
         return value
 
     async def watch(self, path: str, query: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        """Yield watch events until the server ends the stream.
+        """Yield watch events until the server ends the stream, or is silent for too long: ask again from the last version.
 
         Raises:
             KubeError: the API server refused the watch, or the connection was lost.
         """
         wanted = {**query, "watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": WATCH_SECONDS}
-        response = await self._send("GET", path, wanted, None, "application/json", WATCH_SECONDS + 30)
+        timeout = aiohttp.ClientTimeout(total=WATCH_SECONDS + 30, sock_connect=REQUEST_SECONDS, sock_read=SILENT_SECONDS)
+        response = await self._send("GET", path, wanted, None, "application/json", timeout)
         try:
             if response.status >= _REFUSED:
                 raise KubeError(response.status, f"watch of {path} refused")
@@ -89,13 +92,21 @@ class Rest:
                 if event is None or not {"type", "object"} <= event.keys():
                     raise KubeError(0, f"watch of {path}: not an event: {line[:_SHOWN].decode(errors='replace')}")
                 yield event
+        except aiohttp.SocketTimeoutError:
+            return
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise KubeError(0, f"watch of {path}: {error!r}") from error
         finally:
             response.response.close()
 
     async def _send(
-        self, method: str, path: str, query: Mapping[str, Any] | None, body: Any, content_type: str, seconds: float
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None,
+        body: Any,
+        content_type: str,
+        timeout: float | aiohttp.ClientTimeout,
     ) -> Any:
         headers = {"Accept": "application/json", "Content-Type": content_type}
         try:
@@ -103,7 +114,7 @@ class Rest:
                 method, path, query_params=list((query or {}).items()), header_params=headers, body=body,
                 auth_settings=["BearerToken"],
             )  # fmt: skip
-            return await self._api.call_api(method, url, headers, body, _request_timeout=seconds)
+            return await self._api.call_api(method, url, headers, body, _request_timeout=timeout)
         except ApiException as error:
             raise KubeError(error.status or 0, f"{method} {path}: {error.reason}") from error
         except config.ConfigException as error:
