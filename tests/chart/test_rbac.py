@@ -76,7 +76,7 @@ class Recorder:
         self.rights.add((group, resource, verb, ""))
         if content_type == APPLY_PATCH:
             self.rights.add((group, resource, "create", ""))
-        return {"metadata": {"resourceVersion": "1"}}
+        return {"metadata": {"resourceVersion": "1", "uid": "u"}}
 
     async def watch(self, path: str, query: Any) -> AsyncIterator[dict[str, Any]]:
         group, resource, _ = place(path)
@@ -109,8 +109,9 @@ async def test_rights_are_those_that_requests_need() -> None:
         "set_deletion_cost": ("n", "p", 1, "1"),
         "delete_version": ("n", "d", "1"),
         "release_ownership": ("n", "d"),
-        "remove_finalizer": ("n", "q"),
-        "write_status": ("n", "q", {}),
+        "gone": (owner,),
+        "remove_finalizer": (owner,),
+        "write_status": (owner, {}, {}),
         "emit_event": (owner, "Normal", "r", "m"),
     }
     assert set(requests) == {name for name, value in vars(KubeClient).items() if name[0] != "_" and iscoroutinefunction(value)}

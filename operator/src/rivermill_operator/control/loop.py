@@ -59,6 +59,7 @@ class Loop:
         self._memory = Memory(scaling=ScalingMemory(manual=manual))
         self._observer = Observer(key, ports.kube, ports.stores, ports.metrics)
         self._failures = 0
+        self._doubted = False
         self._reported: tuple[Any, ...] | None = None
         self._reported_at = float("-inf")
         self._conditions: list[dict[str, Any]] = []
@@ -73,7 +74,7 @@ class Loop:
                     return
                 await self._pause(delay)
         finally:
-            self._ports.wakes.remove(self._key)
+            self._ports.wakes.remove(self._key, self._wake)
             if not self._ports.wakes.closed:
                 self._ports.stores.release(self._key)
 
@@ -90,6 +91,7 @@ class Loop:
         try:
             return await self._step()
         except (KubeError, TimeoutError) as error:
+            self._doubted = isinstance(error, KubeError) and error.stale
             logger.warning("step failed", extra={"jobqueue": self._name, "error": str(error) or "timeout"})
         except Exception:
             logger.exception("step failed", extra={"jobqueue": self._name})
@@ -107,6 +109,10 @@ class Loop:
     async def _step(self) -> float | None:
         started = time.monotonic()
         job_queue = read_job_queue(self._body())
+        if (job_queue.deleting or self._doubted) and await self._ports.kube.gone(job_queue):
+            # Its finalizer was taken off by hand: what has its name now is not ours to drain.
+            return None
+        self._doubted = False
         observed = await self._observer.observe(job_queue, self._memory)
         inputs = Inputs(observed, job_queue, self._memory)
         decided = inputs.decide()
@@ -114,7 +120,7 @@ class Loop:
         async with self._ports.writes:
             problems = await apply(decided, job_queue, self._ports.kube, self._observer.store)
         if decided.done:
-            await self._ports.kube.remove_finalizer(*self._key)
+            await self._ports.kube.remove_finalizer(job_queue)
             return None
         self._count(observed, decided, started, problems)
         refused = next((problem.text for problem in problems if problem.refused), None)
@@ -143,7 +149,7 @@ class Loop:
         old = self._conditions or (self._body().get("status") or {}).get("conditions") or []
         stamp = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         status = build_status(job_queue, observed, decided, old, stamp)
-        await self._ports.kube.write_status(*self._key, status)
+        await self._ports.kube.write_status(job_queue, status, self._body().get("status") or {})
         if summary != self._reported:
             logger.info("decision", extra={"jobqueue": self._name, "decision": asdict(decided.decision)})
             if logger.isEnabledFor(logging.DEBUG):

@@ -19,7 +19,8 @@ class Wakes:
 
     def add(self, key: Key) -> asyncio.Event:
         """The event of a loop that starts."""
-        return self._events.setdefault(key, asyncio.Event())
+        event = self._events[key] = asyncio.Event()
+        return event
 
     def close(self) -> None:
         """End every loop: this operator leaves."""
@@ -27,9 +28,10 @@ class Wakes:
         for event in self._events.values():
             event.set()
 
-    def remove(self, key: Key) -> None:
-        """The loop has ended."""
-        self._events.pop(key, None)
+    def remove(self, key: Key, event: asyncio.Event) -> None:
+        """The loop of this event has ended; one of its name may have started since."""
+        if self._events.get(key) is event:
+            del self._events[key]
 
     def wake(self, key: Key) -> None:
         """Let a loop look now; unknown keys are nobody's."""

@@ -133,17 +133,32 @@ class KubeClient:
         await self._patch(f"{_APPS}/namespaces/{namespace}/deployments/{name}", body)
         await self._patch(f"{_POLICY}/namespaces/{namespace}/poddisruptionbudgets/{name}", body)
 
-    async def remove_finalizer(self, namespace: str, name: str) -> None:
-        """Let a ``JobQueue`` go: remove our finalizer, and only ours."""
-        path = f"/apis/{names.GROUP}/{names.VERSION}/namespaces/{namespace}/{names.PLURAL}/{name}"
-        meta = (await self._rest.request("GET", path))["metadata"]
-        left = [f for f in meta.get("finalizers") or [] if f != names.FINALIZER]
-        await self._patch(path, {"metadata": {"resourceVersion": meta["resourceVersion"], "finalizers": left}})
+    async def gone(self, job_queue: JobQueue) -> bool:
+        """Whether this ``JobQueue`` is there no more; one of its name that was made since is another."""
+        return await self._metadata(job_queue) is None
 
-    async def write_status(self, namespace: str, name: str, status: Mapping[str, Any]) -> None:
-        """Replace the status of a ``JobQueue``."""
-        path = f"/apis/{names.GROUP}/{names.VERSION}/namespaces/{namespace}/{names.PLURAL}/{name}/status"
-        await self._patch(path, {"status": dict(status)})
+    async def remove_finalizer(self, job_queue: JobQueue) -> None:
+        """Let a ``JobQueue`` go, if it is still there: remove our finalizer, and only ours."""
+        meta = await self._metadata(job_queue)
+        if meta is not None:
+            left = [f for f in meta.get("finalizers") or [] if f != names.FINALIZER]
+            body = {"metadata": {"resourceVersion": meta["resourceVersion"], "finalizers": left}}
+            await self._patch(_path(job_queue), body)
+
+    async def _metadata(self, job_queue: JobQueue) -> Mapping[str, Any] | None:
+        try:
+            meta: Mapping[str, Any] = (await self._rest.request("GET", _path(job_queue)))["metadata"]
+        except KubeError as error:
+            if error.status != _NOT_FOUND:
+                raise
+            return None
+        return meta if meta["uid"] == job_queue.uid else None
+
+    async def write_status(self, job_queue: JobQueue, status: Mapping[str, Any], old: Mapping[str, Any]) -> None:
+        """Write these fields of a ``JobQueue``'s status, each as a whole, and leave the others; ``old`` is what there was."""
+        wanted = {key: _replacing(value, old.get(key)) for key, value in status.items()}
+        # Refused with 409 where the object of this name is another one by now.
+        await self._patch(f"{_path(job_queue)}/status", {"metadata": {"uid": job_queue.uid}, "status": wanted})
 
     async def emit_event(self, job_queue: JobQueue, kind: str, reason: str, message: str) -> None:
         """Make an Event on a ``JobQueue``; ``kind`` is Normal or Warning."""
@@ -172,3 +187,14 @@ class KubeClient:
     async def _patch(self, path: str, body: Mapping[str, Any]) -> None:
         query = {"fieldManager": names.FIELD_MANAGER}
         await self._rest.request("PATCH", path, query=query, body=dict(body), content_type=MERGE_PATCH)
+
+
+def _path(job_queue: JobQueue) -> str:
+    return f"/apis/{names.GROUP}/{names.VERSION}/namespaces/{job_queue.namespace}/{names.PLURAL}/{job_queue.name}"
+
+
+def _replacing(value: Any, old: Any) -> Any:
+    """A merge patch that turns ``old`` into ``value``: what is there no more has to be named."""
+    if not isinstance(value, Mapping) or not isinstance(old, Mapping):
+        return value
+    return dict.fromkeys(old) | {key: _replacing(item, old.get(key)) for key, item in value.items()}

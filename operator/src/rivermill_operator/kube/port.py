@@ -83,12 +83,16 @@ class Kube(Protocol):
         """Remove the owner references of a version's objects, so that they outlive their ``JobQueue``."""
         ...
 
-    async def remove_finalizer(self, namespace: str, name: str) -> None:
-        """Let a ``JobQueue`` go."""
+    async def gone(self, job_queue: JobQueue) -> bool:
+        """Whether this ``JobQueue`` is there no more; one of its name that was made since is another."""
         ...
 
-    async def write_status(self, namespace: str, name: str, status: Mapping[str, Any]) -> None:
-        """Replace the status of a ``JobQueue``."""
+    async def remove_finalizer(self, job_queue: JobQueue) -> None:
+        """Let a ``JobQueue`` go, if it is still there."""
+        ...
+
+    async def write_status(self, job_queue: JobQueue, status: Mapping[str, Any], old: Mapping[str, Any]) -> None:
+        """Write these fields of a ``JobQueue``'s status, each as a whole, and leave the others; ``old`` is what there was."""
         ...
 
     async def emit_event(self, job_queue: JobQueue, kind: str, reason: str, message: str) -> None:

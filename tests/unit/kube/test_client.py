@@ -1,0 +1,104 @@
+"""What is written to a JobQueue, and to no other of its name."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from rivermill_operator.control.loop import Loop, Ports
+from rivermill_operator.control.wake import Wakes
+from rivermill_operator.kube.client import KubeClient
+from rivermill_operator.kube.rest import Rest
+from rivermill_operator.metrics import Metrics
+from rivermill_operator.model.parse import parse_job_queue
+from rivermill_operator.store.registry import Stores
+from tests.unit.kube.conftest import Api
+
+BODY: dict[str, Any] = {
+    "metadata": {"name": "q", "namespace": "n", "uid": "u1", "generation": 1, "creationTimestamp": "2026-01-01T00:00:00Z"},
+    "spec": {
+        "database": {"urlSecretRef": {"name": "db"}},
+        "queues": [{"name": "default", "maxWorkers": 10}],
+        "worker": {"image": "example/worker:1", "app": "library.jobs:workers"},
+        "scaling": {"maxReplicas": 2},
+    },
+}
+Written = list[tuple[str, Any]]
+
+
+def serve(api: Api, found: dict[str, Any] | None) -> Written:
+    """Let the JobQueue be this one, or none; returns what is written."""
+    written: Written = []
+
+    async def handler(request: web.Request) -> web.Response:
+        if found is None:
+            return web.json_response({"message": "not found"}, status=404)
+        if request.method != "GET":
+            written.append((request.method, json.loads(await request.text())))
+        return web.json_response(found)
+
+    api.handler = handler
+    return written
+
+
+def found(uid: str) -> dict[str, Any]:
+    return {"metadata": {"uid": uid, "resourceVersion": "7", "finalizers": ["other", "rivermill.dev/operator"]}}
+
+
+def kube(rest: Rest) -> KubeClient:
+    return KubeClient(rest, lambda _: None, "me", ())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "patch"),
+    [
+        ({}, {"decision": {"terms": {"a": 1}}}, {"decision": {"terms": {"a": 1}}}),
+        (
+            {"decision": {"terms": {"a": 1, "b": 2}, "won": "b"}},
+            {"decision": {"terms": {"a": 3}, "won": "a"}},
+            {"decision": {"terms": {"a": 3, "b": None}, "won": "a"}},
+        ),
+        ({"decision": {"terms": {"a": 1}}}, {"decision": {"terms": {}}}, {"decision": {"terms": {"a": None}}}),
+        ({"decision": {"terms": {"a": 1}}, "backlog": {"waiting": 3}}, {"replicas": 1}, {"replicas": 1}),
+        ({"conditions": [{"type": "a"}]}, {"conditions": [{"type": "b"}]}, {"conditions": [{"type": "b"}]}),
+        ({"decision": None}, {"decision": {"terms": {}}}, {"decision": {"terms": {}}}),
+    ],
+)
+async def test_fields_of_the_status_are_replaced(
+    api: Api, rest: Rest, old: dict[str, Any], new: dict[str, Any], patch: dict[str, Any]
+) -> None:
+    written = serve(api, found("u1"))
+    await kube(rest).write_status(parse_job_queue(BODY), new, old)
+    assert written == [("PATCH", {"metadata": {"uid": "u1"}, "status": patch})]
+
+
+@pytest.mark.parametrize(("there", "left"), [(found("u1"), ["other"]), (found("u2"), None), (None, None)])
+async def test_only_our_finalizer_is_removed_and_only_from_this_object(
+    api: Api, rest: Rest, there: dict[str, Any] | None, left: list[str] | None
+) -> None:
+    written = serve(api, there)
+    await kube(rest).remove_finalizer(parse_job_queue(BODY))
+    expected = [("PATCH", {"metadata": {"resourceVersion": "7", "finalizers": left}})]
+    assert written == ([] if left is None else expected)
+
+
+@pytest.mark.parametrize("there", [found("u2"), None])
+async def test_the_loop_of_a_job_queue_that_is_gone_ends_and_writes_nothing(
+    api: Api, rest: Rest, there: dict[str, Any] | None
+) -> None:
+    written = serve(api, there)
+    wakes, key = Wakes(), ("n", "q")
+    stores = Stores(wakes.wake)
+    ports = Ports(kube(rest), stores, wakes, Metrics(), asyncio.Semaphore(1))
+    deleting = BODY | {"metadata": BODY["metadata"] | {"deletionTimestamp": "2026-01-01T00:00:00Z"}}
+    old = Loop(key, lambda: deleting, ports)
+    namesake = wakes.add(key)
+    async with asyncio.timeout(10):
+        await old.run()
+    await stores.close()
+    wakes.wake(key)
+    assert (written, namesake.is_set()) == ([], True)
