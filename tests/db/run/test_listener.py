@@ -29,7 +29,7 @@ def workers() -> Workers:
 async def test_a_listener_that_cannot_begin_fails_the_start(dsn: str, schema: Schema, workers: Workers) -> None:
     client = Client(dsn, workers=workers, schema=schema, queues={"default": 1}, listener_dsn="mysql://127.0.0.1/library")
     async with asyncio.timeout(20):
-        with pytest.raises(ConfigError, match="postgresql://user@host"):
+        with pytest.raises(ConfigError, match="postgresql://user:password@host"):
             await client.start()
     await client.stop()
 
