@@ -8,26 +8,16 @@ import random
 from array import array
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from rivermill_operator.model.observed import Finished
 from rivermill_operator.simulate.board import Board
 from rivermill_operator.simulate.cluster import Cluster, Pod
+from rivermill_operator.simulate.sample import Sample
 from rivermill_operator.simulate.workload import PodStart, Workload, inside
 
 _RETRY_JITTER = 0.1
 _SAMPLES = 400
-
-
-class Sample(NamedTuple):
-    """One look at a simulation; ``strain`` is the wait of the oldest job in goals of its queue, the worst of all queues."""
-
-    at: float
-    waiting: int
-    running: int
-    ready: int
-    pods: int
-    strain: float
 
 
 class Policy(Protocol):

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 
 from rivermill_operator.simulate import catalog
 from rivermill_operator.simulate.clairvoyant import reachable_share
-from rivermill_operator.simulate.engine import Policy, Sample, Simulation
+from rivermill_operator.simulate.engine import Policy, Simulation
 from rivermill_operator.simulate.fleet import Fleet
 from rivermill_operator.simulate.keda import DEFAULT, PLAIN_HPA, TUNED, Keda
 from rivermill_operator.simulate.outcome import Outcome, measure
+from rivermill_operator.simulate.sample import Sample
 from rivermill_operator.simulate.workload import Workload
 
 POLICIES: dict[str, Callable[[int], Policy]] = {
