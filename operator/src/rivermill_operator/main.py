@@ -16,6 +16,7 @@ from rivermill_operator.control.lease import Elector
 from rivermill_operator.control.loop import Ports
 from rivermill_operator.control.wake import Wakes
 from rivermill_operator.health import Health, HealthServer
+from rivermill_operator.kube.cache import Cache
 from rivermill_operator.kube.client import KubeClient
 from rivermill_operator.kube.port import KubeError
 from rivermill_operator.kube.rest import Rest
@@ -61,7 +62,10 @@ async def _run(settings: Settings) -> int:
     configure_logging(settings.log_level, settings.log_format)
     rest = await Rest.connect()
     metrics, health = Metrics(), Health()
-    server = HealthServer("", settings.http_port, health, metrics.registry, lambda: None)
+    try:
+        server = HealthServer("", settings.http_port, health, metrics.registry, lambda: None)
+    except OSError as error:
+        raise SettingsError(f"RIVERMILL_HTTP_PORT {settings.http_port}: {error.strerror}; use a port that is free") from error
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -98,8 +102,7 @@ async def _operate(settings: Settings, rest: Rest, metrics: Metrics, stop: async
     kube = KubeClient(rest, wakes.wake, settings.instance, settings.namespaces)
     stores = Stores(wakes.wake)
     caches = [vital(cache.run(), f"cache of {cache.path}") for cache in kube.caches]
-    async with asyncio.timeout(_SYNC_SECONDS):
-        await asyncio.gather(*(cache.synced.wait() for cache in kube.caches))
+    await _sync(kube.caches)
     ports = Ports(kube, stores, wakes, metrics, asyncio.Semaphore(_CONCURRENT_WRITES))
     registry = kopf.OperatorRegistry()
     handlers.register(registry, ports)
@@ -133,6 +136,15 @@ async def _operate(settings: Settings, rest: Rest, metrics: Metrics, stop: async
             task.cancel()
         await asyncio.gather(watch, operator, *caches, return_exceptions=True)
         await stores.close()
+
+
+async def _sync(caches: Sequence[Cache], seconds: float = _SYNC_SECONDS) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await asyncio.gather(*(cache.synced.wait() for cache in caches))
+    except TimeoutError:
+        missing = ", ".join(cache.path for cache in caches if not cache.synced.is_set())
+        raise KubeError(0, f"{missing} could not be listed in {seconds:g} s: the log says why, often a missing right") from None
 
 
 async def _check_crd(rest: Rest) -> None:
