@@ -10,7 +10,7 @@ from rivermill_operator.control.report import build_status, restore_manual
 from rivermill_operator.model.observed import Observed, StoreView
 from rivermill_operator.plan import Memory, plan
 from rivermill_operator.plan.memory import Manual, ScalingMemory
-from tests.unit.plan.build import deployment, depth, job_queue
+from tests.unit.plan.build import client, deployment, depth, job_queue, pod
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 EMPTY = StoreView((depth(),))
@@ -52,3 +52,19 @@ def test_the_time_of_manual_replicas_does_not_begin_anew_with_a_restart() -> Non
 def test_without_a_number_the_status_forgets_it() -> None:
     observed = Observed(0.0, EMPTY, (deployment(0),), utc=NOON)
     assert build_status(job_queue(), observed, plan(observed, job_queue(), Memory()), (), "now")["manual"] is None
+
+
+def test_only_the_fleets_own_pods_are_counted() -> None:
+    """Jobs of foreign clients and clients of lost pods are not of this fleet; a pod that is being deleted still works."""
+    store = StoreView(
+        (depth(running=9),),
+        (
+            client(1, running=2),
+            client(2, running=1, wanted_state="cordoned"),
+            client(3, running=3),
+            client(4, running=1, wanted_state="cordoned"),
+        ),
+    )
+    observed = Observed(0.0, store, (deployment(2),), (pod(1), pod(2), pod(3, deleting=True)), utc=NOON)
+    status = build_status(job_queue(), observed, plan(observed, job_queue(), Memory()), (), "now")
+    assert (status["busySlots"], status["drainingReplicas"]) == (6, 1)

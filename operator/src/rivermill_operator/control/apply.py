@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
@@ -25,37 +26,44 @@ class Problem:
     refused: bool
 
 
-async def apply(plan: Plan, job_queue: JobQueue, kube: Kube, store: Store | None) -> list[Problem]:
+async def apply(plan: Plan, job_queue: JobQueue, kube: Kube, store: Store | None, turns: asyncio.Semaphore) -> list[Problem]:
     """Write everything, in the plan's order; what fails stops nothing that does not depend on it.
+
+    Args:
+        plan: what to write.
+        job_queue: whose fleet.
+        kube: the API server.
+        store: the database, if it is open.
+        turns: waited for at each write to Kubernetes; not for the database, which may be slow and is nobody else's trouble.
 
     Returns:
         What went wrong, without what had merely changed since it was seen.
     """
     problems: list[Problem] = []
 
-    async def attempt(what: str, write: Awaitable[None]) -> bool:
+    async def attempt(what: str, write: Awaitable[None]) -> None:
         try:
             await write
         except KubeError as error:
             if not error.stale:
                 problems.append(Problem(f"{what}: {error}", error.refused))
             logger.info("write refused", extra={"what": what, "error": str(error)})
-            return False
         except StoreError as error:
             problems.append(Problem(f"{what}: {error.message}", refused=False))
-            return False
-        return True
 
-    for what, write in _writes(plan, job_queue, kube, store):
+    for what, write in _version_writes(plan, job_queue.namespace, kube):
+        async with turns:
+            await attempt(what, write())
+    for what, write in _client_writes(plan, store):
         await attempt(what, write())
+    for what, write in _fleet_writes(plan, job_queue, kube):
+        async with turns:
+            await attempt(what, write())
     return problems
 
 
-def _writes(plan: Plan, job_queue: JobQueue, kube: Kube, store: Store | None) -> Iterator[tuple[str, Write]]:
-    """What to write, in order."""
+def _fleet_writes(plan: Plan, job_queue: JobQueue, kube: Kube) -> Iterator[tuple[str, Write]]:
     namespace = job_queue.namespace
-    yield from _version_writes(plan, namespace, kube)
-    yield from _client_writes(plan, store)
     for change in plan.protections:
         write = partial(kube.set_protection, namespace, change.pod, change.protected, change.resource_version)
         yield f"protection of {change.pod}", write

@@ -14,10 +14,11 @@ from typing import Any
 from rivermill_operator.control.apply import Problem, apply
 from rivermill_operator.control.observe import REFRESH_SECONDS, Observer
 from rivermill_operator.control.report import build_status, restore_manual
+from rivermill_operator.control.series import Series
 from rivermill_operator.control.wake import Wakes, until_tick
 from rivermill_operator.kube.port import Kube, KubeError
 from rivermill_operator.metrics import Metrics
-from rivermill_operator.model.observed import Observed, StoreView, Unknown
+from rivermill_operator.model.observed import Observed, Unknown
 from rivermill_operator.model.parse import read_job_queue
 from rivermill_operator.plan import Memory, Plan
 from rivermill_operator.plan.memory import ScalingMemory
@@ -32,7 +33,7 @@ logger = logging.getLogger("rivermill.control")
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """What every loop shares."""
+    """What every loop shares; ``writes`` bounds the requests to Kubernetes that are under way at once."""
 
     kube: Kube
     stores: StoreProvider
@@ -58,6 +59,7 @@ class Loop:
         manual = restore_manual(body().get("status") or {}, time.monotonic(), datetime.now(UTC))
         self._memory = Memory(scaling=ScalingMemory(manual=manual))
         self._observer = Observer(key, ports.kube, ports.stores, ports.metrics)
+        self._series = Series(key, ports.metrics)
         self._failures = 0
         self._doubted = False
         self._reported: tuple[Any, ...] | None = None
@@ -75,6 +77,7 @@ class Loop:
                 await self._pause(delay)
         finally:
             self._ports.wakes.remove(self._key, self._wake)
+            self._series.forget()
             if not self._ports.wakes.closed:
                 self._ports.stores.release(self._key)
 
@@ -117,9 +120,8 @@ class Loop:
         inputs = Inputs(observed, job_queue, self._memory)
         decided = inputs.decide()
         self._memory = decided.memory
-        async with self._ports.writes:
-            problems = await apply(decided, job_queue, self._ports.kube, self._observer.store)
-        if decided.done:
+        problems = await apply(decided, job_queue, self._ports.kube, self._observer.store, self._ports.writes)
+        if decided.done and not problems:
             await self._ports.kube.remove_finalizer(job_queue)
             return None
         self._count(observed, decided, started, problems)
@@ -158,16 +160,8 @@ class Loop:
 
     def _count(self, observed: Observed, decided: Plan, started: float, problems: Sequence[Problem]) -> None:
         metrics = self._ports.metrics
-        metrics.decisions.labels(*self._key).inc()
+        self._series.show(observed, decided.decision)
         metrics.step_seconds.observe(time.monotonic() - started)
-        metrics.replicas.labels(*self._key, "current").set(sum(d.replicas for d in observed.deployments))
-        metrics.replicas.labels(*self._key, "desired").set(decided.decision.desired_replicas or 0)
-        if isinstance(observed.store, StoreView):
-            metrics.xmin_age.labels(*self._key).set(observed.store.server.xmin_age)
-            for queue in observed.store.queues:
-                metrics.waiting.labels(*self._key, queue.name).set(queue.waiting)
-                metrics.running.labels(*self._key, queue.name).set(queue.running)
-                metrics.oldest.labels(*self._key, queue.name).set(queue.oldest_seconds or 0)
         for problem in problems:
             metrics.errors.labels("write").inc()
             logger.warning("write failed", extra={"jobqueue": self._name, "error": problem.text})

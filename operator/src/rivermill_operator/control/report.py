@@ -12,6 +12,7 @@ from rivermill_operator.model.spec import JobQueue
 from rivermill_operator.model.status import Decision, merge_conditions
 from rivermill_operator.plan.memory import Manual
 from rivermill_operator.plan.plan import Plan
+from rivermill_operator.plan.versions import versions
 
 
 def build_status(
@@ -34,7 +35,7 @@ def build_status(
     if plan.decision.desired_replicas is not None:
         status["desiredReplicas"] = plan.decision.desired_replicas
     if isinstance(observed.store, StoreView):
-        status |= _numbers(observed.store)
+        status |= _numbers(observed, observed.store)
     return status
 
 
@@ -88,7 +89,8 @@ def _estimates(decision: Decision) -> dict[str, Any]:
     }
 
 
-def _numbers(store: StoreView) -> dict[str, Any]:
+def _numbers(observed: Observed, store: StoreView) -> dict[str, Any]:
+    uids = {pod.uid for pod in observed.pods}
     oldest = [q.oldest_seconds for q in store.queues if q.oldest_seconds is not None]
     server = store.server
     return {
@@ -97,8 +99,9 @@ def _numbers(store: StoreView) -> dict[str, Any]:
             "connections": server.connections_used,
             "connectionsLimit": server.connections_limit,
         },
-        "busySlots": sum(queue.running for queue in store.queues),
-        "drainingReplicas": sum(1 for client in store.clients if client.wanted_state == "cordoned"),
+        # Pods that are being deleted still work; clients whose pod is gone do not, and others' clients are not of this fleet.
+        "busySlots": sum(client.running for client in store.clients if client.pod_uid in uids),
+        "drainingReplicas": sum(len(version.draining) for version in versions(observed)),
         "backlog": {
             "waiting": sum(queue.waiting for queue in store.queues),
             "bounded": any(queue.bounded for queue in store.queues),

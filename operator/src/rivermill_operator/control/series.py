@@ -1,0 +1,60 @@
+"""The time series of one ``JobQueue``: they go with it, and what is not known is not shown as 0."""
+
+from __future__ import annotations
+
+from rivermill_operator.metrics import Metrics
+from rivermill_operator.model.observed import Observed, StoreView
+from rivermill_operator.model.status import Decision
+
+
+class Series:
+    """Writes them.
+
+    Args:
+        key: namespace and name.
+        metrics: of the whole operator.
+    """
+
+    def __init__(self, key: tuple[str, str], metrics: Metrics) -> None:
+        self._key = key
+        self._own = {"namespace": key[0], "jobqueue": key[1]}
+        self._metrics = metrics
+        self._queues: set[str] = set()
+
+    def show(self, observed: Observed, decision: Decision) -> None:
+        """One decision and what it was made of; numbers that could not be read stay as they were."""
+        metrics, desired = self._metrics, decision.desired_replicas
+        metrics.decisions.labels(*self._key).inc()
+        metrics.replicas.labels(*self._key, "current").set(sum(d.replicas for d in observed.deployments))
+        if desired is None:
+            metrics.replicas.remove_by_labels({**self._own, "what": "desired"})
+        else:
+            metrics.replicas.labels(*self._key, "desired").set(desired)
+        if isinstance(observed.store, StoreView):
+            self._show_store(observed.store)
+
+    def _show_store(self, store: StoreView) -> None:
+        metrics = self._metrics
+        metrics.xmin_age.labels(*self._key).set(store.server.xmin_age)
+        for queue in store.queues:
+            metrics.waiting.labels(*self._key, queue.name).set(queue.waiting)
+            metrics.running.labels(*self._key, queue.name).set(queue.running)
+            metrics.oldest.labels(*self._key, queue.name).set(queue.oldest_seconds or 0)
+        queues = {queue.name for queue in store.queues}
+        for gone in self._queues - queues:
+            for metric in (metrics.waiting, metrics.running, metrics.oldest):
+                metric.remove_by_labels({**self._own, "queue": gone})
+        self._queues = queues
+
+    def forget(self) -> None:
+        """The JobQueue is gone."""
+        metrics = self._metrics
+        for metric in (
+            metrics.decisions,
+            metrics.replicas,
+            metrics.xmin_age,
+            metrics.waiting,
+            metrics.running,
+            metrics.oldest,
+        ):
+            metric.remove_by_labels(self._own)
