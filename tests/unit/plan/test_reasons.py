@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from rivermill_operator.model.observed import Observed, StoreView
+from rivermill_operator.model.parse import parse_job_queue
 from rivermill_operator.plan import Memory, Plan, plan
 from rivermill_operator.plan.reasons import conditions
-from tests.unit.plan.build import deployment, depth, job_queue, pod
+from tests.unit.plan.build import VERSION, body, client, deployment, depth, job_queue, pod
 
 QUOTA = 'pods "q-1" is forbidden: exceeded quota: none'
 REFUSAL = "apply q-1: 422 PATCH /apis/apps/v1: spec.template.spec.containers: Required value"
@@ -67,6 +68,16 @@ def test_a_version_that_is_refused_is_not_asked_for_without_a_pause() -> None:
     fresh = plan(Observed(0.0, StoreView((depth(),))), job_queue(), Memory())
     assert fresh.apply
     assert fresh.wake_after > 1.0
+
+
+@pytest.mark.parametrize(("refused", "scaled"), [(REFUSAL, [("q-" + VERSION, 3)]), (None, [])])
+def test_while_a_template_is_refused_the_last_one_goes_on(refused: str | None, scaled: list[tuple[str, int]]) -> None:
+    value = body(minReplicas=3)
+    value["spec"]["worker"]["image"] = "another"
+    world = Observed(0.0, StoreView((depth(),), (client(1),)), (deployment(1),), (pod(1),), refused=refused)
+    found = plan(world, parse_job_queue(value), Memory())
+    assert found.apply, "the new one is tried again"
+    assert [(scale.deployment, scale.replicas) for scale in found.scales] == scaled
 
 
 def test_conditions_have_a_fixed_order() -> None:

@@ -35,7 +35,9 @@ def plan(observed: Observed, job_queue: JobQueue, memory: Memory) -> Plan:
         return _refuse(observed, job_queue, memory)
     fleet = versions(observed)
     built = manifests.build(job_queue)
-    live = next((version for version in fleet if version.name == built.version), None)
+    made = next((version for version in fleet if version.name == built.version), None)
+    # While the API server refuses the current template, the youngest version that it took goes on.
+    live = made or (fleet[0] if fleet and observed.refused is not None else None)
     old = [version for version in fleet if version is not live]
     unknown = isinstance(observed.store, Unknown)
     view = fleet_view(live, old, memory.scaling, memory.desired)
@@ -43,10 +45,10 @@ def plan(observed: Observed, job_queue: JobQueue, memory: Memory) -> Plan:
     decision, learnt = scaling.decide(job_queue.spec, observed.store, view, memory.scaling, moment)
     memory = _forget(memory, learnt) if job_queue.spec.mode is Mode.PAUSED else replace(memory, scaling=learnt)
     decision = _bootstrap(job_queue, observed, decision)
-    base = _base(observed, job_queue, decision, memory, live)
+    base = _base(observed, job_queue, decision, memory, made)
     if job_queue.spec.mode is not Mode.SCALE:
         return base
-    base = replace(base, apply=_apply(built, live.deployment if live else None))
+    base = replace(base, apply=_apply(built, made.deployment if made else None))
     if observed.conflict or live is None or decision.desired_replicas is None:
         # A Deployment that is not there yet is made first, empty; its creation wakes this loop again.
         return base
