@@ -81,15 +81,16 @@ def test_the_page_is_generated() -> None:
 
 def test_the_page_names_every_reason() -> None:
     operator = ROOT / "operator" / "src" / "rivermill_operator"
-    files = ("plan/reasons.py", "control/loop.py", "store/connection.py", "store/reader.py", "store/database.py")
+    files = ("plan/reasons.py", "control/observe.py", "store/connection.py", "store/reader.py", "store/database.py")
     sources = {name: (operator / name).read_text() for name in files}
     views = (operator / "control" / "views.py").read_text()
     reasons = {
         *re.findall(r'reason="(\w+)"', sources["plan/reasons.py"]),
+        *re.findall(r'return "(\w+)", ', sources["plan/reasons.py"]),
         *(reason for text in sources.values() for reason in re.findall(r'StoreError\("(\w+)"', text)),
         *re.findall(r', "([A-Z]\w+)"\)', sources["store/connection.py"]),
         *re.findall(r'"([A-Z]\w+)"', views[views.index("_TROUBLE = ") : views.index("# fmt: skip")]),
     }
-    assert {"AsDesired", "SecretNotFound", "DatabaseError", "AuthenticationFailed", "CrashLoopBackOff"} <= reasons
+    assert {"AsDesired", "SecretNotFound", "WriteRefused", "DatabaseError", "AuthenticationFailed"} <= reasons
     page = (ROOT / "docs" / "jobqueue.md").read_text()
     assert {reason for reason in reasons if f"`{reason}`" not in page} == set()
