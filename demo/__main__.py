@@ -37,7 +37,8 @@ def main() -> int:
         with _alone(), signals.interrupting():
             summary, outcome = _run(keep=options.keep)
     except KeyboardInterrupt:
-        sys.stderr.write("demo: interrupted; what was started is gone again\n")
+        kept = "the cluster is still there, the rest is gone" if options.keep else "what was started is gone again"
+        sys.stderr.write(f"demo: interrupted; {kept}\n")
         return _INTERRUPTED
     except (DevclusterError, OSError, subprocess.SubprocessError) as error:
         sys.stderr.write(f"demo: {error}\n")

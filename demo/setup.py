@@ -104,11 +104,11 @@ def _install(cluster: Cluster) -> None:
     say("loading the images into the node")
     cluster.load(IMAGES[1][0], IMAGES[2][0])
     say("installing the charts")
-    cluster.helm("upgrade", "--install", "rivermill-crds", str(ROOT / "charts" / "rivermill-crds"))
+    where = ("--namespace", "rivermill-system", "--create-namespace")
+    cluster.helm("upgrade", "--install", "rivermill-crds", str(ROOT / "charts" / "rivermill-crds"), *where)
     cluster.helm(
-        "upgrade", "--install", "rivermill", str(ROOT / "charts" / "rivermill"), "--namespace", "rivermill-system",
-        "--create-namespace", "--set", "image.registry=localhost", "--set", "image.repository=rivermill/operator",
-        "--set", "image.tag=0.1.0",
+        "upgrade", "--install", "rivermill", str(ROOT / "charts" / "rivermill"), *where,
+        "--set", "image.registry=localhost", "--set", "image.repository=rivermill/operator", "--set", "image.tag=0.1.0",
         # A rebuilt image has the same tag; the annotation makes new pods of it.
         "--set", f"podAnnotations.image={image_digest(IMAGES[1][0])[:16]}", "--wait", "--timeout", f"{_READY_SECONDS}s",
     )  # fmt: skip

@@ -42,6 +42,7 @@ def _answer(_: int, __: FrameType | None) -> None:
 
 
 def _interrupt(_: int, __: FrameType | None) -> None:
+    sys.stderr.write("demo: stopping\n")
     end_programs()
     raise KeyboardInterrupt
 

@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from devcluster import tools
 from devcluster.cluster import Cluster, prepare
 from devcluster.errors import DevclusterError
 from devcluster.layout import DEFAULT_NAME
@@ -26,6 +27,7 @@ def main() -> int:
     build = commands.add_parser("build", help="build an image")
     build.add_argument("--file", type=Path, required=True, help="the Dockerfile")
     build.add_argument("--tag", required=True)
+    build.add_argument("--build-arg", action="append", default=[], metavar="NAME=VALUE")
     build.add_argument("context", type=Path, nargs="?", default=Path())
     load = commands.add_parser("load", help="import built images into every node")
     load.add_argument("image", nargs="+")
@@ -47,7 +49,7 @@ def _run(options: argparse.Namespace, cluster: Cluster) -> int:
         if cluster.running():
             say(f"cluster {options.name} is up already")
         cluster.up(options.nodes)
-        print(f"export KUBECONFIG={cluster.kubeconfig}")
+        print(f"export KUBECONFIG={cluster.kubeconfig} PATH={tools.kubectl().parent}:$PATH")
     elif options.command == "down":
         cluster.down()
     elif options.command == "status":
@@ -57,7 +59,7 @@ def _run(options: argparse.Namespace, cluster: Cluster) -> int:
     elif options.command == "kubeconfig":
         print(cluster.kubeconfig)
     elif options.command == "build":
-        cluster.build(options.tag, options.file, options.context)
+        cluster.build(options.tag, options.file, options.context, tuple(options.build_arg))
     else:
         cluster.load(*options.image)
     return 0

@@ -166,6 +166,8 @@ class Cluster(AnyCluster):
 
     def _remove(self) -> None:
         """Everything but the bridge, on which servers of the caller's may listen."""
+        if self._directory.exists():
+            say(f"removing cluster {self._layout.name}")
         self._registry.kill_all()
         for node in self._nodes:
             node.remove_leftovers()

@@ -98,6 +98,8 @@ def build(tag: str, dockerfile: Path, context: Path, build_args: Iterable[str] =
     Raises:
         DevclusterError: the build failed.
     """
+    if not dockerfile.is_file():
+        raise DevclusterError(f"there is no Dockerfile {dockerfile}: name one with --file")
     arguments = list(build_args)
     digest, target = _digest(dockerfile, context, arguments), archive(tag)
     note = target.with_suffix(".digest")

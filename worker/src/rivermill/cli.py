@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from typing import NoReturn
 
 import asyncpg
 
@@ -29,9 +31,16 @@ _MISSING = (
 Command = Callable[[argparse.Namespace], Awaitable[int]]
 
 
+class _Parser(argparse.ArgumentParser):
+    """Repeats no password in its complaints."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(re.sub(r"://[^@\s']*@", "://…@", message))
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    parser = argparse.ArgumentParser(prog="rivermill", description="Work and manage River jobs in Postgres.")
+    parser = _Parser(prog="rivermill", description="Work and manage River jobs in Postgres.")
     parser.add_argument("--version", action="version", version=f"rivermill {__version__}")
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--database-url", dest="dsn", help="postgresql:// URL (default: DATABASE_URL)")

@@ -10,11 +10,12 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from rivermill.client import Client
 from rivermill.config import load_settings
-from rivermill.errors import ConfigError
+from rivermill.errors import ConfigError, RivermillError
 from rivermill.logs import configure_logging
 from rivermill.worker import Workers
 
@@ -67,6 +68,8 @@ async def work(options: argparse.Namespace) -> int:
 async def _start(options: argparse.Namespace) -> Client:
     settings = load_settings(dsn=options.dsn, schema=options.schema, file=options.config)
     workers = await load_app(options.app)
+    if not settings.queues:
+        raise ConfigError("no queue to work: set RIVER_QUEUES, e.g. default:10, or jobs.river.queues in the file of --config")
     client = Client(
         workers=workers,
         dsn=settings.dsn,
@@ -108,11 +111,36 @@ async def load_app(name: str) -> Workers:
     except ImportError as error:
         raise ConfigError(f"APP {name!r}: cannot import {module_name}: {error}") from error
     except AttributeError as error:
+        if error.obj is not sys.modules.get(module_name):
+            raise _failed(name, f"importing {module_name}", error) from error
         raise ConfigError(f"APP {name!r}: module {module_name} has no {attribute}") from error
+    except Exception as error:
+        raise _failed(name, f"importing {module_name}", error) from error
     if callable(app) and not isinstance(app, Workers):
-        app = app()
-        if inspect.isawaitable(app):
-            app = await app
+        app = await _call(name, app)
     if not isinstance(app, Workers) or not app:
         raise ConfigError(f"APP {name!r}: must be a rivermill.Workers with at least one worker, or a function returning one")
     return app
+
+
+async def _call(name: str, factory: Callable[[], Any]) -> Any:
+    try:
+        inspect.signature(factory).bind()
+    except TypeError as error:
+        raise ConfigError(
+            f"APP {name!r}: cannot be called without arguments ({error}): name a rivermill.Workers, "
+            "or a function without parameters that returns one"
+        ) from error
+    try:
+        made = factory()
+        return await made if inspect.isawaitable(made) else made
+    except RivermillError:
+        raise
+    except Exception as error:
+        raise _failed(name, "calling it", error) from error
+
+
+def _failed(name: str, what: str, error: Exception) -> ConfigError:
+    """The application's own trouble, whose traceback goes to the log."""
+    logger.error("the application cannot be loaded", exc_info=error)
+    return ConfigError(f"APP {name!r}: {what} failed: {type(error).__name__}: {error}")

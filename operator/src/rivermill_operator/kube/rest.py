@@ -42,7 +42,8 @@ class Rest:
             except config.ConfigException:
                 await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         except config.ConfigException as error:
-            raise KubeError(0, f"no service account and no usable KUBECONFIG: {error}") from error
+            message = f"no service account and no usable kubeconfig: {error}; set KUBECONFIG to the path of one"
+            raise KubeError(0, message) from error
         return cls(client.ApiClient(configuration))
 
     async def close(self) -> None:
