@@ -14,6 +14,8 @@ _TROUBLE = frozenset(
      "CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
 )  # fmt: skip
 
+_OWN = "rivermill: "
+
 
 def deployment_view(obj: Mapping[str, Any], now: datetime) -> DeploymentView:
     """One Deployment."""
@@ -37,6 +39,7 @@ def pod_view(obj: Mapping[str, Any], now: datetime) -> PodView:
     conditions = {c["type"]: c["status"] for c in status.get("conditions") or []}
     containers = status.get("containerStatuses") or []
     annotations = meta.get("annotations") or {}
+    troubled = _troubled([*containers, *(status.get("initContainerStatuses") or [])])
     return PodView(
         name=meta["name"],
         uid=meta["uid"],
@@ -52,7 +55,8 @@ def pod_view(obj: Mapping[str, Any], now: datetime) -> PodView:
         # The startup probe asks what the readiness probe asks.
         warm=bool(containers) and all(c.get("started") is True for c in containers),
         protected=any(annotations.get(name) == busy for name, (busy, _) in names.PROTECTION.items()),
-        trouble=_trouble([*containers, *(status.get("initContainerStatuses") or [])]),
+        trouble=troubled["state"]["waiting"]["reason"] if troubled else None,
+        cause=_cause(troubled) if troubled else "",
     )
 
 
@@ -74,12 +78,27 @@ def _verdict(text: str | None) -> Verdict:
     return Verdict(text) if text in tuple(Verdict) else Verdict.PENDING
 
 
-def _trouble(statuses: list[Mapping[str, Any]]) -> str | None:
+def _troubled(statuses: list[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The first container that cannot run."""
     for status in statuses:
-        reason = ((status.get("state") or {}).get("waiting") or {}).get("reason")
-        if reason in _TROUBLE:
-            return str(reason)
+        if ((status.get("state") or {}).get("waiting") or {}).get("reason") in _TROUBLE:
+            return status
     return None
+
+
+def _cause(status: Mapping[str, Any]) -> str:
+    """Why a container cannot run, in what may be shown: the kubelet's words, or a line that the worker itself has written.
+
+    Other lines of a log stay there, for whoever may read logs.
+    """
+    ended = (status.get("lastState") or {}).get("terminated")
+    if not ended:
+        return str(status["state"]["waiting"].get("message") or "")
+    last = str(ended.get("message") or "").strip().rpartition("\n")[2]
+    if last.startswith(_OWN):
+        return last
+    name = status["name"]
+    return f"container {name} ended with code {ended.get('exitCode')}: see `kubectl logs --previous -c {name}`."
 
 
 def _integer(text: Any) -> int:

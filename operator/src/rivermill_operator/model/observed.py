@@ -160,7 +160,8 @@ INVALID_SPEC = "InvalidSpec"
 class PodView:
     """One worker pod.
 
-    ``started`` says that its worker container runs; ``trouble`` is a waiting or termination reason; ``ready_after_seconds`` is
+    ``started`` says that its worker container runs; ``trouble`` is the reason of a container that waits for more than its turn,
+    and ``cause`` what is known of why, as a sentence, or empty; ``ready_after_seconds`` is
     the time from its creation until it last became Ready; ``warm`` says that it has been Ready before; ``protected`` says that
     node autoscalers are told to leave it alone.
     """
@@ -176,6 +177,7 @@ class PodView:
     deletion_cost: int = 0
     scheduled: bool = True
     trouble: str | None = None
+    cause: str = ""
     ready_after_seconds: float | None = None
     warm: bool = False
     protected: bool = True

@@ -97,6 +97,10 @@ def _disruption_budget(deployment: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+#: What the container that migrates has in common with the one that works.
+_SHARED = ("image", "command", "env", "securityContext", "volumeMounts", "terminationMessagePolicy")
+
+
 def _pod_template(job_queue: JobQueue) -> dict[str, Any]:
     spec = job_queue.spec
     container = {
@@ -110,6 +114,7 @@ def _pod_template(job_queue: JobQueue) -> dict[str, Any]:
         "readinessProbe": _probe("/readyz", failures=1),
         "livenessProbe": _probe("/livez", failures=3, period=10),
         "securityContext": _container_security(),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - inside the container
     }
     pod: dict[str, Any] = {
@@ -126,10 +131,8 @@ def _pod_template(job_queue: JobQueue) -> dict[str, Any]:
         "volumes": [{"name": "tmp", "emptyDir": {}}],
     }
     if spec.database.migrate is Migrate.APPLY:
-        pod["initContainers"] = [
-            {**{k: container[k] for k in ("image", "command", "env", "securityContext", "volumeMounts")}, "name": "migrate",
-             "args": ["migrate", "up"]}
-        ]  # fmt: skip
+        shared = {key: container[key] for key in _SHARED}
+        pod["initContainers"] = [{**shared, "name": "migrate", "args": ["migrate", "up"]}]
     # A pod may get jobs as soon as it is there.
     metadata = {"annotations": {name: busy for name, (busy, _) in names.PROTECTION.items()}}
     merged: dict[str, Any] = merge({"metadata": metadata, "spec": pod}, spec.worker.template)

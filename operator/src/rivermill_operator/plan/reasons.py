@@ -112,7 +112,7 @@ def _trouble(observed: Observed, rejected: str | None) -> tuple[str, str] | None
     alive = [pod for pod in observed.pods if not pod.deleting]
     for pod in alive:
         if pod.trouble and not pod.ready:
-            return pod.trouble, f"Pod {pod.name}: {pod.trouble}."
+            return pod.trouble, f"Pod {pod.name}: {pod.cause or f'{pod.trouble}.'}"
     for deployment in observed.deployments:
         if deployment.failure is not None:
             return "FailedCreate", f"Kubernetes cannot make pods of Deployment {deployment.name}: {deployment.failure}"
