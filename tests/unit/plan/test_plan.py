@@ -167,6 +167,7 @@ def test_deletion_drains_then_deletes_then_is_done() -> None:
     busy = Observed(0, StoreView((depth(),), (client(1, running=1),)), (deployment(1),), (pod(1),))
     first = plan(busy, gone, Memory())
     assert (first.cordon, first.scales, first.done) == (("c1",), (), False)
+    assert first.decision.sentence == "The JobQueue is being deleted (Drain): 1 pod is left, with 1 job running."
     empty = plan(Observed(0, IDLE, (deployment(0),)), gone, Memory())
     assert [d.name for d in empty.deletions] == [f"q-{VERSION}"]
     assert plan(Observed(0, IDLE), gone, Memory()).done
@@ -176,6 +177,7 @@ def test_deletion_without_a_secret_trusts_sigterm() -> None:
     gone = replace(job_queue(), deleting=True)
     done = plan(Observed(0, Unknown("SecretNotFound", "x."), (deployment(2),), (pod(1), pod(2))), gone, Memory())
     assert [s.replicas for s in done.scales] == [0]
+    assert done.decision.sentence == "The JobQueue is being deleted (Drain): 2 pods are left; the database cannot be read."
 
 
 def test_marked_pods_go_after_a_second() -> None:

@@ -20,7 +20,7 @@ BLIND_DRAIN_SECONDS = 60.0
 def wind_down(observed: Observed, job_queue: JobQueue, memory: Memory) -> Plan:
     """Decide what to write while the object waits for its finalizer."""
     policy = job_queue.spec.deletion_policy
-    decision = Decision(0, sentence=f"The JobQueue is being deleted ({policy.value}).")
+    decision = Decision(0, sentence=f"The JobQueue is being deleted ({policy.value}){_left(observed)}.")
     base = Plan(
         decision=decision,
         conditions=conditions(job_queue, observed, decision),
@@ -40,6 +40,18 @@ def wind_down(observed: Observed, job_queue: JobQueue, memory: Memory) -> Plan:
         scales = tuple(SetReplicas(d.name, 0, d.resource_version) for d in deployments if d.replicas) if blind else ()
         return replace(base, scales=scales, deletions=_empty(observed))
     return _drain(base, observed, job_queue)
+
+
+def _left(observed: Observed) -> str:
+    """What the deletion waits for, as the end of a sentence."""
+    if not observed.pods:
+        return ""
+    pods = f": {len(observed.pods)} pod{'s are' if len(observed.pods) > 1 else ' is'} left"
+    if isinstance(observed.store, Unknown):
+        return f"{pods}; the database cannot be read"
+    own = {pod.uid for pod in observed.pods}
+    running = sum(client.running for client in observed.store.clients if client.pod_uid in own)
+    return f"{pods}, with {running} job{'' if running == 1 else 's'} running"
 
 
 def _drain(base: Plan, observed: Observed, job_queue: JobQueue) -> Plan:
