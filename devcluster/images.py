@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tarfile
 from collections.abc import Iterable
+from fnmatch import fnmatch
 from pathlib import Path
 
 from devcluster import binaries, paths
@@ -154,19 +155,33 @@ def _digest(dockerfile: Path, context: Path, arguments: list[str]) -> str:
         if line.startswith("ARG WORKER_IMAGE="):  # an image on one of ours is as new as that one
             note = archive(line.partition("=")[2]).with_suffix(".digest")
             digest.update(note.read_bytes() if note.exists() else b"")
+    for name in sorted(context_files(context)):
+        digest.update(str(name).encode() + b"\0" + (context / name).read_bytes())
+    return digest.hexdigest()
+
+
+def context_files(context: Path) -> list[Path]:
+    """The files of a context that a build can see, relative to it.
+
+    In a git work tree those that git does not ignore. Where ``.dockerignore`` begins by leaving out everything, those that it
+    lets in again; its other patterns are not looked at.
+    """
     listing = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=context, check=False, capture_output=True, timeout=30,
     )  # fmt: skip
-    if listing.returncode != 0:
-        raise DevclusterError(f"git cannot list the files of {context}: {listing.stderr.decode(errors='replace').strip()}")
-    names = [Path(os.fsdecode(name)) for name in listing.stdout.split(b"\0") if name]
-    wanted = ("worker/", "operator/", "requirements/", "examples/", "Dockerfile", ".dockerignore", "src/", "pyproject")
-    for name in sorted(names):
-        file = context / name
-        if str(name).startswith(wanted) and file.is_file():
-            digest.update(str(name).encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()
+    if listing.returncode == 0:
+        names = [Path(os.fsdecode(name)) for name in listing.stdout.split(b"\0") if name]
+    else:
+        names = [file.relative_to(context) for file in context.rglob("*")]
+    ignore = context / ".dockerignore"
+    lines = ignore.read_text(encoding="utf-8").splitlines() if ignore.exists() else []
+    kept = [line.removeprefix("!") for line in lines if line.startswith("!")] if "*" in lines else ["*"]
+    return [name for name in names if (context / name).is_file() and _matches(name, kept)]
+
+
+def _matches(name: Path, patterns: list[str]) -> bool:
+    return any(fnmatch(str(path), pattern) for pattern in patterns for path in (name, *name.parents[:-1]))
 
 
 def _environment_args() -> list[str]:
