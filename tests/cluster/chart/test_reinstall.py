@@ -23,6 +23,7 @@ def database(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture
 def world(installed: Installation, database: Postgres, tmp_path: Path) -> Iterator[World]:
+    installed.upgrade("rivermill", *VALUES)  # other tests leave it with namespaces of their own
     name = f"reinstall-{installed.major}"
     installed.cluster.kubectl("create", "namespace", name)
     database.create_database(name)
