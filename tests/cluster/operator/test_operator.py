@@ -94,7 +94,7 @@ def test_another_replica_takes_over(world: World) -> None:
             first.send_signal(signal.SIGKILL)
             first.wait()
             enqueue(world, 15, 1)
-            eventually(lambda: world.replicas() == 3, 90)
+            eventually(lambda: world.replicas() > 0, 90)
             eventually(lambda: unfinished(world) == 0, 90)
             eventually(lambda: world.replicas() == 0, 90)
             assert world.get("lease", "rivermill-operator")["spec"]["holderIdentity"] == "two"
