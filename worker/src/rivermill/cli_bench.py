@@ -10,6 +10,7 @@ from typing import Any
 from rivermill.bench.board import Board, Figures, table
 from rivermill.bench.modes import MODES, Load
 from rivermill.bench.place import new_place
+from rivermill.cli_types import positive
 from rivermill.config import load_settings
 from rivermill.durations import parse_duration
 from rivermill.errors import ConfigError
@@ -28,20 +29,13 @@ def add_bench_command(commands: Any, shared: argparse.ArgumentParser) -> None:
         description="Measure in a schema of its own (--schema, default rivermill_bench), which is made and dropped again.",
     )
     parser.add_argument("mode", nargs="?", choices=list(MODES), help="default: burn-down with -n, else continuous")
-    parser.add_argument("-n", "--jobs", type=_positive, metavar="N", help="how many jobs")
+    parser.add_argument("-n", "--jobs", type=positive, metavar="N", help="how many jobs")
     parser.add_argument("--duration", help="how long continuous mode runs, e.g. 30s (default: until interrupted)")
-    parser.add_argument("--slots", type=_positive, default=2_000, help="jobs at once (default: %(default)s)")
-    parser.add_argument("--queues", type=_positive, default=100, help="how many in many-queues mode (default: %(default)s)")
+    parser.add_argument("--slots", type=positive, default=2_000, help="jobs at once (default: %(default)s)")
+    parser.add_argument("--queues", type=positive, default=100, help="how many in many-queues mode (default: %(default)s)")
     parser.add_argument("--rate", type=float, help="inserts a second (default: latency 100, mixed 500)")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON, and nothing else")
     parser.set_defaults(run=bench)
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number}: use 1 or more")
-    return number
 
 
 async def bench(options: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 import asyncpg
 
+from rivermill.cli_types import positive
 from rivermill.config import load_settings
 from rivermill.db import Connection, connect
 from rivermill.errors import ConfigError, MigrationError
@@ -31,17 +32,10 @@ def add_migrate_command(commands: Any, shared: argparse.ArgumentParser) -> None:
         if action != "list":
             parser.add_argument("--target-version", type=int, help="the version to end at (down: 0 removes all); needs --line")
         if action in ("up", "down"):
-            parser.add_argument("--max-steps", type=_steps, help="at most this many versions of a line (down: default 1)")
+            parser.add_argument("--max-steps", type=positive, help="at most this many versions of a line (down: default 1)")
             parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
             parser.add_argument("--show-sql", action="store_true", help="print the statements")
         parser.set_defaults(run=migrate)
-
-
-def _steps(text: str) -> int:
-    steps = int(text)
-    if steps < 1:
-        raise argparse.ArgumentTypeError(f"{steps}: use 1 or more")
-    return steps
 
 
 async def migrate(options: argparse.Namespace) -> int:
