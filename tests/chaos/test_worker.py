@@ -6,9 +6,18 @@ import asyncio
 import signal
 import time
 
-from tests.chaos.conftest import JOBS, SLOTS, Mill
+from tests.chaos.conftest import JOBS, Mill
 
-RESCUED = "SELECT count(*) FROM river_job WHERE metadata ? 'river:rescue_count'"
+RESCUED = "SELECT array_agg(id ORDER BY id) FROM river_job WHERE metadata ? 'river:rescue_count'"
+#: What the database says a process runs: what ended there and was not written yet is in it.
+RUNNING_IN = """
+SELECT array_agg(id ORDER BY id) FROM river_job WHERE state = 'running'
+AND attempted_by[array_length(attempted_by, 1)] = (SELECT client_id FROM rivermill_client WHERE pid = $1)
+"""
+CONNECTIONS_OF = """
+SELECT count(*) FROM pg_stat_activity
+WHERE application_name = (SELECT left('rivermill ' || client_id, 63) FROM rivermill_client WHERE pid = $1)
+"""
 
 
 async def test_jobs_of_a_killed_worker_are_rescued_and_none_runs_twice_at_once(mill: Mill) -> None:
@@ -18,9 +27,13 @@ async def test_jobs_of_a_killed_worker_are_rescued_and_none_runs_twice_at_once(m
     victim.send_signal(signal.SIGKILL)
     victim.wait()
     killed_at = time.time()
+    while await mill.value(CONNECTIONS_OF, victim.pid):
+        await asyncio.sleep(0.05)  # a statement it had sent may still be at work
+    lost = await mill.value(RUNNING_IN, victim.pid)
+    assert lost
     await mill.finish()
     assert len({run.job for run in mill.runs()}) == JOBS
-    assert 0 < await mill.value(RESCUED) <= SLOTS
+    assert await mill.value(RESCUED) == lost
     assert mill.twice_at_once({victim.pid: killed_at}) == []
 
 
