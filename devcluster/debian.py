@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from devcluster.errors import DevclusterError
@@ -44,8 +45,19 @@ def prepare() -> None:
         DevclusterError: this is not Debian, or apt failed.
     """
     packages = missing()
-    if not packages:
-        return
+    if packages:
+        install(packages)
+
+
+def install(packages: Sequence[str]) -> None:
+    """Install packages of Debian.
+
+    Args:
+        packages: their names.
+
+    Raises:
+        DevclusterError: this is not Debian, or apt failed.
+    """
     apt = shutil.which("apt-get")
     if apt is None:
         raise DevclusterError(f"install {', '.join(packages)} with this system's package manager: there is no apt-get here")

@@ -15,15 +15,16 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from devcluster.debian import install
+
 _NOBODY = "nobody"
+_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin"
 
 
 @contextmanager
 def pgbouncer(directory: Path, dsn: str) -> Iterator[str]:
     """Start one; yields its URL."""
-    program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
-    if program is None:
-        pytest.skip("pgbouncer is not installed: apt-get install pgbouncer")
+    program = _installed()
     target = urlsplit(dsn)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -51,6 +52,17 @@ def pgbouncer(directory: Path, dsn: str) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(10)
+
+
+def _installed() -> str:
+    program = shutil.which("pgbouncer", path=_PATH)
+    if program is None and os.geteuid() != 0:
+        pytest.skip("pgbouncer is not installed, and only root may install it")
+    if program is None:
+        install(["pgbouncer"])
+        program = shutil.which("pgbouncer", path=_PATH)
+    assert program is not None, _PATH
+    return program
 
 
 def _let_in(directory: Path) -> None:
