@@ -23,8 +23,8 @@ from devcluster.progress import say
 ROOT = Path(__file__).resolve().parent.parent
 NAMESPACE = "default"
 IMAGES = (
-    ("localhost/rivermill/worker:0.1.0", "Dockerfile.worker", "."),
-    ("localhost/rivermill/operator:0.1.0", "Dockerfile.operator", "."),
+    ("localhost/rivermill/rivermill:0.1.0", "Dockerfile.worker", "."),
+    ("localhost/rivermill/rivermill-operator:0.1.0", "Dockerfile.operator", "."),
     ("localhost/rivermill/library:0.1.0", "examples/library/Dockerfile", "examples/library"),
 )
 IMMEDIATE = '{"spec":{"deletionPolicy":"Immediate"}}'
@@ -101,14 +101,13 @@ def _build(cluster: Cluster) -> None:
 
 
 def _install(cluster: Cluster) -> None:
-    say("loading the images into the node")
     cluster.load(IMAGES[1][0], IMAGES[2][0])
     say("installing the charts")
     where = ("--namespace", "rivermill-system", "--create-namespace")
     cluster.helm("upgrade", "--install", "rivermill-crds", str(ROOT / "charts" / "rivermill-crds"), *where)
     cluster.helm(
         "upgrade", "--install", "rivermill", str(ROOT / "charts" / "rivermill"), *where,
-        "--set", "image.registry=localhost", "--set", "image.repository=rivermill/operator", "--set", "image.tag=0.1.0",
+        "--set", "image.registry=localhost", "--set", "image.tag=0.1.0",
         # A rebuilt image has the same tag; the annotation makes new pods of it.
         "--set", f"podAnnotations.image={image_digest(IMAGES[1][0])[:16]}", "--wait", "--timeout", f"{_READY_SECONDS}s",
     )  # fmt: skip

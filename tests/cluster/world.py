@@ -21,7 +21,7 @@ import asyncpg
 from devcluster import AnyCluster, Postgres
 
 ROOT = Path(__file__).resolve().parents[2]
-WORKER, LIBRARY = "localhost/rivermill/worker:0.1.0", "localhost/rivermill/library:0.1.0"
+WORKER, LIBRARY = "localhost/rivermill/rivermill:0.1.0", "localhost/rivermill/library:0.1.0"
 #: Jobs that did not run exactly once.
 INTERRUPTED = "SELECT count(*) FROM river_job WHERE attempt <> 1 OR state <> 'completed'"
 

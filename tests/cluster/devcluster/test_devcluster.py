@@ -22,7 +22,7 @@ from devcluster.processes import Registry
 
 ROOT = Path(__file__).resolve().parents[3]
 NAME = "self-test"
-IMAGE = "localhost/rivermill/worker:0.1.0"
+IMAGE = "localhost/rivermill/rivermill:0.1.0"
 COMMAND = [sys.executable, "-m", "devcluster", "--name", NAME]
 
 
