@@ -104,6 +104,7 @@ class Cluster(AnyCluster):
         """
         surroundings.check_rights()
         with lock(f"cluster-{self._layout.name}", f"`devcluster` for cluster {self._layout.name}"):
+            say(f"stopping cluster {self._layout.name}")
             self._remove()
             bridge = self._layout.bridge
             if Path(f"/sys/class/net/{bridge}").exists():
@@ -118,6 +119,7 @@ class Cluster(AnyCluster):
         recorded = self._registry.load()
         for node in self._nodes:
             if node.id in recorded and recorded[node.id].alive():
+                say(f"loading {', '.join(tags)} into node {node.id}")
                 node.load(tags)
         self._loaded_file.write_text(json.dumps(list(dict.fromkeys([*self._loaded(), *tags]))), encoding="utf-8")
 
