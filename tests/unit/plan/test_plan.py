@@ -63,8 +63,9 @@ def test_restart_does_not_scale_in_before_the_window_has_refilled() -> None:
 
 def test_conflict_writes_nothing() -> None:
     store = StoreView((depth(waiting=45),))
-    done = plan(Observed(0, store, (deployment(1),), (pod(1),), conflict="HPA x"), job_queue(), Memory())
+    done = plan(Observed(0, store, (deployment(1),), (pod(1),), conflict="HPA x."), job_queue(), Memory())
     assert not done.scales
+    assert done.decision.sentence.startswith("Nothing is scaled: HPA x. It would be 2 pods: 45 jobs waiting")
     assert ("TargetConflict", "True") in {(c.type, c.status) for c in done.conditions}
 
 

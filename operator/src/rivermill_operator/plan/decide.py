@@ -44,7 +44,7 @@ def plan(observed: Observed, job_queue: JobQueue, memory: Memory) -> Plan:
     moment = Moment(observed.now, observed.utc)
     decision, learnt = scaling.decide(job_queue.spec, observed.store, view, memory.scaling, moment)
     memory = _forget(memory, learnt) if job_queue.spec.mode is Mode.PAUSED else replace(memory, scaling=learnt)
-    decision = _bootstrap(job_queue, observed, decision)
+    decision = _contested(observed, _bootstrap(job_queue, observed, decision))
     base = _base(observed, job_queue, decision, memory, made)
     if job_queue.spec.mode is not Mode.SCALE:
         return base
@@ -103,6 +103,13 @@ def _bootstrap(job_queue: JobQueue, observed: Observed, decision: Decision) -> D
     if not missing or job_queue.spec.database.migrate is not Migrate.APPLY or decision.desired_replicas != 0:
         return decision
     return replace(decision, desired_replicas=1, sentence="1 pod: it migrates the schema before anything can be read.")
+
+
+def _contested(observed: Observed, decision: Decision) -> Decision:
+    """What is decided beside another writer stays on paper, and the sentence says so."""
+    if observed.conflict is None:
+        return decision
+    return replace(decision, sentence=f"Nothing is scaled: {observed.conflict} It would be {decision.sentence}")
 
 
 def _wake_after(observed: Observed, decision: Decision, grown: tuple[float, int] | None) -> float:
