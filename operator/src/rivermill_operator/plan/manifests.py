@@ -69,8 +69,8 @@ def _deployment(job_queue: JobQueue, template: dict[str, Any], version: str) -> 
                     "kind": names.KIND,
                     "name": job_queue.name,
                     "uid": job_queue.uid,
+                    # Without blockOwnerDeletion, which would need a right on the JobQueue's finalizers on OpenShift.
                     "controller": True,
-                    "blockOwnerDeletion": True,
                 }
             ],
         },
