@@ -74,6 +74,37 @@ async def test_attempts_that_wait_have_a_task_each_and_run_at_once() -> None:
     assert len({item.task for item in items}) == 20
 
 
+async def test_attempts_begin_in_one_turn_of_the_loop_where_others_have_waited() -> None:
+    runners: Runners[Item] = Runners(execute)
+    go_on = asyncio.Event()
+
+    async def wait() -> None:
+        await go_on.wait()
+
+    first = [Item(wait), Item(wait)]
+    for item in first:
+        runners.start(item)
+    while any(item.ran_in is None for item in first):
+        await asyncio.sleep(0)
+    then = [Item(wait) for _ in range(20)]
+    for item in then:
+        runners.start(item)
+    await asyncio.sleep(0)
+    assert all(item.ran_in is not None for item in then)
+    go_on.set()
+    await all_done([*first, *then])
+    # Those that do not wait share a task again.
+    items = [Item(at_once) for _ in range(3)]
+    for item in items:
+        runners.start(item)
+    await all_done(items)
+    more = [Item(at_once) for _ in range(20)]
+    for item in more:
+        runners.start(item)
+    await all_done(more)
+    assert len({item.task for item in more[:-1]}) == 1
+
+
 async def test_nothing_runs_in_a_task_that_has_waited() -> None:
     items = await run(wait_once, at_once, wait_once, at_once, at_once, wait_once, wait_once, at_once)
     for number, item in enumerate(items):

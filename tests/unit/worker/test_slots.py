@@ -56,13 +56,13 @@ def flow(per_window: tuple[int, ...], claim_seconds: float = 0.004) -> Flow:
 @pytest.mark.parametrize(
     ("per_window", "slots", "stock"),
     [
-        ((0,), 100, Stock(0, 50)),
+        ((0,), 100, Stock(0, 25)),
         ((0,), 1, Stock(0, 1)),
         ((0, 1010, 1010), 100, Stock(282, 201)),  # 10,000 a second: 20 ms of them, and what ends during two claims
         ((0, 1010, 1010), 1, Stock(282, 201)),
         ((0, 100_000, 100_000), 100, Stock(2000, 2000)),  # there is an end to it
-        ((0, 1000, 0), 100, Stock(0, 50)),  # a burst is no flow
-        ((0, 1, 1), 100, Stock(0, 50)),  # jobs of 10 s
+        ((0, 1000, 0), 100, Stock(0, 25)),  # a burst is no flow
+        ((0, 1, 1), 100, Stock(0, 25)),  # jobs of 10 s
         ((0, 101, 101), 100, Stock(28, 20)),  # jobs of 100 ms
     ],
 )
@@ -70,6 +70,17 @@ def test_only_jobs_that_a_slot_will_be_free_for_are_claimed_ahead(
     per_window: tuple[int, ...], slots: int, stock: Stock
 ) -> None:
     assert stock_for(flow(per_window), slots) == stock
+
+
+def test_a_flow_is_known_after_two_short_windows_and_then_measured_over_longer_ones() -> None:
+    flow = Flow()
+    for now, ended in ((100.0, 0), (100.025, 250), (100.05, 500)):
+        flow.count(now, ended)
+    assert flow.per_second == pytest.approx(10_000)
+    flow.count(100.075, 500)
+    assert flow.per_second == pytest.approx(10_000)
+    flow.count(100.125, 500)
+    assert flow.per_second == 0
 
 
 def test_a_slow_claim_does_not_let_more_be_claimed_ahead_than_is_worked_soon() -> None:
@@ -81,8 +92,8 @@ def test_a_slow_claim_does_not_let_more_be_claimed_ahead_than_is_worked_soon() -
     [
         ({"wanted": True}, 10, 5.01),
         ({"wanted": False}, 10, 7.0),
-        ({"wanted": True, "hungry": True}, 4, 5.01),
-        ({"wanted": True, "hungry": True}, 5, 5.0),  # more is there, and room for half of the slots
+        ({"wanted": True, "hungry": True}, 2, 5.01),
+        ({"wanted": True, "hungry": True}, 3, 5.0),  # more is there, and room for a quarter of the slots
         ({"wanted": True, "hungry": True}, 0, float("inf")),
         ({"wanted": True, "paused": True}, 10, float("inf")),
     ],

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 #: Jobs that ended are counted over windows of at least this many seconds.
 WINDOW_SECONDS = 0.05
+#: The same while no flow is known yet: slots stand empty until one is.
+FIRST_WINDOW_SECONDS = 0.02
 #: Short jobs are claimed in batches that last this long: few statements, and each costs less a job.
 BATCH_SECONDS = 0.02
 #: What is claimed ahead lasts no longer than this.
@@ -31,7 +33,7 @@ class Flow:
     def count(self, now: float, ended: int) -> None:
         """Note how many jobs have ended so far; ``now`` is monotonic seconds."""
         elapsed = now - self._since
-        if elapsed >= WINDOW_SECONDS:
+        if elapsed >= (WINDOW_SECONDS if self.per_second else FIRST_WINDOW_SECONDS):
             self._rate_before, self._rate = self._rate, (ended - self._ended) / elapsed
             self._since, self._ended = now, ended
 
@@ -66,5 +68,5 @@ def stock_for(flow: Flow, slots: int) -> Stock:
     rate = flow.per_second
     ahead = min(MOST_AHEAD, int(rate * min(AHEAD_SECONDS, BATCH_SECONDS + 2 * flow.claim_seconds)))
     if not ahead:
-        return Stock(0, max(1, (slots + 1) // 2))
+        return Stock(0, max(1, (slots + 3) // 4))
     return Stock(ahead, max(1, ahead // 2, min(ahead, int(rate * BATCH_SECONDS))))
