@@ -71,6 +71,13 @@ class Mill:
             assert time.monotonic() < deadline, f"{check} never held"
             await asyncio.sleep(0.05)
 
+    async def until_no(self, count: str, *arguments: Any) -> None:
+        """Wait until a statement that counts answers 0."""
+        deadline = time.monotonic() + SECONDS
+        while await self.value(count, *arguments):
+            assert time.monotonic() < deadline, count
+            await asyncio.sleep(0.05)
+
     async def finish(self) -> None:
         """Wait until no job is left, and see that every one was completed."""
         deadline = time.monotonic() + SECONDS

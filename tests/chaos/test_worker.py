@@ -27,8 +27,7 @@ async def test_jobs_of_a_killed_worker_are_rescued_and_none_runs_twice_at_once(m
     victim.send_signal(signal.SIGKILL)
     victim.wait()
     killed_at = time.time()
-    while await mill.value(CONNECTIONS_OF, victim.pid):
-        await asyncio.sleep(0.05)  # a statement it had sent may still be at work
+    await mill.until_no(CONNECTIONS_OF, victim.pid)  # a statement it had sent may still be at work
     lost = await mill.value(RUNNING_IN, victim.pid)
     assert lost
     await mill.finish()

@@ -65,7 +65,7 @@ def test_conflict_writes_nothing() -> None:
     store = StoreView((depth(waiting=45),))
     done = plan(Observed(0, store, (deployment(1),), (pod(1),), conflict="HPA x."), job_queue(), Memory())
     assert not done.scales
-    assert done.decision.sentence.startswith("Nothing is scaled: HPA x. It would be 2 pods: 45 jobs waiting")
+    assert done.decision.sentence.startswith("Nothing is scaled: HPA x. It would be 1 pod: 45 jobs waiting")
     assert ("TargetConflict", "True") in {(c.type, c.status) for c in done.conditions}
 
 
