@@ -72,6 +72,9 @@ def once(store: StoreView | Unknown, fleet: FleetView = NO_FLEET, memory: Scalin
         # What a steady stream brings later has its own goal before it; what a burst brings must not pile up.
         (load(waiting=2600, rate=Rate(fast=9.0, base=9.0)), EMPTY, "backlog", 10),
         (load(waiting=10, rate=Rate(fast=90.0, base=0.0, excess=90.0, age=30.0)), EMPTY, "backlog", 5),
+        # Ten slots that are free soon start what waits; ten whose jobs have run for minutes do not.
+        (load(waiting=10, busy=10, job=JobSeconds(4.0), oldest=26.0), Capacity(1, 0, 10, 5.0), "backlog", 0),
+        (load(waiting=10, busy=10, job=JobSeconds(4.0), busy_seconds=120.0, oldest=26.0), Capacity(1, 0, 10, 5.0), "backlog", 2),
         (load(waiting=300, goal=3.0), Capacity(40, 0, 10, 5.0), "hold", 10),
         (load(waiting=9, busy=12, job=JobSeconds(400.0)), Capacity(2, 0, 10, 5.0), "longJobs", 3),
         (load(waiting=9, busy=12, job=JobSeconds(4.0)), Capacity(2, 0, 10, 5.0), "longJobs", 0),
@@ -218,6 +221,30 @@ def test_a_fleet_goes_when_nothing_came_for_a_window(arrived: int, desired: int)
     last = StoreView((depth(arrived=arrived, finished=Finished(arrived, arrived / 10, arrived / 100)),))
     decision, _ = once(last, fleet, memory, 70.0)
     assert decision.desired_replicas == desired
+
+
+def test_what_a_backlog_asked_for_is_kept_half_as_long_as_what_a_stream_needs() -> None:
+    fleet, memory, done = FleetView(20, 20), ScalingMemory(pod_start_seconds=5.0), Finished(1000, 1000.0, 2000.0)
+    _, memory = once(StoreView((depth(waiting=10_000, arrived=11_000, finished=done),)), fleet, memory, 0.0)
+    memory = replace(memory, recommendations=((0.0, 5),))
+    gone = StoreView((depth(arrived=11_000, finished=done),))
+    for now, desired in ((29.0, 20), (31.0, 5), (59.0, 5), (61.0, 0)):
+        assert once(gone, fleet, memory, now, scaleIn={})[0].desired_replicas == desired
+    # A window that somebody chose is what it says.
+    assert once(gone, fleet, memory, 59.0, scaleIn={"windowSeconds": 60})[0].desired_replicas == 20
+
+
+def test_a_straggler_does_not_make_a_burst_longer() -> None:
+    def lasted(straggler: float | None) -> float:
+        memory, arrived, rate = QueueMemory("default"), 0, Rate()
+        for tick in range(220):
+            now = tick / 2
+            arrived += 100 if 100 <= now < 103 else 1 if now == straggler else 0
+            memory, rate, _ = update_queue(memory, depth(arrived=arrived), 1.0, now)
+        assert rate.excess > 0
+        return rate.age
+
+    assert lasted(108.5) == lasted(None) < 10
 
 
 def test_a_look_in_part_teaches_nothing() -> None:

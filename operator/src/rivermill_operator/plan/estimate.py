@@ -14,6 +14,8 @@ FAST_SECONDS = 10.0
 LONGEST_SECONDS = 1800.0
 #: A burst is what a Poisson stream shows once in about 700 looks.
 SIGMAS = 3.0
+#: The share of a burst's jobs that tells how long it has lasted.
+BURST_SHARE = 0.9
 #: Durations that an estimate rests on, more where they vary more; the first are averaged plainly, counted to the most.
 LEAST_JOBS = 50
 MOST_JOBS = 10_000
@@ -180,12 +182,14 @@ def _rate(memory: QueueMemory, now: float, slow_window: float, fast_window: floa
         limit = fast + SIGMAS * math.sqrt(max(fast, 1 / fast_window) / fast_window)
         return None, Rate(slow, fast, min(slow, limit))
     base = min(burst.base, fast)
-    return burst, Rate(slow, fast, base, fast - base, max(0.0, _last_arrival(samples) - burst.since))
+    return burst, Rate(slow, fast, base, fast - base, _lasted(samples, burst.since))
 
 
-def _last_arrival(samples: Sequence[Sample]) -> float:
-    """When the count was first seen as it is."""
-    return next(time for time, count in samples if count == samples[-1][1])
+def _lasted(samples: Sequence[Sample], since: float) -> float:
+    """Seconds of a burst up to its last arrival, told from when most of its jobs had come: stragglers do not make it longer."""
+    begin, end = _at(samples, since)[1], samples[-1][1]
+    most = next(time for time, count in samples if count >= end - (1 - BURST_SHARE) * max(0, end - begin))
+    return max(0.0, most - since) / BURST_SHARE
 
 
 def learn_pod_starts(memory: ScalingMemory, fleet: FleetView, now: float) -> ScalingMemory:

@@ -61,7 +61,8 @@ class ScalingMemory:
 
     Attributes:
         queues: of each queue.
-        recommendations: ``(now, replicas)`` of the scale-in window, oldest first.
+        recommendations: ``(now, replicas)`` of the scale-in window, oldest first: what steady streams and long jobs ask for.
+        peaks: the same with what bursts and backlogs ask for; they count for a part of the window only.
         starting: uids of the pods that were starting.
         pod_starts: seconds that the last pods took from creation to Ready, oldest first.
         pod_start_seconds: their moving average; None until a pod started.
@@ -73,6 +74,7 @@ class ScalingMemory:
 
     queues: tuple[QueueMemory, ...] = ()
     recommendations: tuple[tuple[float, int], ...] = ()
+    peaks: tuple[tuple[float, int], ...] = ()
     starting: tuple[str, ...] = ()
     pod_starts: tuple[float, ...] = ()
     pod_start_seconds: float | None = None

@@ -15,6 +15,8 @@ from rivermill_operator.plan.probes import assumed_seconds
 
 SHORT_WINDOW_SECONDS = 60.0
 LONG_WINDOW_SECONDS = 300.0
+#: What bursts and backlogs asked for is kept no longer where pods come back in time: there are many of them, and they cost.
+PEAK_WINDOW_SECONDS = 30.0
 #: Never shorter, or pods that start would be cancelled.
 WINDOW_STARTS = 1.5
 #: A pod that takes longer than so many starts is no capacity.
@@ -28,10 +30,19 @@ ENOUGH_JOBS = 20
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the queues ask for before bounds: ``out`` to grow to, ``down`` to shrink to at most; ``limits`` of queues cut it."""
+    """What the queues ask for before bounds.
+
+    Attributes:
+        out: to grow to.
+        down: to shrink to at most.
+        calm: to shrink to if it were not for bursts and backlogs.
+        terms: what each term asks for.
+        limits: of queues that cut it.
+    """
 
     out: int
     down: int
+    calm: int
     terms: Mapping[str, int]
     limits: tuple[str, ...] = ()
 
@@ -70,14 +81,14 @@ def decide(
         inputs.append(_inputs(depth, load))
     if any(_just_measured(known.get(learnt.name), learnt) for learnt in queues):
         # What was recommended on an assumed job time is no evidence.
-        memory = replace(memory, recommendations=((now.seconds, 0),))
+        memory = replace(memory, recommendations=((now.seconds, 0),), peaks=())
     pod_start = estimate.pod_start_seconds(memory, fleet)
     memory = replace(memory, queues=tuple(queues))
     memory = replace(memory, idle=None) if store.degraded else _see_idle(memory, [*depths.values()], now.seconds)
     if memory.idle is not None and now.seconds - memory.idle[0] >= window_seconds(spec, pod_start):
         # Nothing came for a whole window: the stream has ended, whatever the slow average still says.
         loads = [replace(load, rate=estimate.Rate()) for load in loads]
-        memory = replace(memory, recommendations=((now.seconds, 0),))
+        memory = replace(memory, recommendations=((now.seconds, 0),), peaks=())
     wanted = _wanted(spec, loads, fleet, memory, now)
     decision, memory = _settle(spec, store, fleet, memory, now, wanted, loads, pod_start)
     return replace(
@@ -116,6 +127,7 @@ def _load(
         due_soon=depth.due_soon if active else 0,
         oldest=depth.oldest_seconds or 0.0 if active else 0.0,
         busy=fleet.busy.get(queue.name, 0),
+        busy_seconds=depth.running_seconds / depth.running if depth.running else 0.0,
         limit=math.inf if depth.concurrency_limit is None else float(depth.concurrency_limit),
     )
 
@@ -150,7 +162,9 @@ def _wanted(spec: JobQueueSpec, loads: list[terms.Load], fleet: FleetView, memor
         floors["schedule"] = bounds.schedule_floor(spec, now, pod_start)
     least = max(floors.values(), default=0)
     limits = _limits(loads, capacity, spec.scaling.max_replicas, found.out)
-    return Wanted(max(found.out + lost, least), max(found.down + lost, least), {**found.named(), **floors}, limits)
+    calm = terms.compute([load.calm for load in loads], capacity, spec.scaling.max_replicas).down
+    named = {**found.named(), **floors}
+    return Wanted(max(found.out + lost, least), max(found.down + lost, least), max(calm + lost, least), named, limits)
 
 
 def _limits(loads: list[terms.Load], capacity: terms.Capacity, most: int, wanted: int) -> tuple[str, ...]:
@@ -183,9 +197,10 @@ def _settle(
     """From what the queues ask for to what is aimed for now: manual, bounds, window, guards."""
     current = fleet.accepting
     window = window_seconds(spec, pod_start)
-    history = memory.recommendations or ((now.seconds, current),)
-    history = (*((at, n) for at, n in history if now.seconds - window < at <= now.seconds), (now.seconds, wanted.down))
-    memory = replace(memory, recommendations=_compact(history))
+    peak_window = window_seconds(spec, pod_start, PEAK_WINDOW_SECONDS)
+    calm = _remember(memory.recommendations or ((now.seconds, current),), now.seconds, window, wanted.calm)
+    peaks = _remember(memory.peaks, now.seconds, peak_window, wanted.down)
+    memory = replace(memory, recommendations=calm, peaks=peaks)
     manual = by_hand.replicas(spec, memory, now.seconds)
     if manual is not None:
         bounded = bounds.apply(spec, manual, store.server, fleet)
@@ -196,14 +211,14 @@ def _settle(
     needed = bounds.apply(spec, wanted.out, store.server, fleet)
     target, pending = needed.replicas, None
     if target < current:
-        highest = max(n for _, n in history)
+        highest = max(n for _, n in (*calm, *peaks))
         held = min(current, max(target, bounds.apply(spec, highest, store.server, fleet).replicas))
         pending = _guard(spec, store, fleet, loads, memory)
         if pending:
             held = current
         elif held > target:
-            last = max((at for at, n in history if n >= held), default=now.seconds)
-            pending = _why_held(target, held, wanted.down, last + window - now.seconds)
+            until = [at + window for at, n in calm if n >= held] + [at + peak_window for at, n in peaks if n >= held]
+            pending = _why_held(target, held, wanted.down, max(until, default=now.seconds) - now.seconds)
         least = current - max(0, bounds.step(spec.scaling.scale_in.max_step, current) - fleet.draining)
         if pending is None and held < least:
             pending = f"scale-in to {held} in steps of {spec.scaling.scale_in.max_step}"
@@ -227,13 +242,19 @@ def _why_held(target: int, held: int, down: int, left: float) -> str:
     return f"scale-in to {target} allowed in {max(0.0, left):.0f} s"
 
 
-def window_seconds(spec: JobQueueSpec, pod_start: float) -> float:
-    """Seconds over which the highest recommendation counts; long where a pod could not come back within the goal."""
+def window_seconds(spec: JobQueueSpec, pod_start: float, short: float = SHORT_WINDOW_SECONDS) -> float:
+    """Seconds over which the highest recommendation counts.
+
+    Args:
+        spec: its own choice counts before all.
+        pod_start: seconds until a pod could come back.
+        short: where that is within the goal.
+    """
     chosen = spec.scaling.scale_in.window_seconds
     if chosen is not None:
         return chosen
     goal = min(queue.target_wait_seconds for queue in spec.queues)
-    return max(SHORT_WINDOW_SECONDS if pod_start <= goal else LONG_WINDOW_SECONDS, WINDOW_STARTS * pod_start)
+    return max(short if pod_start <= goal else LONG_WINDOW_SECONDS, WINDOW_STARTS * pod_start)
 
 
 def _guard(
@@ -273,11 +294,14 @@ def _hold(spec: JobQueueSpec, unknown: Unknown, fleet: FleetView, memory: Scalin
     )
 
 
-def _compact(history: tuple[tuple[float, int], ...]) -> tuple[tuple[float, int], ...]:
-    """Drop entries that a later one covers: only values above everything after them can matter."""
+def _remember(
+    history: tuple[tuple[float, int], ...], now: float, window: float, replicas: int
+) -> tuple[tuple[float, int], ...]:
+    """Add a recommendation, and drop those that a later one covers or that are older than the window."""
+    history = (*((at, n) for at, n in history if now - window < at <= now), (now, replicas))
     kept: list[tuple[float, int]] = []
-    for at, replicas in history:
-        while kept and kept[-1][1] <= replicas:
+    for at, wanted in history:
+        while kept and kept[-1][1] <= wanted:
             kept.pop()
-        kept.append((at, replicas))
+        kept.append((at, wanted))
     return tuple(kept)

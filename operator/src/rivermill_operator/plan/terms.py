@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rivermill_operator.plan.erlang import slots_for
 from rivermill_operator.plan.estimate import JobSeconds, Rate
@@ -28,6 +28,7 @@ class Load:
         waiting: due jobs; due_soon: jobs that become due before a pod could start.
         oldest: wait of the oldest due job.
         busy: slots of accepting pods that it holds.
+        busy_seconds: seconds that these slots stay busy, on average; 0 means as long as a job takes.
         limit: slots that it may hold at all.
     """
 
@@ -40,12 +41,23 @@ class Load:
     due_soon: int = 0
     oldest: float = 0.0
     busy: int = 0
+    busy_seconds: float = 0.0
     limit: float = math.inf
 
     @property
     def quiet(self) -> bool:
         """Whether nothing waits, runs, is known to come or came lately."""
         return not (self.waiting or self.busy or self.due_soon or self.rate.fast)
+
+    @property
+    def calm(self) -> Load:
+        """The same without its burst and its backlog."""
+        return replace(self, waiting=0, due_soon=0, oldest=0.0, rate=replace(self.rate, fast=self.rate.base, excess=0.0))
+
+    @property
+    def frees_after(self) -> float:
+        """Seconds after which a busy slot is free, on average: what has run for long does not end sooner than most."""
+        return max(self.job.mean, self.busy_seconds)
 
     @property
     def remaining(self) -> float:
@@ -188,11 +200,11 @@ def _backlog(loads: Sequence[Load], capacity: Capacity) -> int:
     for last in work:
         # Of each queue the work that is due by then and asks for most: it counts what is due before it.
         due = [max(found, key=lambda item: item.jobs) for load in loads if (found := _until(work, load, last))]
-        busy = [(load.busy, load.job.mean) for load in loads]
+        busy = [(load.busy, load.frees_after) for load in loads]
         missing = max(missing, _missing(due, busy, last, capacity, capacity.slots))
         for item in due:
             if item.load.slots_per_pod < capacity.slots:
-                alone = [(item.load.busy, item.load.job.mean)]
+                alone = [(item.load.busy, item.load.frees_after)]
                 missing = max(missing, _missing([item], alone, last, capacity, item.load.slots_per_pod))
     return capacity.accepting + math.ceil(missing - 1e-9) if missing > 0 else 0
 
