@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,28 +26,12 @@ from rivermill import (
     SyncClient,
 )
 from rivermill.db import connect
-from rivermill.testing import migrated_schema
 
 
 @dataclass
 class Mail:
     n: int = 0
     kind: ClassVar[str] = "mail"
-
-
-@pytest.fixture
-def sync_schema(dsn: str) -> Iterator[str]:
-    """A migrated schema for a test that has no event loop."""
-    with asyncio.Runner() as runner:
-        context = migrated_schema(dsn)
-        yield runner.run(context.__aenter__())
-        runner.run(context.__aexit__(None, None, None))
-
-
-@pytest.fixture
-def client(dsn: str, sync_schema: str) -> Iterator[SyncClient]:
-    with SyncClient(dsn, schema=sync_schema) as client:
-        yield client
 
 
 def execute(dsn: str, sql: str) -> None:
@@ -64,7 +48,7 @@ def test_everything_but_working_is_there() -> None:
     for name, method in inspect.getmembers(Client, inspect.iscoroutinefunction):
         if name.startswith("_") or name in left_out:
             continue
-        wanted = [p.replace(annotation=str(p.annotation)) for n, p in inspect.signature(method).parameters.items() if n != "tx"]
+        wanted = [p.replace(annotation=str(p.annotation)) for p in inspect.signature(method).parameters.values()]
         mine = inspect.signature(getattr(SyncClient, name)).parameters.values()
         assert [p.replace(annotation=str(p.annotation)) for p in mine] == wanted, name
 

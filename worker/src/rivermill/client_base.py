@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Self
 
 from rivermill.config import QueueConfig, load_settings
 from rivermill.db import Connection, SharedConnection
@@ -12,6 +13,7 @@ from rivermill.extensions import Extensions
 from rivermill.insert import Inserter, NotifyLimiter
 from rivermill.jobs import JobAdmin
 from rivermill.queues import QueueAdmin
+from rivermill.transactions import LentConnection, Transaction, connection_of
 from rivermill.worker import Workers
 
 
@@ -37,10 +39,23 @@ class ClientBase:
         self._jobs = JobAdmin(self.settings.schema)
         self._queues = QueueAdmin(self.settings.schema)
 
+    def within(self, tx: Transaction) -> Self:
+        """The same client inside the caller's transaction: all that is asked of it happens there.
+
+        For code that takes a client or a ``JobQueue`` and knows nothing of transactions, and for tests. It is not to be
+        started, and there is nothing to close.
+
+        Args:
+            tx: as for ``insert``.
+        """
+        bound = copy.copy(self)
+        bound._shared = LentConnection(tx)  # noqa: SLF001 - its own
+        return bound
+
     @asynccontextmanager
-    async def _connection(self, tx: Connection | None = None) -> AsyncIterator[Connection]:
+    async def _connection(self, tx: Transaction | None = None) -> AsyncIterator[Connection]:
         if tx is not None:
-            yield tx
+            yield await connection_of(tx)
         else:
             async with self._shared.acquire() as connection:
                 yield connection

@@ -8,12 +8,12 @@ from typing import Any
 
 from rivermill.args import kind_of
 from rivermill.client_base import ClientBase
-from rivermill.db import Connection
 from rivermill.errors import UnknownKindError
 from rivermill.extensions import insert_with
 from rivermill.insert import JobInsertResult
 from rivermill.insert_rows import InsertOpts, InsertParams
 from rivermill.job import JobRow
+from rivermill.transactions import Transaction
 from rivermill.unique import Unique
 
 
@@ -21,7 +21,7 @@ class InsertMethods(ClientBase):
     """The part of ``Client`` that inserts jobs; it needs no workers and no start."""
 
     async def insert(
-        self, args: Any, opts: InsertOpts | None = None, *, unique: Unique | None = None, tx: Connection | None = None
+        self, args: Any, opts: InsertOpts | None = None, *, unique: Unique | None = None, tx: Transaction | None = None
     ) -> JobInsertResult:
         """Insert one job.
 
@@ -29,7 +29,8 @@ class InsertMethods(ClientBase):
             args: a value of an args type (see ``rivermill.args``).
             opts: how to insert it.
             unique: short for ``InsertOpts(unique=...)``, and goes before that of ``opts``.
-            tx: an asyncpg connection of the caller's, usually in a transaction: the job exists when that commits.
+            tx: the caller's own transaction (``rivermill.transactions.Transaction``): the job exists when that commits. Errors
+                of the database are those of its driver.
 
         Raises:
             ValidationError: args or an option are not valid, or (UnknownKindError) no worker knows the kind.
@@ -40,7 +41,7 @@ class InsertMethods(ClientBase):
             chosen = InsertOpts(unique=unique).over(chosen)
         return (await self.insert_many([InsertParams(args, chosen)], tx=tx))[0]
 
-    async def insert_many(self, jobs: Iterable[Any], *, tx: Connection | None = None) -> list[JobInsertResult]:
+    async def insert_many(self, jobs: Iterable[Any], *, tx: Transaction | None = None) -> list[JobInsertResult]:
         """Insert many jobs in one statement.
 
         Args:
@@ -58,7 +59,7 @@ class InsertMethods(ClientBase):
         async with self._connection(tx) as connection:
             return await insert_with(self._extensions, params, lambda: self._inserter.insert(connection, params))
 
-    async def insert_many_fast(self, jobs: Iterable[Any], *, tx: Connection | None = None) -> int:
+    async def insert_many_fast(self, jobs: Iterable[Any], *, tx: Transaction | None = None) -> int:
         """Insert many jobs by COPY: faster than ``insert_many``, but a duplicate of a unique job fails all of them.
 
         Args:

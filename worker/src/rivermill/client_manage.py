@@ -9,18 +9,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from rivermill.client_base import ClientBase
-from rivermill.db import Connection
 from rivermill.insert_rows import check_queue
 from rivermill.job import JobRow
 from rivermill.joblist import JobFilter, JobListParams, JobListResult
 from rivermill.limits import Concurrency
 from rivermill.queues import ALL_QUEUES, Queue
+from rivermill.transactions import Transaction
 
 
 class JobMethods(ClientBase):
-    """The part of ``Client`` that manages jobs; ``tx`` is the caller's own asyncpg connection, as for ``insert``."""
+    """The part of ``Client`` that manages jobs; ``tx`` is the caller's own transaction, as for ``insert``."""
 
-    async def cancel(self, job_id: int, *, tx: Connection | None = None) -> JobRow:
+    async def cancel(self, job_id: int, *, tx: Transaction | None = None) -> JobRow:
         """Cancel a job: at once if it is not running, else by asking the client that runs it.
 
         Raises:
@@ -29,7 +29,7 @@ class JobMethods(ClientBase):
         async with self._connection(tx) as connection:
             return await self._jobs.cancel(connection, job_id)
 
-    async def job_get(self, job_id: int, *, tx: Connection | None = None) -> JobRow:
+    async def job_get(self, job_id: int, *, tx: Transaction | None = None) -> JobRow:
         """One job.
 
         Raises:
@@ -38,7 +38,7 @@ class JobMethods(ClientBase):
         async with self._connection(tx) as connection:
             return await self._jobs.get(connection, job_id)
 
-    async def job_list(self, params: JobListParams | None = None, *, tx: Connection | None = None) -> JobListResult:
+    async def job_list(self, params: JobListParams | None = None, *, tx: Transaction | None = None) -> JobListResult:
         """One page of jobs; without ``params`` the first 100 by id.
 
         Raises:
@@ -53,7 +53,7 @@ class JobMethods(ClientBase):
         *,
         limit: int = 100,
         everything: bool = False,
-        tx: Connection | None = None,
+        tx: Transaction | None = None,
     ) -> list[JobRow]:
         """Delete up to ``limit`` (1 to 10,000) jobs that match and are not running; returns what they were.
 
@@ -65,7 +65,7 @@ class JobMethods(ClientBase):
         async with self._connection(tx) as connection:
             return await self._jobs.delete_many(connection, filters or JobFilter(), limit=limit, everything=everything)
 
-    async def job_update(self, job_id: int, *, output: Any, tx: Connection | None = None) -> JobRow:
+    async def job_update(self, job_id: int, *, output: Any, tx: Transaction | None = None) -> JobRow:
         """Set a job's output: any JSON value of at most 32 MiB, kept in its metadata.
 
         Raises:
@@ -75,7 +75,7 @@ class JobMethods(ClientBase):
         async with self._connection(tx) as connection:
             return await self._jobs.update(connection, job_id, output)
 
-    async def job_retry(self, job_id: int, *, tx: Connection | None = None) -> JobRow:
+    async def job_retry(self, job_id: int, *, tx: Transaction | None = None) -> JobRow:
         """Make a job that is not running due now.
 
         Raises:
@@ -85,7 +85,7 @@ class JobMethods(ClientBase):
         async with self._connection(tx) as connection:
             return await self._jobs.retry(connection, job_id)
 
-    async def job_delete(self, job_id: int, *, tx: Connection | None = None) -> JobRow:
+    async def job_delete(self, job_id: int, *, tx: Transaction | None = None) -> JobRow:
         """Delete a job that is not running; returns what it was.
 
         Raises:
@@ -97,35 +97,35 @@ class JobMethods(ClientBase):
 
 
 class QueueMethods(ClientBase):
-    """The part of ``Client`` that manages queues; ``tx`` is the caller's own asyncpg connection, as for ``insert``."""
+    """The part of ``Client`` that manages queues; ``tx`` is the caller's own transaction, as for ``insert``."""
 
-    async def queue_get(self, name: str, *, tx: Connection | None = None) -> Queue:
+    async def queue_get(self, name: str, *, tx: Transaction | None = None) -> Queue:
         """One queue; raises NotFoundError if there is none."""
         async with self._connection(tx) as connection:
             return await self._queues.get(connection, name)
 
-    async def queue_list(self, *, limit: int = 100, after: str = "", tx: Connection | None = None) -> list[Queue]:
+    async def queue_list(self, *, limit: int = 100, after: str = "", tx: Transaction | None = None) -> list[Queue]:
         """Queues by name, up to ``limit`` (1 to 10,000) after the name ``after``."""
         async with self._connection(tx) as connection:
             return await self._queues.list(connection, limit=limit, after=after)
 
-    async def queue_update(self, name: str, *, metadata: Mapping[str, Any] | str, tx: Connection | None = None) -> Queue:
+    async def queue_update(self, name: str, *, metadata: Mapping[str, Any] | str, tx: Transaction | None = None) -> Queue:
         """Replace a queue's metadata: a JSON object, or the text of one; raises NotFoundError if there is no such queue."""
         async with self._connection(tx) as connection:
             return await self._queues.update(connection, name, metadata)
 
-    async def queue_limit(self, name: str, concurrency: Concurrency | None, *, tx: Connection | None = None) -> Queue:
+    async def queue_limit(self, name: str, concurrency: Concurrency | None, *, tx: Transaction | None = None) -> Queue:
         """Limit how many jobs of a queue run at once, or with None end its limits; raises NotFoundError if there is none."""
         async with self._connection(tx) as connection:
             return await self._queues.limit(connection, name, concurrency)
 
-    async def queue_pause(self, name: str, *, tx: Connection | None = None) -> None:
+    async def queue_pause(self, name: str, *, tx: Transaction | None = None) -> None:
         """Stop every client's claims from a queue (``*``: all); raises NotFoundError if there is none."""
         _check_queue_or_all(name)
         async with self._connection(tx) as connection:
             await self._queues.pause(connection, name)
 
-    async def queue_resume(self, name: str, *, tx: Connection | None = None) -> None:
+    async def queue_resume(self, name: str, *, tx: Transaction | None = None) -> None:
         """Let clients claim again from a queue (``*``: all); raises NotFoundError if there is none."""
         _check_queue_or_all(name)
         async with self._connection(tx) as connection:
@@ -135,7 +135,7 @@ class QueueMethods(ClientBase):
 class LeaderMethods(ClientBase):
     """The part of ``Client`` that deals with the schema's leader."""
 
-    async def request_resign(self, *, tx: Connection | None = None) -> None:
+    async def request_resign(self, *, tx: Transaction | None = None) -> None:
         """Ask the present leader, whichever client that is, to give up its term; any client may win the next one.
 
         Mirrors ``Notify().RequestResign``.

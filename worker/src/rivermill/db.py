@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 
-from rivermill.errors import ConfigError, RivermillError
+from rivermill.errors import ConfigError, RivermillError, UniqueConflictError
 
 Connection = Any
 """An ``asyncpg.Connection`` (asyncpg ships no complete types)."""
@@ -20,6 +20,7 @@ CONNECT_TIMEOUT = timedelta(seconds=10)
 STATEMENT_TIMEOUT = timedelta(seconds=10)
 _STATEMENTS_KEPT = 100
 
+_UNIQUE_VIOLATION = "23505"
 #: SQLSTATE classes and codes after which the same statement may succeed on a new connection or later.
 _TRANSIENT_CODES = frozenset({"40001", "40P01", "55P03", "57P01", "57P02", "57P03", "25006", "53300"})
 
@@ -73,6 +74,17 @@ def is_transient(error: BaseException) -> bool:
         code = str(getattr(error, "sqlstate", "") or "")
         return code in _TRANSIENT_CODES or code.startswith("08")
     return isinstance(error, DATABASE_ERRORS)
+
+
+@contextmanager
+def unique_conflict(message: str) -> Iterator[None]:
+    """Raise UniqueConflictError where a statement violates a unique index, whichever driver says so."""
+    try:
+        yield
+    except Exception as error:
+        if getattr(error, "sqlstate", None) != _UNIQUE_VIOLATION:
+            raise
+        raise UniqueConflictError(message) from error
 
 
 async def connect(

@@ -15,8 +15,7 @@ from typing import Any
 
 import asyncpg
 
-from rivermill.db import Connection
-from rivermill.errors import UniqueConflictError
+from rivermill.db import Connection, unique_conflict
 from rivermill.insert_rows import InsertParams, Row, check_distinct, make_rows
 from rivermill.job import JobRow, JobState
 from rivermill.rows import job_columns, job_from_record
@@ -165,12 +164,10 @@ class Inserter:
         rows, now = make_rows(jobs, self._max_attempts), datetime.now(UTC)
         records = [_copied(row, now) for row in rows]
         async with connection.transaction() if not connection.is_in_transaction() else nullcontext():
-            try:
+            with unique_conflict("insert_many_fast: a unique key is taken; insert_many skips duplicates"):
                 await connection.copy_records_to_table(
                     "river_job", schema_name=self._schema.name, columns=Row._fields, records=records
                 )
-            except asyncpg.UniqueViolationError as error:
-                raise UniqueConflictError("insert_many_fast: a unique key is taken; insert_many skips duplicates") from error
             payloads = self._payloads(rows)
             if payloads:
                 await connection.fetch(

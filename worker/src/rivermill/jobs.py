@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import asyncpg
-
 from rivermill import gojson
-from rivermill.db import Connection
-from rivermill.errors import JobRunningError, NotFoundError, UniqueConflictError, ValidationError
+from rivermill.db import Connection, unique_conflict
+from rivermill.errors import JobRunningError, NotFoundError, ValidationError
 from rivermill.job import JobRow
 from rivermill.joblist import MAX_LIST, JobFilter, JobListParams, JobListResult
 from rivermill.rows import job_columns, job_from_record
@@ -123,12 +121,8 @@ class JobAdmin:
             UNION ALL
             SELECT {job_columns()} FROM locked WHERE NOT EXISTS (SELECT 1 FROM candidate)
         """
-        try:
+        with unique_conflict(f"job {job_id}: another job with its unique key is alive; cancel that one first"):
             record = await connection.fetchrow(sql, job_id)
-        except asyncpg.UniqueViolationError as error:
-            raise UniqueConflictError(
-                f"job {job_id}: another job with its unique key is alive; cancel that one first"
-            ) from error
         return self._found(record, job_id)
 
     async def delete(self, connection: Connection, job_id: int) -> JobRow:

@@ -17,6 +17,7 @@ from rivermill.job import JobRow
 from rivermill.joblist import JobFilter, JobListParams, JobListResult
 from rivermill.limits import Concurrency
 from rivermill.queues import Queue
+from rivermill.transactions import AdaptedConnection, Transaction, sync_connection_of
 from rivermill.unique import Unique
 from rivermill.worker import Workers
 
@@ -111,8 +112,9 @@ async def _end_tasks() -> None:
 class SyncClient:
     """What ``Client`` offers for inserting and managing, for programs without an event loop.
 
-    Any number of threads may use one client: it has one connection, opened at the first call, which they use in turn. Each
-    method does and raises what the one of the same name of ``Client`` does, and also raises
+    Any number of threads may use one client: it has one connection, opened at the first call, which they use in turn. With
+    ``tx=``, a psycopg ``Connection`` or a ``Connection`` or ``Session`` of SQLAlchemy on psycopg, a call happens in the
+    caller's transaction. Each method does and raises what the one of the same name of ``Client`` does, and also raises
 
     - ``TimeoutError``: there was no answer in time; what was asked may have been done all the same,
     - ``BlockingCallError``: an event loop runs in the calling thread,
@@ -152,85 +154,97 @@ class SyncClient:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _run(self, call: Call[ResultT]) -> ResultT:
-        return self._thread.run(call, self._timeout)
+    def _run(
+        self, call: Callable[[AdaptedConnection | None], Coroutine[Any, Any, ResultT]], tx: Transaction | None = None
+    ) -> ResultT:
+        on = sync_connection_of(tx)
+        return self._thread.run(lambda: call(on), self._timeout)
 
-    def insert(self, args: Any, opts: InsertOpts | None = None, *, unique: Unique | None = None) -> JobInsertResult:
+    def insert(
+        self, args: Any, opts: InsertOpts | None = None, *, unique: Unique | None = None, tx: Transaction | None = None
+    ) -> JobInsertResult:
         """Insert one job."""
-        return self._run(lambda: self._client.insert(args, opts, unique=unique))
+        return self._run(lambda on: self._client.insert(args, opts, unique=unique, tx=on), tx)
 
-    def insert_many(self, jobs: Iterable[Any]) -> list[JobInsertResult]:
+    def insert_many(self, jobs: Iterable[Any], *, tx: Transaction | None = None) -> list[JobInsertResult]:
         """Insert many jobs in one statement."""
-        return self._run(lambda: self._client.insert_many(jobs))
+        return self._run(lambda on: self._client.insert_many(jobs, tx=on), tx)
 
-    def insert_many_fast(self, jobs: Iterable[Any]) -> int:
+    def insert_many_fast(self, jobs: Iterable[Any], *, tx: Transaction | None = None) -> int:
         """Insert many jobs by COPY; returns how many."""
-        return self._run(lambda: self._client.insert_many_fast(jobs))
+        return self._run(lambda on: self._client.insert_many_fast(jobs, tx=on), tx)
 
     def enqueue(self, args: Any) -> JobRow:
         """Insert a job that is due at once."""
-        return self._run(lambda: self._client.enqueue(args))
+        return self._run(lambda _: self._client.enqueue(args))
 
     def enqueue_with_priority(self, args: Any, priority: int) -> JobRow:
         """Insert a job with a priority, 1 (most urgent) to 4."""
-        return self._run(lambda: self._client.enqueue_with_priority(args, priority))
+        return self._run(lambda _: self._client.enqueue_with_priority(args, priority))
 
     def enqueue_scheduled(self, args: Any, scheduled_at: datetime) -> JobRow:
         """Insert a job that is due at an aware time."""
-        return self._run(lambda: self._client.enqueue_scheduled(args, scheduled_at))
+        return self._run(lambda _: self._client.enqueue_scheduled(args, scheduled_at))
 
-    def cancel(self, job_id: int) -> JobRow:
+    def cancel(self, job_id: int, *, tx: Transaction | None = None) -> JobRow:
         """Cancel a job: at once if it is not running, else by asking the client that runs it."""
-        return self._run(lambda: self._client.cancel(job_id))
+        return self._run(lambda on: self._client.cancel(job_id, tx=on), tx)
 
-    def job_get(self, job_id: int) -> JobRow:
+    def job_get(self, job_id: int, *, tx: Transaction | None = None) -> JobRow:
         """One job."""
-        return self._run(lambda: self._client.job_get(job_id))
+        return self._run(lambda on: self._client.job_get(job_id, tx=on), tx)
 
-    def job_list(self, params: JobListParams | None = None) -> JobListResult:
+    def job_list(self, params: JobListParams | None = None, *, tx: Transaction | None = None) -> JobListResult:
         """One page of jobs."""
-        return self._run(lambda: self._client.job_list(params))
+        return self._run(lambda on: self._client.job_list(params, tx=on), tx)
 
-    def job_retry(self, job_id: int) -> JobRow:
+    def job_retry(self, job_id: int, *, tx: Transaction | None = None) -> JobRow:
         """Make a job that is not running due now."""
-        return self._run(lambda: self._client.job_retry(job_id))
+        return self._run(lambda on: self._client.job_retry(job_id, tx=on), tx)
 
-    def job_update(self, job_id: int, *, output: Any) -> JobRow:
+    def job_update(self, job_id: int, *, output: Any, tx: Transaction | None = None) -> JobRow:
         """Set a job's output."""
-        return self._run(lambda: self._client.job_update(job_id, output=output))
+        return self._run(lambda on: self._client.job_update(job_id, output=output, tx=on), tx)
 
-    def job_delete(self, job_id: int) -> JobRow:
+    def job_delete(self, job_id: int, *, tx: Transaction | None = None) -> JobRow:
         """Delete a job that is not running; returns what it was."""
-        return self._run(lambda: self._client.job_delete(job_id))
+        return self._run(lambda on: self._client.job_delete(job_id, tx=on), tx)
 
-    def job_delete_many(self, filters: JobFilter | None = None, *, limit: int = 100, everything: bool = False) -> list[JobRow]:
+    def job_delete_many(
+        self,
+        filters: JobFilter | None = None,
+        *,
+        limit: int = 100,
+        everything: bool = False,
+        tx: Transaction | None = None,
+    ) -> list[JobRow]:
         """Delete up to ``limit`` jobs that match and are not running; returns what they were."""
-        return self._run(lambda: self._client.job_delete_many(filters, limit=limit, everything=everything))
+        return self._run(lambda on: self._client.job_delete_many(filters, limit=limit, everything=everything, tx=on), tx)
 
-    def queue_get(self, name: str) -> Queue:
+    def queue_get(self, name: str, *, tx: Transaction | None = None) -> Queue:
         """One queue."""
-        return self._run(lambda: self._client.queue_get(name))
+        return self._run(lambda on: self._client.queue_get(name, tx=on), tx)
 
-    def queue_list(self, *, limit: int = 100, after: str = "") -> list[Queue]:
+    def queue_list(self, *, limit: int = 100, after: str = "", tx: Transaction | None = None) -> list[Queue]:
         """Queues by name, up to ``limit`` after the name ``after``."""
-        return self._run(lambda: self._client.queue_list(limit=limit, after=after))
+        return self._run(lambda on: self._client.queue_list(limit=limit, after=after, tx=on), tx)
 
-    def queue_update(self, name: str, *, metadata: Mapping[str, Any] | str) -> Queue:
+    def queue_update(self, name: str, *, metadata: Mapping[str, Any] | str, tx: Transaction | None = None) -> Queue:
         """Replace a queue's metadata."""
-        return self._run(lambda: self._client.queue_update(name, metadata=metadata))
+        return self._run(lambda on: self._client.queue_update(name, metadata=metadata, tx=on), tx)
 
-    def queue_limit(self, name: str, concurrency: Concurrency | None) -> Queue:
+    def queue_limit(self, name: str, concurrency: Concurrency | None, *, tx: Transaction | None = None) -> Queue:
         """Limit how many jobs of a queue run at once, or with None end its limits."""
-        return self._run(lambda: self._client.queue_limit(name, concurrency))
+        return self._run(lambda on: self._client.queue_limit(name, concurrency, tx=on), tx)
 
-    def queue_pause(self, name: str) -> None:
+    def queue_pause(self, name: str, *, tx: Transaction | None = None) -> None:
         """Stop every client's claims from a queue (``*``: all)."""
-        self._run(lambda: self._client.queue_pause(name))
+        self._run(lambda on: self._client.queue_pause(name, tx=on), tx)
 
-    def queue_resume(self, name: str) -> None:
+    def queue_resume(self, name: str, *, tx: Transaction | None = None) -> None:
         """Let clients claim again from a queue (``*``: all)."""
-        self._run(lambda: self._client.queue_resume(name))
+        self._run(lambda on: self._client.queue_resume(name, tx=on), tx)
 
-    def request_resign(self) -> None:
+    def request_resign(self, *, tx: Transaction | None = None) -> None:
         """Ask the present leader to give up its term."""
-        self._run(self._client.request_resign)
+        self._run(lambda on: self._client.request_resign(tx=on), tx)

@@ -15,12 +15,13 @@ from typing import Any
 
 from rivermill.args import decode_args, encode_args, kind_of
 from rivermill.client import Client
-from rivermill.db import Connection, connect
+from rivermill.db import connect
 from rivermill.gojson import encode
 from rivermill.job import Job, JobRow, JobState
 from rivermill.joblist import MAX_LIST, JobListParams
 from rivermill.migrations import LINES, Migrator
 from rivermill.schema import Schema
+from rivermill.transactions import Transaction
 
 _MOST_SHOWN = 20
 
@@ -71,13 +72,13 @@ class Expected:
         return found
 
 
-async def require_inserted(client: Client, expected: Any, *, tx: Connection | None = None) -> Job[Any]:
+async def require_inserted(client: Client, expected: Any, *, tx: Transaction | None = None) -> Job[Any]:
     """Require that exactly one job of a kind exists, and that it is the one expected.
 
     Args:
         client: reads the jobs; it needs no workers and no start.
         expected: an args type, an args value, or ``Expected``.
-        tx: an asyncpg connection, to see what its open transaction has inserted.
+        tx: as for ``Client.insert``, to see what an open transaction has inserted.
 
     Returns:
         The job, its args decoded.
@@ -95,7 +96,7 @@ async def require_inserted(client: Client, expected: Any, *, tx: Connection | No
     return _job(wanted, rows[0])
 
 
-async def require_not_inserted(client: Client, expected: Any, *, tx: Connection | None = None) -> None:
+async def require_not_inserted(client: Client, expected: Any, *, tx: Transaction | None = None) -> None:
     """Require that no job exists that is the one described; arguments as for ``require_inserted``.
 
     Raises:
@@ -108,7 +109,7 @@ async def require_not_inserted(client: Client, expected: Any, *, tx: Connection 
         raise AssertionError(f"expected no such job of kind {wanted.kind!r}, there is {_describe(matching)}")
 
 
-async def require_many_inserted(client: Client, expected: Iterable[Any], *, tx: Connection | None = None) -> list[Job[Any]]:
+async def require_many_inserted(client: Client, expected: Iterable[Any], *, tx: Transaction | None = None) -> list[Job[Any]]:
     """Require that the jobs of the kinds named are these and no others, in the order of their ids.
 
     Args:
@@ -174,13 +175,13 @@ def _require_same(wanted: Expected, row: JobRow, which: str = "") -> None:
         raise AssertionError(f"{which}job {row.id} of kind {row.kind!r} is another: {'; '.join(differences)}")
 
 
-async def _of_kinds(client: Client, kinds: Sequence[str], tx: Connection | None) -> list[JobRow]:
+async def _of_kinds(client: Client, kinds: Sequence[str], tx: Transaction | None) -> list[JobRow]:
     if not kinds:
         raise ValueError("no jobs are expected: name at least one, or use require_not_inserted")
     return (await client.job_list(JobListParams(kinds=kinds, limit=MAX_LIST), tx=tx)).jobs
 
 
-async def _found(client: Client, tx: Connection | None) -> str:
+async def _found(client: Client, tx: Transaction | None) -> str:
     rows = (await client.job_list(JobListParams(limit=_MOST_SHOWN), tx=tx)).jobs
     return f"the jobs are {_describe(rows)}" if rows else "there is no job at all"
 

@@ -1,0 +1,56 @@
+"""Statements on a psycopg ``AsyncConnection``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import psycopg
+from psycopg.pq import TransactionStatus
+from psycopg.rows import dict_row
+
+from rivermill.adapters import psycopg_values as values
+from rivermill.transactions import AdaptedConnection
+
+
+class AsyncPsycopg(AdaptedConnection):
+    """A connection of the caller's."""
+
+    def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        self._connection = connection
+
+    def _cursor(self) -> psycopg.AsyncRawCursor[dict[str, Any]]:
+        return psycopg.AsyncRawCursor(self._connection, row_factory=dict_row)
+
+    async def fetch(self, sql: str, *args: Any) -> list[dict[str, Any]]:
+        """See the base class."""
+        async with self._cursor() as cursor:
+            await cursor.execute(sql.encode(), values.parameters(args))
+            return [values.row(row) for row in await cursor.fetchall()] if cursor.description else []
+
+    async def copy_records_to_table(
+        self, table_name: str, *, schema_name: str, columns: Sequence[str], records: Sequence[tuple[Any, ...]]
+    ) -> None:
+        """See the base class."""
+        statement = values.copy_statement(schema_name, table_name, columns)
+        async with self._cursor() as cursor, cursor.copy(statement) as copy:
+            for record in records:
+                await copy.write_row(values.copied(record))
+
+    def is_in_transaction(self) -> bool:
+        """See the base class."""
+        return not self._connection.autocommit or self._connection.info.transaction_status is not TransactionStatus.IDLE
+
+    def transaction(self) -> AbstractAsyncContextManager[Any]:
+        """See the base class."""
+        return self._connection.transaction()
+
+    def is_closed(self) -> bool:
+        """See the base class."""
+        return self._connection.closed
+
+
+def adapted(tx: Any) -> AsyncPsycopg | None:
+    """The adapter of what is given, if that is such a connection."""
+    return AsyncPsycopg(tx) if isinstance(tx, psycopg.AsyncConnection) else None

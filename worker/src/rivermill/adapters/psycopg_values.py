@@ -1,0 +1,32 @@
+"""What asyncpg and psycopg take and give for the same value of Postgres."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+from psycopg import sql
+
+
+def parameters(args: Iterable[Any]) -> list[Any]:
+    """Parameters as psycopg takes them: it would send a tuple as a row."""
+    return [list(arg) if isinstance(arg, tuple) else arg for arg in args]
+
+
+def row(values: dict[str, Any]) -> dict[str, Any]:
+    """A row as asyncpg gives it, times in UTC."""
+    return {name: value.astimezone(UTC) if isinstance(value, datetime) else value for name, value in values.items()}
+
+
+def copied(record: Iterable[Any]) -> list[Any]:
+    """A row to copy."""
+    return [value.as_string().replace(" ", "") if isinstance(value, asyncpg.BitString) else value for value in record]
+
+
+def copy_statement(schema: str, table: str, columns: Sequence[str]) -> sql.Composed:
+    """``COPY`` of these columns from the client."""
+    return sql.SQL("COPY {} ({}) FROM STDIN").format(
+        sql.Identifier(schema, table), sql.SQL(", ").join(sql.Identifier(column) for column in columns)
+    )
