@@ -21,8 +21,10 @@ from rivermill import (
     UNIQUE_STATES_DEFAULT,
     Client,
     Concurrency,
+    EventKind,
     InsertOpts,
     InsertParams,
+    Job,
     JobFilter,
     JobListOrder,
     JobListParams,
@@ -31,9 +33,11 @@ from rivermill import (
     Unique,
     UniqueConflictError,
     ValidationError,
+    Workers,
 )
 from rivermill.db import Connection
 from rivermill.schema import Schema
+from rivermill.testing import work_one
 
 DUE = datetime(2040, 1, 1, tzinfo=UTC)
 
@@ -246,6 +250,22 @@ async def test_it_joins_what_the_caller_has_begun(client: Client, connection: Co
         await finish()
         assert await connection.fetchval(f"SELECT count(*) FROM {table}") == expected
         assert await count(connection, schema) == expected
+
+
+async def test_jobs_are_worked_in_it(dsn: str, connection: Connection, schema: Schema, begun: Begun) -> None:
+    tx, end = begun
+    workers = Workers()
+
+    @workers.work
+    async def work(job: Job[Mail]) -> None:
+        job.record_output(job.args.to)
+        await job.client.job_complete(job, tx=tx)
+        await job.client.insert(Mail("next"))
+
+    result = await work_one(Client(dsn, schema=schema, workers=workers), Mail("é"), tx=tx)
+    assert (result.kind, result.error, result.job.metadata) == (EventKind.JOB_COMPLETED, None, {"output": "é"})
+    await end.rollback()
+    assert await count(connection, schema) == 0
 
 
 async def test_psycopg_without_a_transaction(client: Client, connection: Connection, schema: Schema, dsn: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,9 +17,11 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from rivermill import (
+    Client,
     Concurrency,
     InsertOpts,
     InsertParams,
+    Job,
     JobFilter,
     JobState,
     NotFoundError,
@@ -26,7 +29,10 @@ from rivermill import (
     Unique,
     UniqueConflictError,
     ValidationError,
+    Workers,
 )
+from rivermill.schema import Schema
+from rivermill.testing import InlineSyncClient
 
 
 @dataclass
@@ -170,3 +176,39 @@ def test_threads_with_transactions_of_their_own(client: SyncClient, dsn: str) ->
     with ThreadPoolExecutor(4) as threads:
         ids = list(threads.map(insert, range(4)))
     assert sorted(ids) == [job.id for job in client.job_list().jobs]
+
+
+async def test_a_worker_in_a_thread_completes_its_job(dsn: str, schema: Schema) -> None:
+    workers, sync = Workers(), SyncClient(dsn, schema=schema)
+
+    @workers.work
+    def work(job: Job[Mail]) -> None:
+        with psycopg.connect(dsn) as connection:
+            sync.insert(Mail(job.args.n + 1), InsertOpts(queue="next"), tx=connection)
+            sync.job_complete(job, tx=connection)
+        raise ZeroDivisionError  # counts for nothing any more
+
+    async with Client(dsn, schema=schema, workers=workers, queues={"default": 1}) as client:
+        with client.subscribe(["job_completed"]) as events:
+            await client.enqueue(Mail())
+            event = await asyncio.wait_for(anext(events), 20)
+        first, following = (await client.job_list()).jobs
+    await asyncio.to_thread(sync.close)
+    assert (first, first.state, first.errors) == (event.job, JobState.COMPLETED, ())
+    assert (following.args, following.queue) == ({"n": 1}, "next")
+
+
+def test_jobs_are_worked_when_they_are_inserted(dsn: str, sync_schema: str, tx: Any) -> None:
+    workers = Workers()
+    done: list[int] = []
+
+    @workers.work
+    def work(job: Job[Mail]) -> None:
+        done.append(job.args.n)
+
+    with InlineSyncClient(dsn, workers=workers, schema=sync_schema) as client:
+        assert client.enqueue(Mail(1)).state is JobState.COMPLETED
+        client.insert(Mail(2), tx=tx)
+        tx.rollback()
+        assert (done, [one.job.args["n"] for one in client.worked]) == ([1, 2], [1, 2])
+        assert len(client.job_list().jobs) == 1

@@ -9,7 +9,6 @@ from typing import Any, Self
 
 from rivermill.config import QueueConfig, load_settings
 from rivermill.db import Connection, SharedConnection
-from rivermill.extensions import Extensions
 from rivermill.insert import Inserter, NotifyLimiter
 from rivermill.jobs import JobAdmin
 from rivermill.queues import QueueAdmin
@@ -29,8 +28,7 @@ class ClientBase:
         **settings: Any,
     ) -> None:
         self.settings = load_settings(dsn=dsn, queues=queues, **settings)
-        chosen = self.settings
-        self._extensions = Extensions.of(hooks=chosen.hooks, middleware=chosen.middleware, plugins=chosen.plugins)
+        self._extensions = self.settings.extensions
         self._workers = workers
         name = f"rivermill {self.settings.client_id}"[:63]
         self._shared = SharedConnection(self.settings.dsn, name, pooled=self.settings.transaction_pooler)
@@ -38,6 +36,11 @@ class ClientBase:
         self._inserter = Inserter(self.settings.schema, self.settings.max_attempts, limiter)
         self._jobs = JobAdmin(self.settings.schema)
         self._queues = QueueAdmin(self.settings.schema)
+
+    @property
+    def workers(self) -> Workers | None:
+        """The kinds this client executes; None for one that only inserts and manages."""
+        return self._workers
 
     def within(self, tx: Transaction) -> Self:
         """The same client inside the caller's transaction: all that is asked of it happens there.

@@ -10,9 +10,10 @@ from typing import Any
 
 from rivermill.client_base import ClientBase
 from rivermill.insert_rows import check_queue
-from rivermill.job import JobRow
+from rivermill.job import Job, JobRow
 from rivermill.joblist import JobFilter, JobListParams, JobListResult
 from rivermill.limits import Concurrency
+from rivermill.outcome import encode_updates
 from rivermill.queues import ALL_QUEUES, Queue
 from rivermill.transactions import Transaction
 
@@ -64,6 +65,27 @@ class JobMethods(ClientBase):
         """
         async with self._connection(tx) as connection:
             return await self._jobs.delete_many(connection, filters or JobFilter(), limit=limit, everything=everything)
+
+    async def job_complete(self, job: Job[Any], *, tx: Transaction) -> JobRow:
+        """Complete the job that is being worked in the caller's transaction, together with what the worker writes there.
+
+        Call it in the worker, commit, and return. If the transaction is rolled back the job goes on as if nothing had been
+        called. Once it is committed the job stays completed, whatever the worker raises afterwards. Output and metadata that
+        the attempt has recorded so far are written with it. Mirrors ``JobCompleteTx``.
+
+        Args:
+            job: the worker's.
+            tx: as for ``insert``. Commit or roll back before the worker returns: the attempt's end waits for the row.
+
+        Returns:
+            The completed row.
+
+        Raises:
+            JobNotRunningError: this attempt runs the job no more: let the error pass, so that the transaction is rolled back.
+            NotFoundError: the job is gone.
+        """
+        async with self._connection(tx) as connection:
+            return await self._jobs.complete(connection, job.row, encode_updates(job.state.updates))
 
     async def job_update(self, job_id: int, *, output: Any, tx: Transaction | None = None) -> JobRow:
         """Set a job's output: any JSON value of at most 32 MiB, kept in its metadata.

@@ -18,7 +18,7 @@ import yaml
 from rivermill.cron import Cron
 from rivermill.durations import parse_duration
 from rivermill.errors import ConfigError, ValidationError
-from rivermill.extensions import Hook, Middleware, Plugin
+from rivermill.extensions import Extensions, Hook, Middleware, Plugin
 from rivermill.handlers import ErrorHandler, StuckHandler
 from rivermill.insert_rows import check_queue
 from rivermill.job import JobRow
@@ -147,6 +147,15 @@ class Settings:
     pod: PodIdentity = PodIdentity()
     http_host: str | None = None
     http_port: int | None = None
+
+    @property
+    def extensions(self) -> Extensions:
+        """Hooks, middleware and plugins, sorted by what they override.
+
+        Raises:
+            ConfigError: one is not of the class its list is for.
+        """
+        return Extensions.of(hooks=self.hooks, middleware=self.middleware, plugins=self.plugins)
 
 
 def new_client_id(host: str, started: datetime) -> str:

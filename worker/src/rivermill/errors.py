@@ -8,6 +8,7 @@
     │   └── UnknownKindError   no worker is registered for the kind
     ├── NotFoundError          no such job or queue (also a LookupError)
     ├── JobRunningError        a running job cannot be deleted
+    ├── JobNotRunningError     an attempt that is over cannot complete its job
     ├── UniqueConflictError    the move is refused by another job with the same unique key
     ├── MigrationError         the schema is not what is needed
     ├── ArgsDecodeError        the stored args do not fit the worker's type
@@ -48,6 +49,10 @@ class NotFoundError(RivermillError, LookupError):
 
 class JobRunningError(RivermillError):
     """The job is running and so cannot be deleted."""
+
+
+class JobNotRunningError(RivermillError):
+    """The job is not being run by the attempt that wants to complete it: it has ended, or was given to another client."""
 
 
 class UniqueConflictError(RivermillError):

@@ -1,7 +1,7 @@
-"""Looking at jobs and changing them from outside: get, list, cancel, retry, delete, update.
+"""Looking at jobs and changing them by single statements: get, list, cancel, complete, retry, delete, update.
 
 Mirrors ``JobGet``, ``JobList``, ``JobCancel``, ``JobRetry``, ``JobDelete``, ``JobDeleteMany`` and ``JobUpdate`` of River's
-``client.go``.
+``client.go``, and ``JobCompleteTx``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 from rivermill import gojson
 from rivermill.db import Connection, unique_conflict
-from rivermill.errors import JobRunningError, NotFoundError, ValidationError
+from rivermill.errors import JobNotRunningError, JobRunningError, NotFoundError, ValidationError
 from rivermill.job import JobRow
 from rivermill.joblist import MAX_LIST, JobFilter, JobListParams, JobListResult
 from rivermill.rows import job_columns, job_from_record
@@ -95,6 +95,36 @@ class JobAdmin:
             SELECT {job_columns()} FROM locked WHERE finalized_at IS NOT NULL
         """
         return self._found(await connection.fetchrow(sql, job_id, self._control, gojson.now()), job_id)
+
+    async def complete(self, connection: Connection, row: JobRow, metadata: str | None) -> JobRow:
+        """Complete a job that the attempt of ``row`` still runs.
+
+        Args:
+            connection: where to write.
+            row: the job as it was claimed.
+            metadata: JSON text merged into the row's metadata.
+
+        Raises:
+            JobNotRunningError: that attempt runs no more, or never did.
+            NotFoundError: there is no such job.
+        """
+        # The same fence as the completer's, and the number of the attempt: the caller's transaction depends on it.
+        sql = f"""
+            UPDATE {self._table} SET
+                state = 'completed', finalized_at = now(), metadata = metadata || coalesce($4::text, '{{}}')::jsonb
+            WHERE id = $1 AND (state = 'running') IS TRUE AND attempt = $2
+                AND attempted_by[array_upper(attempted_by, 1)] = $3::text
+            RETURNING {job_columns()}
+        """
+        client_id = row.attempted_by[-1] if row.attempted_by else None
+        record = await connection.fetchrow(sql, row.id, row.attempt, client_id, metadata)
+        if record is not None:
+            return job_from_record(record)
+        now = await self.get(connection, row.id)
+        raise JobNotRunningError(
+            f"job {row.id}: attempt {row.attempt} of client {client_id} does not run it now, it is {now.state} in attempt "
+            f"{now.attempt}; roll the transaction back, since others may do or have done its work"
+        )
 
     async def retry(self, connection: Connection, job_id: int) -> JobRow:
         """Make a job that is not running due now, granting one more attempt if none is left.

@@ -20,7 +20,6 @@ from rivermill.drain import Drain
 from rivermill.errors import RivermillError
 from rivermill.events import Subscribers
 from rivermill.executor import Executor
-from rivermill.extensions import Extensions
 from rivermill.health import Health, HealthServer
 from rivermill.heartbeat import ClientState, Heartbeat, Vitals
 from rivermill.job_events import JobEvents
@@ -86,7 +85,7 @@ class Runtime:
         self._claim = SharedConnection(settings.dsn, name, pooled=settings.transaction_pooler)
         self.metrics = Metrics()
         self._health = Health()
-        self._extensions = Extensions.of(hooks=settings.hooks, middleware=settings.middleware, plugins=settings.plugins)
+        self._extensions = settings.extensions
         self._subscribers = subscribers
         events = JobEvents(settings.schema, subscribers)
         self._completer = Completer(shared, settings.schema, settings.client_id, self.metrics, events, self._on_flushed)

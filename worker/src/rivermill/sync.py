@@ -13,7 +13,7 @@ from rivermill.client import Client
 from rivermill.errors import ConfigError, NotStartedError, RivermillError
 from rivermill.insert import JobInsertResult
 from rivermill.insert_rows import InsertOpts
-from rivermill.job import JobRow
+from rivermill.job import Job, JobRow
 from rivermill.joblist import JobFilter, JobListParams, JobListResult
 from rivermill.limits import Concurrency
 from rivermill.queues import Queue
@@ -140,9 +140,13 @@ class SyncClient:
     ) -> None:
         if timeout <= timedelta(0):
             raise ConfigError(f"timeout {timeout}: use more than zero")
-        self._client = Client(dsn, workers=workers, **settings)
+        self._client = self._made(dsn, workers, settings)
         self._timeout = timeout
         self._thread = _LoopThread()
+
+    def _made(self, dsn: str | None, workers: Workers | None, settings: Mapping[str, Any]) -> Client:
+        """The client that does everything."""
+        return Client(dsn, workers=workers, **settings)
 
     def close(self) -> None:
         """Wait for the calls of other threads, then close the connection; closing twice is no error."""
@@ -197,6 +201,10 @@ class SyncClient:
     def job_list(self, params: JobListParams | None = None, *, tx: Transaction | None = None) -> JobListResult:
         """One page of jobs."""
         return self._run(lambda on: self._client.job_list(params, tx=on), tx)
+
+    def job_complete(self, job: Job[Any], *, tx: Transaction) -> JobRow:
+        """Complete the job that is being worked in the caller's transaction, for workers in threads and processes."""
+        return self._run(lambda on: self._client.job_complete(job, tx=on), tx)
 
     def job_retry(self, job_id: int, *, tx: Transaction | None = None) -> JobRow:
         """Make a job that is not running due now."""

@@ -1,13 +1,15 @@
-"""Helpers for the tests of programs that insert jobs: what was inserted, and a schema of its own for each test.
+"""Helpers for the tests of programs that insert and work jobs.
 
-Mirrors ``RequireInserted``, ``RequireNotInserted`` and ``RequireManyInserted`` of River's ``rivertest``, and ``TestSchema``
-of its ``riverdbtest``. A requirement that is not met raises ``AssertionError``, which says what was found instead.
+What was inserted, working one job in a transaction that is rolled back, working every job as it is inserted, and a schema of
+its own for each test. Mirrors ``RequireInserted``, ``RequireNotInserted``, ``RequireManyInserted`` and ``Worker`` of River's
+``rivertest``, and ``TestSchema`` of its ``riverdbtest``. A requirement that is not met raises ``AssertionError``, which says
+what was found instead.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -15,13 +17,18 @@ from typing import Any
 
 from rivermill.args import decode_args, encode_args, kind_of
 from rivermill.client import Client
-from rivermill.db import connect
+from rivermill.db import SharedConnection, connect
 from rivermill.gojson import encode
+from rivermill.inline import WorkResult, work_job
+from rivermill.insert import JobInsertResult
+from rivermill.insert_rows import InsertOpts, InsertParams
 from rivermill.job import Job, JobRow, JobState
 from rivermill.joblist import MAX_LIST, JobListParams
 from rivermill.migrations import LINES, Migrator
 from rivermill.schema import Schema
-from rivermill.transactions import Transaction
+from rivermill.sync import SyncClient
+from rivermill.transactions import LentConnection, Transaction
+from rivermill.worker import Workers
 
 _MOST_SHOWN = 20
 
@@ -132,6 +139,87 @@ async def require_many_inserted(client: Client, expected: Iterable[Any], *, tx: 
     for number, (item, row) in enumerate(zip(wanted, rows, strict=True)):
         _require_same(item, row, f"job {number} of those expected: ")
     return [_job(item, row) for item, row in zip(wanted, rows, strict=True)]
+
+
+async def work_one(client: Client, job: Any, opts: InsertOpts | None = None, *, tx: Transaction) -> WorkResult:
+    """Insert a job and work it at once, all in the caller's transaction, which the test rolls back.
+
+    The attempt is one of production: hooks, middleware, timeout, error handler and retry policy of the client and the worker
+    apply, and threads and processes run what belongs there. ``Job.client`` works in the transaction as well. A job that fails
+    raises nothing here. Mirrors ``Work`` and ``WorkJob`` of ``rivertest.Worker``.
+
+    Args:
+        client: a client with workers, which need not be started.
+        job: args to insert, or the row of a job that is there already.
+        opts: how to insert the args; a job that is not due yet is worked all the same.
+        tx: as for ``Client.insert``; the worker may use it too.
+
+    Raises:
+        AssertionError: the job would be a duplicate of another.
+        ConfigError: the client has no workers.
+        NotFoundError: the job whose row is given is gone.
+        ValidationError: the args or an option are not valid, or the job is running or finished.
+    """
+    __tracebackhide__ = True
+    bound = client.within(tx)
+    if isinstance(job, JobRow):
+        return await work_job(bound, LentConnection(tx), job.id)
+    # Not what a subclass makes of it: InlineClient would have worked the job already.
+    (result,) = await Client.insert_many(bound, [InsertParams(job, opts or InsertOpts())])
+    if result.unique_skipped_as_duplicate:
+        raise AssertionError(f"the job was not inserted, as it is a duplicate: there is {_describe([result.job])}")
+    return await work_job(bound, LentConnection(tx), result.job.id)
+
+
+class InlineClient(Client):
+    """A client for the tests of applications: each job that is inserted and due is worked before ``insert`` returns.
+
+    It is worked as ``work_one`` works it, and a failed one is not tried again. What it inserts itself with ``job.client`` is
+    worked within it. Jobs for later, duplicates, and what comes with ``insert_many_fast`` are only inserted.
+
+    Args:
+        dsn: as for ``Client``; so is everything else.
+
+    Attributes:
+        worked: what came of each job, in the order in which they ended.
+    """
+
+    def __init__(self, dsn: str | None = None, *, workers: Workers, **settings: Any) -> None:
+        super().__init__(dsn, workers=workers, **settings)
+        self.worked: list[WorkResult] = []
+
+    async def insert_many(self, jobs: Iterable[Any], *, tx: Transaction | None = None) -> list[JobInsertResult]:
+        """Insert jobs as ``Client`` does, and work them in their order; the results have the rows as they are then."""
+        results = await super().insert_many(jobs, tx=tx)
+        client, shared = (self, self._shared) if tx is None else (self.within(tx), LentConnection(tx))
+        return [await self._work(client, shared, result) for result in results]
+
+    async def _work(self, client: Client, shared: SharedConnection, result: JobInsertResult) -> JobInsertResult:
+        if result.unique_skipped_as_duplicate or result.job.state is not JobState.AVAILABLE:
+            return result
+        worked = await work_job(client, shared, result.job.id)
+        self.worked.append(worked)
+        return JobInsertResult(worked.job, False)
+
+
+class InlineSyncClient(SyncClient):
+    """An ``InlineClient`` for the tests of programs without an event loop; ``timeout`` bounds the job, too.
+
+    Args:
+        dsn: as for ``SyncClient``; so is everything else.
+
+    Attributes:
+        worked: as of ``InlineClient``.
+    """
+
+    def __init__(self, dsn: str | None = None, *, workers: Workers, **settings: Any) -> None:
+        self.worked: list[WorkResult] = []
+        super().__init__(dsn, workers=workers, **settings)
+
+    def _made(self, dsn: str | None, workers: Workers | None, settings: Mapping[str, Any]) -> Client:
+        client = InlineClient(dsn, workers=workers or Workers(), **settings)
+        self.worked = client.worked
+        return client
 
 
 @asynccontextmanager
