@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rivermill import ConfigError, QueueConfig, load_settings
+from rivermill import ConfigError, Never, QueueConfig, Settings, load_settings
 from rivermill.client_queues import ClientQueues
+from rivermill.config_sources import SOURCES, Source
 from rivermill.db import connect, describe
+from rivermill.schema import Schema
 
 DSN = "postgresql://u:secret@h/d"
 
@@ -162,3 +164,129 @@ async def test_what_cannot_be_read_is_not_quoted(dsn: str) -> None:
 def test_clients_that_would_listen_in_vain_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_settings(dsn=DSN, **settings)
+
+
+#: Every setting that can be written: its texts in the environment and in the file, and what they mean.
+WRITTEN: dict[str, tuple[str, str, Any]] = {
+    "slots": ("7", "7", 7),
+    "max_attempts": ("7", "7", 7),
+    "http_port": ("8080", "8080", 8080),
+    "schema": ("jobs", "jobs", Schema("jobs")),
+    "http_host": ("::1", "'::1'", "::1"),
+    "listener_dsn": (DSN, "", DSN),
+    "poll_interval": ("500ms", "0.5", timedelta(milliseconds=500)),
+    "fetch_cooldown": ("20ms", "20ms", timedelta(milliseconds=20)),
+    "shutdown_timeout": ("1m", "60", timedelta(minutes=1)),
+    "rescue_after": ("2h", "2h", timedelta(hours=2)),
+    "job_stuck_threshold": ("20s", "20s", timedelta(seconds=20)),
+    "job_timeout": ("30m", "30m", timedelta(minutes=30)),
+    "job_cleaner_timeout": ("none", "null", None),
+    "reindexer_timeout": ("None", "none", None),
+    "completed_retention": ("1h30m", "1h30m", timedelta(minutes=90)),
+    "cancelled_retention": ("none", "none", None),
+    "discarded_retention": ("24h", "24h", timedelta(days=1)),
+    "poll_only": ("TRUE", "true", True),
+    "transaction_pooler": ("0", "false", False),
+    "fetch_only_known_kinds": ("1", "1", True),
+    "leader_election_disabled": ("true", "yes", True),
+    "reindexer_index_names": ("a, b", "[a, b]", ("a", "b")),
+    "reindexer_schedule": ("none", "none", Never()),
+}
+
+
+def _settings(tmp_path: Path, env: dict[str, str], river: str = "{}") -> Settings:
+    (tmp_path / "c.yaml").write_text(f"jobs: {{river: {river}}}")
+    return load_settings(environ={"DATABASE_URL": DSN, **env}, file=tmp_path / "c.yaml")
+
+
+def test_every_setting_can_be_written() -> None:
+    assert {source.field for source in SOURCES} == {*WRITTEN, "dsn"}
+
+
+@pytest.mark.parametrize("source", [source for source in SOURCES if source.field != "dsn"], ids=lambda source: source.field)
+def test_settings_are_read_from_both(tmp_path: Path, source: Source) -> None:
+    in_environment, in_file, expected = WRITTEN[source.field]
+    if source.field != "transaction_pooler":  # cannot be true alone
+        assert getattr(_settings(tmp_path, {}), source.field) != expected
+    assert getattr(_settings(tmp_path, {source.variable: in_environment}), source.field) == expected
+    if source.key is not None:
+        assert getattr(_settings(tmp_path, {}, f"{{{source.key}: {in_file}}}"), source.field) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "text", "message"),
+    [
+        ("poll_only", "maybe", "RIVER_POLL_ONLY 'maybe': use true or false"),
+        ("job_timeout", "soon", "RIVER_JOB_TIMEOUT 'soon': use a duration above zero such as 500ms, 1s, 2m or 1h30m; or none"),
+        ("rescue_after", "none", "RIVER_RESCUE_AFTER 'none': use a duration above zero"),
+        ("completed_retention", "-1", "RIVER_COMPLETED_RETENTION '-1': use a duration above zero"),
+        ("reindexer_schedule", "daily", "RIVER_REINDEXER_SCHEDULE 'daily': cron expression 'daily': use five fields"),
+        ("reindexer_index_names", "a,,b", "RIVER_REINDEXER_INDEX_NAMES 'a,,b': use names with commas between them, or none"),
+        ("http_port", "65536", "RIVER_HTTP_PORT 65536: use a whole number from 0 to 65535"),
+    ],
+)
+def test_wrong_variables_are_named_with_their_value(tmp_path: Path, source: str, text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        _settings(tmp_path, {f"RIVER_{source.upper()}": text})
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("river", "message"),
+    [
+        ("{poll_only: 2}", "jobs.river.poll_only 2: use true or false"),
+        ("{reindexer_index_names: [1]}", "jobs.river.reindexer_index_names [1]: use names"),
+        ("{reindexer_index_names: ['']}", "jobs.river.reindexer_index_names ['']: use names"),
+        ("{schema: 5}", "jobs.river.schema 5: use a text"),
+        ("{listener_dsn: x}", "jobs.river.listener_dsn in "),
+        ("{pol_only: true}", "unknown; there are workers, max_attempts, http_port, schema"),
+    ],
+)
+def test_wrong_lines_are_named_with_their_value(tmp_path: Path, river: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        _settings(tmp_path, {}, river)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("env", "message"),
+    [
+        (
+            {"RIVER_RESCUE_AFTER": "1m", "RIVER_JOB_TIMEOUT": "2m"},
+            "rescue_after (RIVER_RESCUE_AFTER) 0:01:00: jobs may run for job_timeout (RIVER_JOB_TIMEOUT) 0:02:00; use more",
+        ),
+        (
+            {"RIVER_POLL_ONLY": "true", "RIVER_LISTENER_DSN": DSN},
+            "listener_dsn (RIVER_LISTENER_DSN): a client with poll_only (RIVER_POLL_ONLY) does not listen",
+        ),
+        ({"RIVER_TRANSACTION_POOLER": "true"}, "transaction_pooler (RIVER_TRANSACTION_POOLER): LISTEN needs a session"),
+    ],
+)
+def test_what_does_not_go_together_is_named(tmp_path: Path, env: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        _settings(tmp_path, env)
+    assert message in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_schedule_from_the_environment_goes_by_utc(tmp_path: Path) -> None:
+    schedule = _settings(tmp_path, {"RIVER_REINDEXER_SCHEDULE": "30 3 * * *"}).reindexer_schedule
+    assert schedule.next(datetime(2026, 1, 1, tzinfo=UTC)) == datetime(2026, 1, 1, 3, 30, tzinfo=UTC)
+
+
+def test_a_longer_job_timeout_defers_rescues(tmp_path: Path) -> None:
+    assert _settings(tmp_path, {"RIVER_JOB_TIMEOUT": "5h"}).rescue_after == timedelta(hours=6)
+    assert _settings(tmp_path, {"RIVER_JOB_TIMEOUT": "none"}).rescue_after == timedelta(hours=1)
+
+
+def test_arguments_beat_the_environment_with_none_too(tmp_path: Path) -> None:
+    environ = {"DATABASE_URL": DSN, "RIVER_JOB_TIMEOUT": "5h", "RIVER_POLL_ONLY": "true"}
+    settings = load_settings(environ=environ, job_timeout=None, poll_only=False)
+    assert (settings.job_timeout, settings.poll_only) == (None, False)
+
+
+def test_the_documentation_has_every_variable_and_line() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "worker.md").read_text()
+    for source in SOURCES:
+        assert f"| `{source.variable}`" in page, source.variable
+        assert source.key is None or f"`jobs.river.{source.key}`" in page, source.key

@@ -13,10 +13,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from rivermill.config_sources import PRIORITY_VARIABLES, from_environment, from_file, named
+from rivermill.config_values import (
+    MAX_ATTEMPTS,
+    MAX_PRIORITY,
+    MAX_WORKERS,
+    QueueConfig,
+    check_duration,
+    check_whole,
+    read_integer,
+)
 from rivermill.cron import Cron
-from rivermill.durations import parse_duration
 from rivermill.errors import ConfigError, ValidationError
 from rivermill.extensions import Extensions, Hook, Middleware, Plugin
 from rivermill.handlers import ErrorHandler, StuckHandler
@@ -28,10 +35,8 @@ from rivermill.retry import default_retry_policy
 from rivermill.schedules import Schedule
 from rivermill.schema import Schema
 
-_MAX_WORKERS = 10_000
-_MAX_ATTEMPTS = 32_767
-_MAX_PRIORITY = 1000
-_PRIORITY_VARIABLES = {"default": "RIVER_QUEUE_DEFAULT_PRIORITY", "high_priority": "RIVER_QUEUE_HIGH_PRIORITY"}
+__all__ = ["PodIdentity", "QueueConfig", "Settings", "load_settings", "new_client_id", "queue_config"]
+
 #: Settings that None means something for; for all others it is as good as not given.
 _NONE_IS_NO_LIMIT = (
     "job_timeout",
@@ -41,33 +46,6 @@ _NONE_IS_NO_LIMIT = (
     "job_cleaner_timeout",
     "reindexer_timeout",
 )
-_FILE_KEYS = ("workers", "max_attempts", "poll_interval", "shutdown_timeout", "queues")
-
-
-@dataclass(frozen=True, slots=True)
-class QueueConfig:
-    """How one process works one queue.
-
-    Args:
-        max_workers: slots this process gives to the queue, 1 to 10,000 (River's MaxWorkers).
-        priority: share of free slots when there are fewer than the queues could use; higher is more urgent.
-        fetch_cooldown: least time between two claims of this queue; None takes the client's.
-        poll_interval: longest time between two claims while there is room; None takes the client's.
-
-    Raises:
-        ConfigError: a number or a time is out of its range.
-    """
-
-    max_workers: int
-    priority: int = 1
-    fetch_cooldown: timedelta | None = None
-    poll_interval: timedelta | None = None
-
-    def __post_init__(self) -> None:
-        _whole("queue max_workers", self.max_workers, 1, _MAX_WORKERS)
-        _whole("queue priority", self.priority, 1, _MAX_PRIORITY)
-        _check_duration("queue fetch_cooldown", self.fetch_cooldown)
-        _check_duration("queue poll_interval", self.poll_interval)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +156,8 @@ def load_settings(*, environ: Mapping[str, str] | None = None, file: str | Path 
     """
     env = os.environ if environ is None else environ
     path = file or env.get("RIVER_CONFIG")
-    values = _from_file(Path(path), env) if path else {}
-    values |= _from_environment(env)
+    values = from_file(Path(path), env) if path else {}
+    values |= from_environment(env)
     values |= {name: value for name, value in arguments.items() if value is not None or name in _NONE_IS_NO_LIMIT}
     if values.get("job_timeout") is not None:
         values.setdefault("rescue_after", values["job_timeout"] + timedelta(hours=1))
@@ -197,92 +175,31 @@ def load_settings(*, environ: Mapping[str, str] | None = None, file: str | Path 
 
 
 def _check(settings: Settings) -> None:
-    _whole("max_attempts", settings.max_attempts, 1, _MAX_ATTEMPTS)
+    check_whole("max_attempts", settings.max_attempts, 1, MAX_ATTEMPTS)
     if settings.slots is not None:
-        _whole("slots", settings.slots, 1, _MAX_WORKERS)
+        check_whole("slots", settings.slots, 1, MAX_WORKERS)
     if settings.leader_election_disabled and settings.periodic_jobs:
-        raise ConfigError("periodic_jobs: a client with leader_election_disabled=True never inserts any; leave one of them out")
+        raise ConfigError(
+            f"periodic_jobs: a client with {named('leader_election_disabled')} never inserts any; leave one of them out"
+        )
     if settings.job_timeout is not None and settings.rescue_after < settings.job_timeout:
         raise ConfigError(
-            f"rescue_after {settings.rescue_after}: jobs may run for job_timeout {settings.job_timeout}; use more"
+            f"{named('rescue_after')} {settings.rescue_after}: jobs may run for {named('job_timeout')} "
+            f"{settings.job_timeout}; use more"
         )
     if not isinstance(settings.reindexer_schedule, Schedule):
         raise ConfigError(f"reindexer_schedule {settings.reindexer_schedule!r}: use Cron('0 0 * * *', UTC), Never(), …")
     for name in (*_NONE_IS_NO_LIMIT, "rescue_after", "poll_interval", "fetch_cooldown"):
-        _check_duration(name, getattr(settings, name))
+        check_duration(name, getattr(settings, name))
     for name in ("shutdown_timeout", "job_stuck_threshold"):
-        _check_duration(name, getattr(settings, name), zero=True)
+        check_duration(name, getattr(settings, name), zero=True)
     if settings.poll_only and settings.listener_dsn is not None:
-        raise ConfigError("listener_dsn: a client with poll_only=True does not listen; leave one of them out")
+        raise ConfigError(f"{named('listener_dsn')}: a client with {named('poll_only')} does not listen; leave one of them out")
     if settings.transaction_pooler and not settings.poll_only and settings.listener_dsn is None:
-        raise ConfigError("transaction_pooler: LISTEN needs a session; give listener_dsn= one, or set poll_only=True")
-
-
-def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for name, key in (("DATABASE_URL", "dsn"), ("RIVER_SCHEMA", "schema")):
-        if env.get(name):
-            values[key] = env[name]
-    for name, key, low, high in (
-        ("RIVER_WORKERS", "slots", 1, _MAX_WORKERS),
-        ("RIVER_MAX_ATTEMPTS", "max_attempts", 1, _MAX_ATTEMPTS),
-        ("RIVER_HTTP_PORT", "http_port", 0, 65535),
-    ):
-        if env.get(name):
-            values[key] = _integer(name, env[name], low, high)
-    for name, key in (("RIVER_POLL_INTERVAL", "poll_interval"), ("RIVER_SHUTDOWN_TIMEOUT", "shutdown_timeout")):
-        if env.get(name):
-            values[key] = parse_duration(name, env[name])
-    if env.get("RIVER_QUEUES"):
-        values["queues"] = dict(_parse_queue(part) for part in env["RIVER_QUEUES"].split(","))
-    return values
-
-
-def _parse_queue(text: str) -> tuple[str, int | QueueConfig]:
-    where = f"RIVER_QUEUES part {text!r}"
-    name, *numbers = text.strip().split(":")
-    if not 1 <= len(numbers) <= 2:  # noqa: PLR2004 - max_workers and priority
-        raise ConfigError(f"{where}: write name:max_workers or name:max_workers:priority")
-    max_workers = _integer(f"{where}, max_workers", numbers[0], 1, _MAX_WORKERS)
-    if len(numbers) == 1:
-        return name, max_workers
-    return name, QueueConfig(max_workers, _integer(f"{where}, priority", numbers[1], 1, _MAX_PRIORITY))
-
-
-def _from_file(path: Path, env: Mapping[str, str]) -> dict[str, Any]:
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"configuration file {path}: {error}") from error
-    river = _mapping(_mapping(_mapping(document, f"{path}").get("jobs") or {}, "jobs").get("river") or {}, "jobs.river")
-    for key in river:
-        if key not in _FILE_KEYS:
-            raise ConfigError(f"jobs.river.{key} in {path}: unknown; there are {', '.join(_FILE_KEYS)}")
-    values: dict[str, Any] = {}
-    if "workers" in river:
-        values["slots"] = _integer("jobs.river.workers", river["workers"], 1, _MAX_WORKERS)
-    if "max_attempts" in river:
-        values["max_attempts"] = _integer("jobs.river.max_attempts", river["max_attempts"], 1, _MAX_ATTEMPTS)
-    for key in ("poll_interval", "shutdown_timeout"):
-        if key in river:
-            values[key] = parse_duration(f"jobs.river.{key}", river[key])
-    if "queues" in river:
-        values["queues"] = {
-            str(name): _file_queue(str(name), queue, env)
-            for name, queue in _mapping(river["queues"], "jobs.river.queues").items()
-        }
-    return values
-
-
-def _file_queue(name: str, value: Any, env: Mapping[str, str]) -> int | QueueConfig:
-    where = f"jobs.river.queues.{name}"
-    queue = _mapping(value, where)
-    unknown = set(queue) - {"max_workers", "priority"}
-    if unknown or "max_workers" not in queue:
-        raise ConfigError(f"{where} {value!r}: give max_workers, and priority if you like, and nothing else")
-    max_workers = _integer(f"{where}.max_workers", queue["max_workers"], 1, _MAX_WORKERS)
-    priority = _integer(f"{where}.priority", queue.get("priority", 1), 1, _MAX_PRIORITY)
-    return max_workers if env.get(_PRIORITY_VARIABLES.get(name, "")) else QueueConfig(max_workers, priority)
+        raise ConfigError(
+            f"{named('transaction_pooler')}: LISTEN needs a session; give {named('listener_dsn')} one, "
+            f"or set {named('poll_only')}"
+        )
 
 
 def _queues(queues: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, QueueConfig]:
@@ -292,9 +209,9 @@ def _queues(queues: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, Queu
             check_queue(name)
         except ValidationError as error:
             raise ConfigError(str(error)) from error
-        config, variable = queue_config(name, value), _PRIORITY_VARIABLES.get(name, "")
+        config, variable = queue_config(name, value), PRIORITY_VARIABLES.get(name, "")
         if not isinstance(value, QueueConfig) and env.get(variable):
-            config = replace(config, priority=_integer(variable, env[variable], 1, _MAX_PRIORITY))
+            config = replace(config, priority=read_integer(variable, env[variable], 1, MAX_PRIORITY))
         result[name] = config
     return result
 
@@ -307,32 +224,5 @@ def queue_config(name: str, value: Any) -> QueueConfig:
     """
     if isinstance(value, QueueConfig):
         return value
-    _whole(f"queue {name!r}, max_workers", value, 1, _MAX_WORKERS)
+    check_whole(f"queue {name!r}, max_workers", value, 1, MAX_WORKERS)
     return QueueConfig(value)
-
-
-def _mapping(value: Any, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"{where} {value!r}: must be a mapping")
-    return value
-
-
-def _integer(name: str, value: Any, low: int, high: int) -> int:
-    try:
-        if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
-            raise ValueError(value)
-        number = int(value)
-    except (TypeError, ValueError):
-        raise ConfigError(f"{name} {value!r}: use a whole number from {low} to {high}") from None
-    _whole(name, number, low, high)
-    return number
-
-
-def _whole(name: str, value: Any, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise ConfigError(f"{name} {value!r}: use a whole number from {low} to {high}")
-
-
-def _check_duration(name: str, value: Any, *, zero: bool = False) -> None:
-    if value is not None and (not isinstance(value, timedelta) or value < timedelta(0) or (not value and not zero)):
-        raise ConfigError(f"{name} {value}: use a timedelta {'of zero or more' if zero else 'above zero'}")
