@@ -99,6 +99,7 @@ class Runner:
             poll_interval=_milliseconds(params.fetch_poll_interval_ms),
             job_timeout=_milliseconds(params.job_timeout_ms),
             rescue_after=_milliseconds(params.rescue_after_ms),
+            discard_unknown_kinds=True,  # as River does
             retry_policy=_fixed_retry(params.retry_delay_ms),
             error_handler=self._handler if params.error_handler_cancel else None,
             fetch_only_known_kinds=params.fetch_only_known_kinds,

@@ -22,6 +22,7 @@ from tests.interop.scenarios.support import (
     until,
 )
 
+_RESCUED = "Stuck job rescued by JobRescuer"
 _UNKNOWN = "job kind is not registered in the client's Workers bundle: "
 
 
@@ -94,6 +95,25 @@ async def test_kind_alias(peers: list[Peer], connection: Connection, river: Sche
         worked = await reaches(peer, row["id"], "completed")
         assert (worked["kind"], worked["attempt"]) == (kind, 1)
     assert (await get(peer, unknown["id"]))["attempt"] == 0
+
+
+@scenario("TestFleet/RescuerUnknownKind", EACH)
+async def test_rescuer_unknown_kind(peers: list[Peer], connection: Connection, river: Schema) -> None:
+    """Two jobs that a client which is gone left running, one of a kind without a worker."""
+    (peer,) = peers
+    known, unknown = await insert(peer, job("", "known"), job("", "unknown"))
+    await _rename(connection, river, "conformance_unknown", unknown["id"])
+    await connection.execute(
+        f"UPDATE {river.table('river_job')} SET state = 'running', attempt = 1, attempted_by = ARRAY['gone'], "
+        "attempted_at = now() - interval '1 hour'"
+    )
+    await peer.call("start", rescue_after_ms=2_000, job_timeout_ms=1_000, retry_delay_ms=3_600_000)
+    for row, state in ((unknown, "discarded"), (known, "retryable")):
+        rescued = await reaches(peer, row["id"], state, MAINTENANCE)
+        (error,) = rescued["errors"]
+        assert (error["attempt"], error["error"], error["trace"]) == (1, _RESCUED, "")
+        assert (rescued["attempt"], rescued["metadata"]["river:rescue_count"]) == (1, 1)
+        assert (rescued["finalized_at"] is not None) == (state == "discarded")
 
 
 @scenario("TestFleet/UnknownKind", BOTH_WAYS)

@@ -95,6 +95,20 @@ def test_rescues(changes: dict[str, Any], dead: bool, expected: Verdict | None) 
     assert rules().judge(replace(ROW, **changes), NOW, dead=dead) == expected
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"kind": "unknown"}, Verdict(JobState.DISCARDED)),
+        ({"kind": "unknown", "metadata": {"cancel_attempted_at": "whenever"}}, Verdict(JobState.CANCELLED)),
+        ({}, RETRY),
+    ],
+)
+@pytest.mark.parametrize("dead", [False, True])
+def test_rescues_that_discard_unknown_kinds(changes: dict[str, Any], dead: bool, expected: Verdict) -> None:
+    chosen = replace(rules(), discard_unknown_kinds=True)
+    assert chosen.judge(replace(ROW, **changes), NOW, dead=dead) == expected
+
+
 def test_without_a_time_limit_nothing_is_too_old() -> None:
     assert rules(job_timeout=None).judge(ROW, NOW, dead=False) is None
 

@@ -189,6 +189,7 @@ WRITTEN: dict[str, tuple[str, str, Any]] = {
     "transaction_pooler": ("0", "false", False),
     "fetch_only_known_kinds": ("1", "1", True),
     "leader_election_disabled": ("true", "yes", True),
+    "discard_unknown_kinds": ("true", "on", True),
     "reindexer_index_names": ("a, b", "[a, b]", ("a", "b")),
     "reindexer_schedule": ("none", "none", Never()),
 }

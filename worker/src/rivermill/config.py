@@ -70,6 +70,8 @@ class Settings:
         shutdown_timeout: time running jobs have after ``stop`` before they are given back.
         rescue_after: age at which a running job of an unknown client counts as lost; with a ``job_timeout`` it is an hour
             more than that, unless given.
+        discard_unknown_kinds: the leader discards lost jobs of kinds that it has no worker for, as River's does, instead of
+            leaving them to the clients that have one.
         job_stuck_threshold: time an attempt may go on after it timed out or was cancelled, before it counts as stuck.
         job_stuck_handler: told of each stuck job.
         error_handler: sees each failed attempt.
@@ -102,6 +104,7 @@ class Settings:
     job_timeout: timedelta | None = timedelta(minutes=1)
     shutdown_timeout: timedelta = timedelta(seconds=30)
     rescue_after: timedelta = timedelta(hours=1)
+    discard_unknown_kinds: bool = False
     completed_retention: timedelta | None = timedelta(hours=24)
     cancelled_retention: timedelta | None = timedelta(hours=24)
     discarded_retention: timedelta | None = timedelta(days=7)

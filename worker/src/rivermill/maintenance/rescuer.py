@@ -54,16 +54,17 @@ class RescueRules:
         workers: the kinds this client knows.
         job_timeout: where a worker says nothing; None is no limit.
         retry_policy: when a failed job runs again, where its worker says nothing.
+        discard_unknown_kinds: whether a job of a kind without a worker here is discarded, as River does, or retried, since
+            its worker may be another client's.
     """
 
     workers: Workers
     job_timeout: timedelta | None
     retry_policy: Callable[[JobRow], datetime]
+    discard_unknown_kinds: bool = False
 
     def judge(self, row: JobRow, now: datetime, *, dead: bool) -> Verdict | None:
         """What becomes of a running job that nobody seems to run.
-
-        A kind without a worker here is retried: its worker may be another client's. River's Go leader discards it.
 
         Args:
             row: the job.
@@ -77,9 +78,10 @@ class RescueRules:
             return Verdict(JobState.CANCELLED)
         if not dead and self._may_still_run(row, now):
             return None
-        if row.attempt >= row.max_attempts:
+        registration = self.workers.get(row.kind)
+        if row.attempt >= row.max_attempts or (registration is None and self.discard_unknown_kinds):
             return Verdict(JobState.DISCARDED)
-        return Verdict(JobState.RETRYABLE, next_retry(self.workers.get(row.kind), row, self.retry_policy, now))
+        return Verdict(JobState.RETRYABLE, next_retry(registration, row, self.retry_policy, now))
 
     def _may_still_run(self, row: JobRow, now: datetime) -> bool:
         registration = self.workers.get(row.kind)

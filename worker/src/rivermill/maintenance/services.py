@@ -76,7 +76,9 @@ class Maintenance:
         resign: Callable[[], None],
     ) -> None:
         self._settings = settings
-        self._rules = RescueRules(workers, settings.job_timeout, settings.retry_policy)
+        self._rules = RescueRules(
+            workers, settings.job_timeout, settings.retry_policy, discard_unknown_kinds=settings.discard_unknown_kinds
+        )
         self._shared = shared
         self._metrics = metrics
         self._timings = timings
