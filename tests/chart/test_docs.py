@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from rivermill.config_sources import SOURCES
+
 ROOT = Path(__file__).resolve().parents[2]
 WORKER = "\n".join(path.read_text() for path in sorted((ROOT / "worker" / "src" / "rivermill").rglob("*.py")))
 GUIDE = (ROOT / "docs" / "worker.md").read_text()
 #: Names that the code puts together.
-COMPOSED = {"RIVER_QUEUE_DEFAULT_PRIORITY", "RIVER_QUEUE_HIGH_PRIORITY"}
+COMPOSED = {source.variable for source in SOURCES}
 
 
 def test_every_variable_of_the_worker_is_documented() -> None:

@@ -169,7 +169,7 @@ async def test_workers_are_told_when_it_commits(client: Client, connection: Conn
     await connection.remove_listener(channel, tell)
 
 
-async def test_rows_are_the_same_as_with_asyncpg(client: Client, begun: Begun) -> None:
+async def test_rows_are_the_same_as_with_asyncpg(client: Client, connection: Connection, schema: Schema, begun: Begun) -> None:
     tx, end = begun
     opts = InsertOpts(metadata='{"n": 1.10}', priority=3, queue="post", tags=["one"], unique=Unique(by_queue=True))
     inserted = (await client.insert(Mail("é"), opts, tx=tx)).job
@@ -177,6 +177,14 @@ async def test_rows_are_the_same_as_with_asyncpg(client: Client, begun: Begun) -
     assert inserted == await client.job_get(inserted.id)
     assert inserted.created_at.tzinfo is UTC
     assert inserted.encoded_metadata == '{"n": 1.10}'
+    error = '{"at": "2026-01-01T00:00:00Z", "attempt": 1, "error": "é", "trace": ""}'
+    await connection.execute(
+        f"UPDATE {schema.table('river_job')} SET state = 'discarded', finalized_at = now(), attempted_at = now(), "
+        "attempted_by = ARRAY['a', 'b,c'], errors = ARRAY[$1::text::jsonb]",
+        error,
+    )
+    assert await client.job_get(inserted.id, tx=tx) == await client.job_get(inserted.id)
+    await end.rollback()
 
 
 async def test_duplicates_and_conflicts(client: Client, begun: Begun) -> None:

@@ -24,11 +24,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @contextmanager
-def started(dsn: str, schema: Schema, app: str) -> Iterator[subprocess.Popen[str]]:
+def started(dsn: str, schema: Schema, app: str, **more: str) -> Iterator[subprocess.Popen[str]]:
     settings = {"DATABASE_URL": dsn, "RIVER_SCHEMA": schema.name, "RIVER_QUEUES": "default:2", "RIVER_SHUTDOWN_TIMEOUT": "0.1"}
     command = [sys.executable, "-m", "coverage", "run", "-m", "rivermill", "work", app]
     process = subprocess.Popen(
-        command, env=os.environ | settings, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command, env=os.environ | settings | more, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     try:
         yield process
@@ -57,6 +57,27 @@ async def test_it_does_not_outlive_its_heartbeat(dsn: str, connection: Connectio
     assert (code, "the process ends, and with it the jobs that go on" in said) == (1, True)
     assert await connection.fetchval(state, job.job.id) == "running"
     assert await connection.fetchval(f"SELECT count(*) FROM {schema.table('rivermill_client')}") == 1
+
+
+@pytest.mark.parametrize(("listens", "polls_only"), [(1, "false"), (0, "true")])
+async def test_it_takes_its_settings_from_the_environment(
+    dsn: str, connection: Connection, schema: Schema, listens: int, polls_only: str
+) -> None:
+    working = f"SELECT count(*) FROM {schema.table('rivermill_client')}"
+    listening = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN %' AND query LIKE '%' || $1 || '%'"
+    with started(dsn, schema, "tests.db.apps:workers", RIVER_POLL_ONLY=polls_only) as process:
+        while await connection.fetchval(working) == 0:
+            assert process.poll() is None
+            await asyncio.sleep(0.05)
+        assert await connection.fetchval(listening, schema.name) == listens
+        assert (await told_to_stop(process))[0] == 0
+
+
+async def test_it_says_which_variable_is_wrong(dsn: str, schema: Schema) -> None:
+    with started(dsn, schema, "tests.db.apps:workers", RIVER_JOB_TIMEOUT="soon") as process:
+        _, said = await asyncio.to_thread(process.communicate, timeout=60)
+    assert "RIVER_JOB_TIMEOUT 'soon': use a duration above zero" in said
+    assert process.returncode == 2
 
 
 async def test_it_can_be_stopped_before_the_application_is_there(dsn: str, schema: Schema) -> None:

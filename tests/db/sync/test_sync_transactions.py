@@ -178,6 +178,31 @@ def test_threads_with_transactions_of_their_own(client: SyncClient, dsn: str) ->
     assert sorted(ids) == [job.id for job in client.job_list().jobs]
 
 
+@dataclass
+class Charge:
+    dsn: str = ""
+    schema: str = ""
+    kind: ClassVar[str] = "charge"
+
+
+def charge(job: Job[Charge]) -> None:
+    job.record_output("charged")
+    with SyncClient(job.args.dsn, schema=job.args.schema) as client, psycopg.connect(job.args.dsn) as connection:
+        client.job_complete(job, tx=connection)
+    raise ZeroDivisionError
+
+
+async def test_a_worker_in_a_process_completes_its_job(dsn: str, schema: Schema) -> None:
+    workers = Workers()
+    workers.work(executor="process")(charge)
+    async with Client(dsn, schema=schema, workers=workers, queues={"default": 1}) as client:
+        with client.subscribe(["job_completed"]) as events:
+            await client.enqueue(Charge(dsn, schema.name))
+            event = await asyncio.wait_for(anext(events), 60)
+    assert event.job is not None
+    assert (event.job.state, event.job.metadata, event.job.errors) == (JobState.COMPLETED, {"output": "charged"}, ())
+
+
 async def test_a_worker_in_a_thread_completes_its_job(dsn: str, schema: Schema) -> None:
     workers, sync = Workers(), SyncClient(dsn, schema=schema)
 
