@@ -74,7 +74,7 @@ def once(store: StoreView | Unknown, fleet: FleetView = NO_FLEET, memory: Scalin
         (load(waiting=10, rate=Rate(fast=90.0, base=0.0, excess=90.0, age=30.0)), EMPTY, "backlog", 5),
         # Ten slots that are free soon start what waits; ten whose jobs have run for minutes do not.
         (load(waiting=10, busy=10, job=JobSeconds(4.0), oldest=26.0), Capacity(1, 0, 10, 5.0), "backlog", 0),
-        (load(waiting=10, busy=10, job=JobSeconds(4.0), busy_seconds=120.0, oldest=26.0), Capacity(1, 0, 10, 5.0), "backlog", 2),
+        (load(waiting=9, busy=10, job=JobSeconds(4.0), busy_seconds=99.0, oldest=26.0), Capacity(1, 0, 10, 5.0), "backlog", 2),
         (load(waiting=300, goal=3.0), Capacity(40, 0, 10, 5.0), "hold", 10),
         (load(waiting=9, busy=12, job=JobSeconds(400.0)), Capacity(2, 0, 10, 5.0), "longJobs", 3),
         (load(waiting=9, busy=12, job=JobSeconds(4.0)), Capacity(2, 0, 10, 5.0), "longJobs", 0),
