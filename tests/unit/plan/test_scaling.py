@@ -139,6 +139,15 @@ def test_unknown_never_lowers(ready: int, since: float) -> None:
         ),
         (StoreView((depth(waiting=1, concurrency_limit=25),)), FleetView(), {}, 1, "1 pod wanted, since the jobs"),
         (StoreView(()), FleetView(5, 5), {}, 5, "scale-in to 0 allowed in"),
+        # One job is soon done by five pods, but it has waited for long.
+        (
+            StoreView((depth(waiting=1, oldest_seconds=16.0),)),
+            FleetView(5, 5),
+            {"scaleIn": {"windowSeconds": 0}},
+            5,
+            "have waited",
+        ),
+        (StoreView((depth(waiting=1, oldest_seconds=14.0),)), FleetView(5, 5), {"scaleIn": {"windowSeconds": 0}}, 1, "1 pod"),
         (StoreView((), degraded="depths"), FleetView(5, 5), {"scaleIn": {"windowSeconds": 0}}, 5, "read in part only"),
         (StoreView(()), FleetView(5, 5, rolling_out=True), {"scaleIn": {"windowSeconds": 0}}, 5, "during a rollout"),
         (StoreView(()), FleetView(10, 10), {"scaleIn": {"windowSeconds": 0, "maxStep": "10%"}}, 9, "in steps of 10%"),

@@ -268,6 +268,8 @@ def _guard(
     settling = len(fleet.starting) - _stuck(fleet, memory)
     slots = max(1, fleet.ready * spec.worker.slots)
     for load in loads:
+        if load.waiting and load.oldest > load.goal / 2:
+            return f"no scale-in while jobs of queue {load.name} have waited for more than half their goal"
         if load.waiting * load.job.mean / min(slots, max(load.limit, 1)) > load.goal / 2 and not math.isfinite(load.limit):
             return f"no scale-in while jobs of queue {load.name} would wait longer than half their goal"
     if settling and any(load.waiting for load in loads):
