@@ -75,8 +75,15 @@ def _end(job: Job[Any], args: Echo) -> None:
             _resume(job)
         case "error":
             raise JobFailure("conformance retryable error")
+        case "error_once":  # beside the contract
+            _fail_first(job)
         case _:
             raise JobFailure(f"unknown behavior {args.behavior!r}")
+
+
+def _fail_first(job: Job[Any]) -> None:
+    if job.attempt == 1:
+        raise JobFailure("conformance first attempt fails")
 
 
 def _resume(job: Job[Any]) -> None:

@@ -102,6 +102,13 @@ class Tuning(Strict):
 
 
 class Start(Strict):
+    """How to work; ``periodic_every_ms`` and ``runs`` are beside the contract.
+
+    Args:
+        periodic_every_ms: insert a job at this interval, once in each.
+        runs: the file that says when attempts start and end.
+    """
+
     claim_barrier: str = ""
     client_id: str = ""
     error_handler_cancel: bool = False
@@ -110,12 +117,14 @@ class Start(Strict):
     job_timeout_ms: int = 0
     leader_election_disabled: bool = False
     max_workers: int = 0
+    periodic_every_ms: int = 0
     periodic_run_on_start: bool = False
     periodic_unique: bool = False
     poll_only: bool = False
     queues: list[str] | None = None
     rescue_after_ms: int = 0
     retry_delay_ms: int = 0
+    runs: str = ""
     schema: str = ""
     tuning: Tuning | None = None
     worker_kinds: list[str] | None = None

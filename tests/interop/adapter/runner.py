@@ -23,6 +23,7 @@ from rivermill import (
 from tests.interop.adapter.echo import Barriers, Echo, Seen, make_workers
 from tests.interop.adapter.params import Start
 from tests.interop.adapter.rpc import PARAMS, REFUSED, Failure
+from tests.interop.adapter.runs import Noting
 
 _STOP_SECONDS = 10.0
 _MAX_WORKERS = 4
@@ -106,6 +107,7 @@ class Runner:
             leader_election_disabled=params.leader_election_disabled,
             poll_only=params.poll_only,
             periodic_jobs=_periodic_jobs(params),
+            middleware=[Noting(params.runs, params.client_id)] if params.runs else [],
             hooks=[self._periodic_starts, *([self._claims] if self._claims else [])],
         )
         self._events: list[str] = []
@@ -148,20 +150,23 @@ class Runner:
 
 
 def _periodic_jobs(params: Start) -> list[PeriodicJob]:
-    if not params.periodic_run_on_start:
-        return []
-    unique = Unique(by_args=True, by_queue=True) if params.periodic_unique else None
-    jobs = [_periodic("conformance-periodic", "periodic run on start", unique)]
+    jobs, hour = [], timedelta(hours=1)
+    if params.periodic_run_on_start:
+        unique = Unique(by_args=True, by_queue=True) if params.periodic_unique else None
+        jobs.append(_periodic("conformance-periodic", "periodic run on start", hour, unique))
     if params.periodic_unique:
-        jobs.append(_periodic("conformance-periodic-marker", "periodic marker", None))
+        jobs.append(_periodic("conformance-periodic-marker", "periodic marker", hour, None))
+    every = _milliseconds(params.periodic_every_ms)
+    if every is not None:
+        jobs.append(_periodic("conformance-tick", "tick", every, Unique(by_args=True, by_period=every)))
     return jobs
 
 
-def _periodic(name: str, message: str, unique: Unique | None) -> PeriodicJob:
+def _periodic(name: str, message: str, every: timedelta, unique: Unique | None) -> PeriodicJob:
     def construct() -> InsertParams:
         return InsertParams(Echo(message=message), InsertOpts(unique=unique))
 
-    return PeriodicJob(Interval(timedelta(hours=1)), construct, id=name, run_on_start=True)
+    return PeriodicJob(Interval(every), construct, id=name, run_on_start=True)
 
 
 def _milliseconds(number: int) -> timedelta | None:

@@ -35,12 +35,14 @@ type startParams struct {
 	JobTimeoutMS           int64    `json:"job_timeout_ms"`
 	LeaderElectionDisabled bool     `json:"leader_election_disabled"`
 	MaxWorkers             int      `json:"max_workers"`
+	PeriodicEveryMS        int64    `json:"periodic_every_ms"` // beside the contract: a job at this interval, once in each
 	PeriodicRunOnStart     bool     `json:"periodic_run_on_start"`
 	PeriodicUnique         bool     `json:"periodic_unique"`
 	PollOnly               bool     `json:"poll_only"`
 	Queues                 []string `json:"queues"`
 	RescueAfterMS          int64    `json:"rescue_after_ms"`
 	RetryDelayMS           int64    `json:"retry_delay_ms"`
+	Runs                   string   `json:"runs"` // beside the contract: the file that says when attempts start and end
 	Schema                 string   `json:"schema"`
 	Tuning                 struct {
 		ElectIntervalMS     int64 `json:"elect_interval_ms"`
@@ -107,6 +109,11 @@ func (r *runner) config(params startParams) (*river.Config, error) {
 		TestOnly:               true, // no random delay before maintenance
 		Workers:                workers,
 	}
+	if params.Runs != "" {
+		if config.Middleware, err = noting(params.Runs, params.ClientID); err != nil {
+			return nil, err
+		}
+	}
 	if params.RetryDelayMS > 0 {
 		config.RetryPolicy = fixedRetry(milliseconds(params.RetryDelayMS))
 	}
@@ -150,25 +157,30 @@ func (r *runner) hooks(claimBarrier string) []rivertype.Hook {
 }
 
 func periodicJobs(params startParams) ([]*river.PeriodicJob, error) {
-	if !params.PeriodicRunOnStart {
-		if params.PeriodicUnique {
-			return nil, fail(codeParams, "periodic_unique needs periodic_run_on_start")
-		}
-		return nil, nil
+	if params.PeriodicUnique && !params.PeriodicRunOnStart {
+		return nil, fail(codeParams, "periodic_unique needs periodic_run_on_start")
 	}
-	var unique river.UniqueOpts
+	var (
+		jobs   []*river.PeriodicJob
+		unique river.UniqueOpts
+	)
 	if params.PeriodicUnique {
 		unique = river.UniqueOpts{ByArgs: true, ByQueue: true}
 	}
-	jobs := []*river.PeriodicJob{periodic("conformance-periodic", "periodic run on start", unique)}
+	if params.PeriodicRunOnStart {
+		jobs = append(jobs, periodic("conformance-periodic", "periodic run on start", time.Hour, unique))
+	}
 	if params.PeriodicUnique {
-		jobs = append(jobs, periodic("conformance-periodic-marker", "periodic marker", river.UniqueOpts{}))
+		jobs = append(jobs, periodic("conformance-periodic-marker", "periodic marker", time.Hour, river.UniqueOpts{}))
+	}
+	if every := milliseconds(params.PeriodicEveryMS); every > 0 {
+		jobs = append(jobs, periodic("conformance-tick", "tick", every, river.UniqueOpts{ByArgs: true, ByPeriod: every}))
 	}
 	return jobs, nil
 }
 
-func periodic(id, message string, unique river.UniqueOpts) *river.PeriodicJob {
-	return river.NewPeriodicJob(river.PeriodicInterval(time.Hour), func() (river.JobArgs, *river.InsertOpts) {
+func periodic(id, message string, every time.Duration, unique river.UniqueOpts) *river.PeriodicJob {
+	return river.NewPeriodicJob(river.PeriodicInterval(every), func() (river.JobArgs, *river.InsertOpts) {
 		return echoArgs{Message: message}, &river.InsertOpts{UniqueOpts: unique}
 	}, &river.PeriodicJobOpts{ID: id, RunOnStart: true})
 }

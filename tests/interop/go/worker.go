@@ -87,6 +87,11 @@ func (r *runner) work(ctx context.Context, job *rivertype.JobRow, args echoArgs)
 		return sleep(ctx, milliseconds(args.DurationMS))
 	case "error":
 		return errors.New("conformance retryable error")
+	case "error_once": // beside the contract
+		if job.Attempt == 1 {
+			return errors.New("conformance first attempt fails")
+		}
+		return nil
 	case "panic":
 		panic("conformance panic")
 	case "cancel":

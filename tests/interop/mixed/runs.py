@@ -1,0 +1,72 @@
+"""What the clients have written down about their attempts, and what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from tests.interop.mixed.workload import CASES, case_of
+
+_FOR_EVER = 1 << 63
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One attempt at a job, in nanoseconds since 1970; ``ended`` is None if its process was killed in it."""
+
+    job: int
+    attempt: int
+    client: str
+    started: int
+    ended: int | None
+
+
+def read_runs(folder: Path) -> dict[int, list[Run]]:
+    """All runs by job, in the order of their starts."""
+    runs: dict[int, list[Run]] = defaultdict(list)
+    for file in folder.iterdir():
+        open_runs: dict[tuple[int, int], int] = {}
+        for line in map(json.loads, file.read_text(encoding="ascii").splitlines()):
+            key = (line["job"], line["attempt"])
+            if line["event"] == "started":
+                assert key not in open_runs, f"{line['client']} runs job {key[0]} twice at once"
+                open_runs[key] = line["at_ns"]
+            else:
+                runs[key[0]].append(Run(*key, line["client"], open_runs.pop(key), line["at_ns"]))
+        for key, started in open_runs.items():
+            runs[key[0]].append(Run(*key, file.stem, started, None))
+    for of_job in runs.values():
+        of_job.sort(key=lambda run: run.started)
+    return runs
+
+
+def twice_at_once(runs: Mapping[int, list[Run]], killed: Mapping[str, int]) -> list[tuple[Run, Run]]:
+    """Pairs of runs of one job that overlap; one without an end ended with its process.
+
+    Args:
+        killed: when clients were killed, in nanoseconds since 1970.
+    """
+    pairs = (pair for of_job in runs.values() for pair in pairwise(of_job))
+    return [(a, b) for a, b in pairs if b.started < (a.ended or killed.get(a.client, _FOR_EVER))]
+
+
+def faults(rows: Iterable[dict[str, Any]], runs: Mapping[int, list[Run]], killed: Iterable[str]) -> list[str]:
+    """What is wrong with rows: another state than its sort ends in, or claims that came to another number of runs."""
+    found, dead = [], set(killed)
+    for row in rows:
+        name = case_of(row)
+        case, claims = CASES[name], Counter(row["attempted_by"] or ())
+        ran = Counter(run.client for run in runs.get(row["id"], ()))
+        said = f"job {row['id']} ({name}): "
+        if row["state"] != case.state:
+            found.append(f"{said}{row['state']} instead of {case.state}")
+        if ran - claims or set(claims - ran) - dead:
+            found.append(f"{said}claimed by {dict(claims)}, run by {dict(ran)}")
+        if not dead & set(claims) and case.claims not in (None, claims.total()):
+            found.append(f"{said}claimed {claims.total()} times instead of {case.claims}")
+    return found
