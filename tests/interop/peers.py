@@ -25,16 +25,16 @@ _EXIT_SECONDS = 30.0
 _MAX_LINE = 64 << 20
 
 
-def build_go() -> Path:
-    """The Go program, built once for each state of its source."""
+def build_go(source: Path = SOURCE, package: str = ".", name: str = "riverpeer") -> Path:
+    """A program of a Go module here, built once for each state of that."""
     digest = hashlib.sha256()
-    for file in sorted(SOURCE.iterdir()):
+    for file in sorted(source.iterdir()):
         digest.update(file.read_bytes())
-    program = paths.cache() / f"riverpeer-{digest.hexdigest()[:12]}"
+    program = paths.cache() / f"{name}-{digest.hexdigest()[:12]}"
     if not program.exists():
         partial = program.with_suffix(f".{os.getpid()}")
         env = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false", "GOTOOLCHAIN": "local"}
-        subprocess.run([find_go(), "build", "-o", str(partial), "."], cwd=SOURCE, env=env, check=True, timeout=600)
+        subprocess.run([find_go(), "build", "-o", str(partial), package], cwd=source, env=env, check=True, timeout=600)
         partial.rename(program)
     return program
 
