@@ -23,7 +23,7 @@ from rivermill import (
 from rivermill.db import Connection
 from rivermill.rows import claim_columns
 from rivermill.schema import Schema
-from tests.db.run.support import Note, working
+from tests.db.run.support import Note, eventually, working
 
 ALL = list(EventKind)
 
@@ -128,6 +128,38 @@ async def test_a_queue_is_paused_and_resumed_once(dsn: str, connection: Connecti
         (EventKind.QUEUE_RESUMED, "other"),
     ]
     assert [event async for event in subscription] == []
+
+
+async def test_a_queue_is_said_to_be_paused_when_no_claim_can_bring_its_jobs_any_more(
+    dsn: str, connection: Connection, schema: Schema, workers: Workers
+) -> None:
+    """As in River: who has seen the event knows that jobs inserted now stay where they are."""
+    claimed, release = asyncio.Event(), asyncio.Event()
+
+    class Hold(Hook):
+        async def jobs_claimed(self, metric: ClaimMetric) -> None:
+            claimed.set()
+            await release.wait()
+
+    @workers.work
+    async def work(job: Job[Note]) -> None:
+        pass
+
+    kinds = [EventKind.JOB_COMPLETED, EventKind.QUEUE_PAUSED, EventKind.QUEUE_RESUMED]
+    async with working(dsn, connection, schema, workers, hooks=[Hold()]) as bench:
+        with bench.client.subscribe(kinds) as subscription:
+            await bench.client.enqueue(Note())
+            await asyncio.wait_for(claimed.wait(), 20)
+            producer = bench.client._runtime._producer  # type: ignore[union-attr]
+            await bench.client.queue_pause("default")
+            await eventually(lambda: asyncio.sleep(0, producer._queues["default"].paused))
+            await bench.client.queue_resume("default")
+            await eventually(lambda: asyncio.sleep(0, not producer._queues["default"].paused))
+            assert not subscription._events
+            release.set()
+            events = await read(subscription, 3)
+    said = [event.kind for event in events if event.queue]
+    assert said == [EventKind.QUEUE_PAUSED, EventKind.QUEUE_RESUMED]
 
 
 async def test_a_claim_given_back_after_its_cancellation_was_asked_for_is_cancelled(

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 from dataclasses import dataclass
+from functools import partial
 
 from rivermill.client_queues import ClientQueues
 from rivermill.config import Settings
@@ -89,7 +90,7 @@ class ControlPoll:
     async def _look_at_queues(self, connection: Connection) -> None:
         for row in await connection.fetch(self._paused_sql, list(self._queues)):
             changed = self._producer.set_paused(row["name"], paused=row["paused"])
-            self._subscribers.emit_paused(changed, paused=row["paused"])
+            self._producer.after_claim(partial(self._subscribers.emit_paused, changed, paused=row["paused"]))
             self._producer.set_limited(row["name"], limited=row["limited"])
 
     async def _look_at_jobs(self, connection: Connection) -> None:

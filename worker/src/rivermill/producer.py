@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
+from rivermill.claiming import Claiming
 from rivermill.claims import claim_sql, return_lost_sql
 from rivermill.client_queues import ClientQueues
 from rivermill.config import QueueConfig, Settings
@@ -114,7 +115,7 @@ class Producer:
         self._credit: Mapping[str, float] = {}
         self._wake = asyncio.Event()
         self._cordoned = False
-        self._claiming = asyncio.Lock()
+        self._claiming = Claiming()
         known = kinds if settings.fetch_only_known_kinds else None
         self._limited_claim = LimitedClaim(settings.schema, settings.client_id, known)
         self._return_lost_sql = return_lost_sql(settings.schema)
@@ -130,6 +131,10 @@ class Producer:
             logger.info("queue %s", "paused" if paused else "resumed", extra={"queue": name})
         self._wake.set()
         return changed
+
+    def after_claim(self, call: Callable[[], None]) -> None:
+        """Call once no claim is in flight that may bring jobs of a queue that was paused meanwhile."""
+        self._claiming.call_after(call)
 
     def set_limited(self, queue: str, *, limited: bool) -> None:
         """Claim a queue's jobs within the limits of its row, or without any."""

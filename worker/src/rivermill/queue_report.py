@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from functools import partial
 
 from rivermill.client_queues import ClientQueues
 from rivermill.config import Settings
@@ -50,7 +51,7 @@ class QueueReport:
             await asyncio.sleep(_INTERVAL_SECONDS)
             try:
                 for queue, paused in (await self.report()).items():
-                    self._subscribers.emit_paused([queue], paused=paused)
+                    self._producer.after_claim(partial(self._subscribers.emit_paused, [queue], paused=paused))
             except (MigrationError, *DATABASE_ERRORS) as error:
                 logger.warning("queues could not be reported", extra={"error": str(error)})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from rivermill.events import Subscribers
@@ -59,7 +60,8 @@ class Signals:
         action, queue, job_id = message.get("action"), message.get("queue"), message.get("job_id")
         if action in ("pause", "resume") and isinstance(queue, str):
             paused = action == "pause"
-            self._subscribers.emit_paused(self._producer.set_paused(queue, paused=paused), paused=paused)
+            changed = self._producer.set_paused(queue, paused=paused)
+            self._producer.after_claim(partial(self._subscribers.emit_paused, changed, paused=paused))
         elif action == "metadata_changed" and isinstance(queue, str):
             self._producer.set_limited(queue, limited=is_limited(message.get("metadata")))
         elif action == "cancel" and isinstance(job_id, int):
