@@ -78,6 +78,7 @@ def _check(fleet: Fleet, rows: list[dict[str, Any]], runs_folder: Path) -> None:
     ticks = [period_of(row, PERIOD_MS) for row in rows if case_of(row) == "tick"]
     assert len(set(ticks)) == len(ticks), "one periodic job in a period, whoever led"
     rescued = {row["id"] for row in rows if "river:rescue_count" in metadata_of(row)}
+    assert fleet.lost
     assert rescued == fleet.lost, "what killed clients ran was rescued, and nothing else"
     by_go = {client.startswith("go") for row in rows for client in row["attempted_by"] or ()}
     assert by_go == {True, False}
