@@ -65,7 +65,7 @@ async def _ended(connection: Connection, river: Schema) -> list[dict[str, Any]]:
         return not await connection.fetchval(f"SELECT count(*) FROM {table} WHERE finalized_at IS NULL AND id <= $1", last)
 
     await until(over, _END_SECONDS, 0.2)
-    sql = f"SELECT id, state::text, attempted_by, scheduled_at, tags, metadata::text FROM {table} WHERE id <= $1"
+    sql = f"SELECT id, state::text, attempt, attempted_by, scheduled_at, tags, metadata::text FROM {table} WHERE id <= $1"
     return [dict(row) for row in await connection.fetch(sql, last)]
 
 

@@ -20,7 +20,7 @@ class Case:
     Attributes:
         share: of a hundred jobs.
         state: the one it ends in.
-        claims: how often it is claimed, unless a client that had it is killed.
+        attempts: how many it takes, snoozed ones among them, unless a client that had it is killed.
         behavior: what its worker does.
         duration_ms: how long that takes.
         delay: seconds from its insertion to when it is due.
@@ -29,7 +29,7 @@ class Case:
 
     share: int
     state: str
-    claims: int | None
+    attempts: int | None
     behavior: str = "sleep"
     duration_ms: int = 0
     delay: float = 0.0

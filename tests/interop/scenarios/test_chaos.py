@@ -102,12 +102,14 @@ async def test_database_unavailable(peers: list[Peer], proxy: Proxy, river: Sche
 
 _FOREIGN = [
     '{"at": "yesterday", "attempt": "1", "error": {"code": [1, 2]}, "trace": null}',
+    '{"at": "2026-01-02 03:04:05+00", "attempt": 3, "error": "a time as Postgres writes it", "trace": ["frame"]}',
     "42",
     '"text"',
     '{"at": "2026-01-02T03:04:05Z", "attempt": 2, "error": "plain", "trace": "t", "more": true}',
 ]
 _READ = [
     {"at": "0001-01-01T00:00:00Z", "attempt": 1, "error": '{"code":[1,2]}', "trace": ""},
+    {"at": "0001-01-01T00:00:00Z", "attempt": 3, "error": "a time as Postgres writes it", "trace": '["frame"]'},
     {"at": "0001-01-01T00:00:00Z", "attempt": 0, "error": "42", "trace": ""},
     {"at": "0001-01-01T00:00:00Z", "attempt": 0, "error": "text", "trace": ""},
     {"at": "2026-01-02T03:04:05Z", "attempt": 2, "error": "plain", "trace": "t"},

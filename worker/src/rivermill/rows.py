@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,6 +26,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: Go's zero time: what a time that cannot be read becomes.
 _NO_TIME = datetime(1, 1, 1, tzinfo=UTC)
+#: What Go reads as a time; Python reads more, which River has as no time at all.
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 
 #: Bit of each state in ``unique_states``.
@@ -151,10 +154,9 @@ def _time_of(seconds: float) -> datetime:
 
 def _time(value: Any) -> datetime:
     try:
-        at = datetime.fromisoformat(value)
+        return datetime.fromisoformat(value) if _RFC3339.fullmatch(value) else _NO_TIME
     except (TypeError, ValueError):
         return _NO_TIME
-    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
 def _whole(value: Any) -> int:
