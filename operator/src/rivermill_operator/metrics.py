@@ -15,7 +15,10 @@ class Metrics:
         registry = self.registry = CollectorRegistry()
         self.decisions = Counter("rivermill_operator_decisions", "Decisions made.", _OF, registry=registry)
         self.step_seconds = Histogram(
-            "rivermill_operator_step_seconds", "Time from wake-up to everything written.", buckets=_SECONDS, registry=registry
+            "rivermill_operator_step_seconds",
+            "Time from the beginning of a look to everything written.",
+            buckets=_SECONDS,
+            registry=registry,
         )
         self.replicas = Gauge("rivermill_replicas", "Replicas, current and desired.", [*_OF, "what"], registry=registry)
         self.waiting = Gauge("rivermill_queue_waiting_jobs", "Due jobs not claimed.", [*_OF, "queue"], registry=registry)

@@ -163,3 +163,25 @@ async def test_watches_that_end_at_once_are_asked_for_ever_more_slowly(
 @pytest.mark.parametrize(("failures", "least", "most"), [(0, 0.1, 0.2), (1, 0.2, 0.4), (5, 3.2, 6.4), (500, 15, 30)])
 def test_back_off_has_a_bound(failures: int, least: float, most: float) -> None:
     assert all(least <= cache_module._back_off(failures) <= most for _ in range(100))
+
+
+async def test_a_long_list_is_read_by_pages(api: Api, rest: Rest) -> None:
+    asked: list[str | None] = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if "watch" in request.query:
+            await asyncio.sleep(3600)
+        asked.append(request.query.get("continue"))
+        more = {} if asked[-1] else {"continue": "rest"}
+        name = "b" if asked[-1] else "a"
+        return web.json_response({"metadata": {"resourceVersion": "100", **more}, "items": [pod(name)]})
+
+    api.handler = handler
+    cache = Cache(rest, "/api/v1/pods", lambda _: None)
+    running = asyncio.create_task(cache.run())
+    async with asyncio.timeout(10):
+        await cache.synced.wait()
+    assert [obj["metadata"]["name"] for obj in cache.get(KEY)] == ["a", "b"]
+    assert asked == [None, "rest"]
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)

@@ -15,17 +15,17 @@ from rivermill_operator.control.apply import Problem, apply
 from rivermill_operator.control.observe import REFRESH_SECONDS, Observer
 from rivermill_operator.control.report import build_status, restore_manual
 from rivermill_operator.control.series import Series
-from rivermill_operator.control.wake import Wakes, until_tick
+from rivermill_operator.control.wake import Wakes, until_look, until_tick
 from rivermill_operator.kube.port import Kube, KubeError
 from rivermill_operator.metrics import Metrics
 from rivermill_operator.model.observed import Observed, Unknown
 from rivermill_operator.model.parse import read_job_queue
+from rivermill_operator.model.spec import JobQueue
 from rivermill_operator.plan import Memory, Plan
 from rivermill_operator.plan.memory import ScalingMemory
 from rivermill_operator.plan.replay import Inputs, save
 from rivermill_operator.store.port import StoreProvider
 
-DEBOUNCE_SECONDS = 0.05
 _MAX_BACKOFF = 30.0
 
 logger = logging.getLogger("rivermill.control")
@@ -62,6 +62,8 @@ class Loop:
         self._series = Series(key, ports.metrics)
         self._failures = 0
         self._doubted = False
+        self._looked_at, self._asked = float("-inf"), False
+        self._read: tuple[Any, JobQueue] | None = None
         self._reported: tuple[Any, ...] | None = None
         self._reported_at = float("-inf")
         self._conditions: list[dict[str, Any]] = []
@@ -82,12 +84,18 @@ class Loop:
                 self._ports.stores.release(self._key)
 
     async def _pause(self, delay: float) -> None:
+        now = time.monotonic()
+        regular = now + until_tick(now, max(0.01, delay))
         try:
-            await asyncio.wait_for(self._wake.wait(), until_tick(time.monotonic(), max(0.01, delay)))
+            await asyncio.wait_for(self._wake.wait(), regular - now)
         except TimeoutError:
+            self._asked = False
             return
-        # Several changes come together; the first wake-up waits for the others for a moment.
-        await asyncio.sleep(DEBOUNCE_SECONDS)
+        now = time.monotonic()
+        wait = until_look(now, self._looked_at, again=self._asked)
+        self._asked = True
+        # A regular look is never late because somebody asked for one.
+        await asyncio.sleep(max(0.0, min(wait, regular - now)))
 
     async def _guarded_step(self) -> float | None:
         """One step; what nobody foresaw costs this JobQueue a pause, and no other anything."""
@@ -101,6 +109,15 @@ class Loop:
         self._ports.metrics.errors.labels("step").inc()
         return self._back_off()
 
+    def _job_queue(self) -> JobQueue:
+        """The object as it is now; what is wanted is read anew only where it may have changed."""
+        body = self._body()
+        meta = body["metadata"]
+        version = (meta["uid"], meta.get("generation"), meta.get("deletionTimestamp"))
+        if self._read is None or self._read[0] != version:
+            self._read = (version, read_job_queue(body))
+        return self._read[1]
+
     @property
     def _name(self) -> str:
         return "/".join(self._key)
@@ -110,8 +127,8 @@ class Loop:
         return min(_MAX_BACKOFF, 2.0 ** min(self._failures - 1, 10)) * random.uniform(0.5, 1.0)
 
     async def _step(self) -> float | None:
-        started = time.monotonic()
-        job_queue = read_job_queue(self._body())
+        started = self._looked_at = time.monotonic()
+        job_queue = self._job_queue()
         if (job_queue.deleting or self._doubted) and await self._ports.kube.gone(job_queue):
             # Its finalizer was taken off by hand: what has its name now is not ours to drain.
             return None

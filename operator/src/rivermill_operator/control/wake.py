@@ -9,6 +9,11 @@ from rivermill_operator.plan.wind_down import BUSY_SECONDS
 
 Key = tuple[str, str]
 
+#: Several changes come together; the first waits for the others for a moment.
+DEBOUNCE_SECONDS = 0.05
+#: Whoever was looked at a moment ago waits for the next moment of this grid.
+LOOK_SECONDS = 0.5
+
 
 class Wakes:
     """One event for each JobQueue whose loop runs."""
@@ -38,6 +43,22 @@ class Wakes:
         event = self._events.get(key)
         if event is not None:
             event.set()
+
+
+def until_look(now: float, last: float, *, again: bool) -> float:
+    """Seconds until a look that somebody asked for: at once after a rest, else on a moment that the loops share.
+
+    A queue that gets jobs all the time is looked at as often as any busy one, however many jobs, workers and pods have news.
+
+    Args:
+        now: monotonic seconds.
+        last: when the last look began.
+        again: the last look was asked for, too.
+    """
+    grid = BUSY_SECONDS if again else LOOK_SECONDS
+    if now - last >= grid:
+        return DEBOUNCE_SECONDS
+    return max(DEBOUNCE_SECONDS, (math.floor(now / grid) + 1) * grid - now)
 
 
 def until_tick(now: float, delay: float) -> float:

@@ -1,4 +1,7 @@
-"""One list-and-watch cache a kind, replaced whole on each relist: what vanished during a gap is gone here too."""
+"""One list-and-watch cache a kind, replaced whole on each relist: what vanished during a gap is gone here too.
+
+Of each object only what decisions look at is kept.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,14 @@ from typing import Any
 
 from rivermill_operator.kube.port import KubeError
 from rivermill_operator.kube.rest import Rest
+from rivermill_operator.kube.slim import slim
 from rivermill_operator.model.names import JOB_QUEUE_LABEL, MANAGED_SELECTOR
 
 _GONE = 410
 _MAX_BACKOFF = 30.0
 _SHORTEST_WATCH_SECONDS = 0.25
+#: Objects of one answer; thousands at once would be in memory whole, as text and decoded.
+_PAGE = 250
 
 logger = logging.getLogger("rivermill.kube.cache")
 
@@ -60,13 +66,18 @@ class Cache:
                 await asyncio.sleep(_back_off(failures))
 
     async def _list(self) -> str:
-        answer = await self._rest.request("GET", self.path, query={"labelSelector": MANAGED_SELECTOR, "resourceVersion": "0"})
-        before = self._objects
-        self._objects = {}
-        for obj in answer.get("items") or []:
-            self._objects.setdefault(_key(obj), {})[obj["metadata"]["name"]] = obj
+        query: dict[str, Any] = {"labelSelector": MANAGED_SELECTOR, "limit": _PAGE}
+        found: dict[Key, dict[str, dict[str, Any]]] = {}
+        while True:
+            answer = await self._rest.request("GET", self.path, query=query)
+            for obj in answer.get("items") or []:
+                found.setdefault(_key(obj), {})[obj["metadata"]["name"]] = slim(obj)
+            query["continue"] = answer["metadata"].get("continue")
+            if not query["continue"]:
+                break
+        before, self._objects = self._objects, found
         self.synced.set()
-        for key in {*before, *self._objects}:
+        for key in {*before, *found}:
             self._wake(key)
         return str(answer["metadata"]["resourceVersion"])
 
@@ -89,7 +100,7 @@ class Cache:
         if kind == "DELETED":
             self._objects.get(key, {}).pop(name, None)
         else:
-            self._objects.setdefault(key, {})[name] = obj
+            self._objects.setdefault(key, {})[name] = slim(obj)
         self._wake(key)
 
 
