@@ -6,11 +6,11 @@ SRC := operator/src worker/src examples/library/src devcluster demo scripts
 ALL := $(SRC) tests benchmarks
 COV := $(BIN)/coverage run -m pytest
 .DEFAULT_GOAL := help
-.PHONY: help setup lint types unit test-db test-db-15 test-interop test-chart test-image test-cluster test-chaos test-long test bench simulate demo \
+.PHONY: help setup lint types unit test-db test-db-15 test-interop test-chart test-image test-cluster test-chaos test-long test bench bench-operator bench-keda simulate demo \
         chart lock coverage clean cluster-up cluster-down format
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-15s %s\n", $$1, $$2}'
 
 $(VENV)/.ready: requirements/dev.txt requirements/setup.txt operator/pyproject.toml worker/pyproject.toml examples/library/pyproject.toml
 	$(PYTHON) scripts/setup_venv.py $(VENV)
@@ -66,6 +66,12 @@ test: setup ## everything this computer can run
 
 bench: setup ## benchmarks, into build/
 	$(BIN)/python -m benchmarks
+
+bench-operator: setup ## the operator with 200 JobQueues and 5,000 pods, into build/
+	$(BIN)/python -m benchmarks.operator
+
+bench-keda: setup ## the operator beside a real KEDA, into build/
+	$(BIN)/python -m benchmarks.keda
 
 simulate: setup ## the operator's decisions against KEDA and the HPA, into build/simulate.json
 	$(BIN)/rivermill-operator simulate --seeds 5 --json build/simulate.json --check

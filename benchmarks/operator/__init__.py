@@ -1,0 +1,1 @@
+"""The operator at scale: real control plane, fake nodes and workers; see docs/benchmarks.md."""
