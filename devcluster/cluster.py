@@ -41,16 +41,17 @@ class Cluster(AnyCluster):
 
     Args:
         name: clusters of different names run side by side.
+        api_server_options: what its API server is started with beside the usual.
 
     Raises:
         DevclusterError: the name is not one.
     """
 
-    def __init__(self, name: str = DEFAULT_NAME) -> None:
+    def __init__(self, name: str = DEFAULT_NAME, api_server_options: Sequence[str] = ()) -> None:
         self._layout = layout(name)
         self._directory = paths.state(name)
         self._registry = Registry(self._directory)
-        self._plane = ControlPlane(self._layout, self._directory, self._registry)
+        self._plane = ControlPlane(self._layout, self._directory, self._registry, api_server_options)
         self._nodes = [Node(self._layout, node, self._directory, self._registry) for node in self._layout.possible_nodes]
 
     @property

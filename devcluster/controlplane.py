@@ -9,6 +9,7 @@ import ssl
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -59,12 +60,14 @@ class ControlPlane:
         layout: addresses and ports.
         directory: state of this cluster.
         registry: where processes are recorded.
+        api_server_options: what the API server is started with beside the usual.
     """
 
-    def __init__(self, layout: Layout, directory: Path, registry: Registry) -> None:
+    def __init__(self, layout: Layout, directory: Path, registry: Registry, api_server_options: Sequence[str] = ()) -> None:
         self._layout = layout
         self._directory = directory
         self._registry = registry
+        self._api_server_options = tuple(api_server_options)
 
     def kubeconfig(self, identity: str) -> Path:
         """The kubeconfig of one identity."""
@@ -118,6 +121,7 @@ class ControlPlane:
             f"--service-account-issuer=https://{layout.host_address}:{layout.api_port}", f"--service-account-key-file={public}",
             f"--service-account-signing-key-file={key}", f"--service-cluster-ip-range={layout.service_network}",
             "--kubelet-preferred-address-types=InternalIP", "--allow-privileged=true", "--v=1",
+            *self._api_server_options,
         )  # fmt: skip
         self._wait_ready()
         self._write_kubeconfig("admin")
