@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from rivermill_operator.control.views import pod_view
+from rivermill_operator.control.views import PodViews, pod_view
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -46,3 +46,12 @@ def ended(code: int, message: str) -> dict[str, Any]:
 def test_trouble_and_its_cause(container: dict[str, Any], trouble: str | None, cause: str) -> None:
     view = pod_view(pod(**container), NOW)
     assert (view.trouble, view.cause) == (trouble, cause)
+
+
+def test_a_pod_that_has_not_changed_only_ages() -> None:
+    views, later = PodViews(), NOW + timedelta(seconds=30)
+    first, changed = pod(state={"running": {}}), pod(state=waiting("CrashLoopBackOff"))
+    assert views.see([first], NOW) == (pod_view(first, NOW),)
+    assert views.see([first], later) == (pod_view(first, later),)
+    assert views.see([changed], later) == (pod_view(changed, later),)
+    assert views.see([], later) == ()

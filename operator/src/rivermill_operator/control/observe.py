@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from rivermill_operator.control.views import deployment_view, pod_view
+from rivermill_operator.control.views import PodViews, deployment_view
 from rivermill_operator.kube.port import Kube, KubeError
 from rivermill_operator.metrics import Metrics
 from rivermill_operator.model.observed import INVALID_SPEC, PAUSED, Observed, StoreView, Unknown
@@ -41,6 +41,7 @@ class Observer:
         self._kube = kube
         self._stores = stores
         self._metrics = metrics
+        self._pods = PodViews()
         self._dsn: tuple[float, str] | None = None
         self._conflict: str | None = None
         self._unlooked: str | None = None
@@ -55,7 +56,7 @@ class Observer:
         store: StoreView | Unknown
         fleet = self._kube.fleet(*self._key)
         now = datetime.now(UTC)
-        pods = tuple(pod_view(obj, now) for obj in fleet.pods)
+        pods = self._pods.see(fleet.pods, now)
         deployments = tuple(deployment_view(obj, now) for obj in fleet.deployments)
         if job_queue.spec.mode is Mode.PAUSED and not job_queue.deleting:
             self._leave_database()

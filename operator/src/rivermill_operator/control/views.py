@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -58,6 +59,25 @@ def pod_view(obj: Mapping[str, Any], now: datetime) -> PodView:
         trouble=troubled["state"]["waiting"]["reason"] if troubled else None,
         cause=_cause(troubled) if troubled else "",
     )
+
+
+class PodViews:
+    """Pods as values; of one that has not changed since the last look only the age is new."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[Mapping[str, Any], float, PodView]] = {}
+
+    def see(self, objects: Sequence[Mapping[str, Any]], now: datetime) -> tuple[PodView, ...]:
+        """The pods of one look; an object that is the same as at the last look has not changed."""
+        known, self._known = self._known, {}
+        for obj in objects:
+            meta = obj["metadata"]
+            seen = known.get(meta["uid"])
+            if seen is None or seen[0] is not obj:
+                seen = (obj, datetime.fromisoformat(meta["creationTimestamp"]).timestamp(), pod_view(obj, now))
+            self._known[meta["uid"]] = seen
+        time = now.timestamp()
+        return tuple(replace(view, age_seconds=max(0.0, time - made)) for _, made, view in self._known.values())
 
 
 def _ready_after(meta: Mapping[str, Any], status: Mapping[str, Any]) -> float | None:
