@@ -22,7 +22,7 @@ from rivermill_operator.simulate.cluster import Pod
 from rivermill_operator.simulate.engine import Simulation
 from rivermill_operator.simulate.workload import NEVER, Workload
 
-#: Between a wake-up and the look that follows it, as in ``control.loop``.
+#: Between a wake-up and the look that follows it, as in ``control.wake``.
 DEBOUNCE_SECONDS = 0.05
 #: A look that is due sooner than this is not brought forward by an insert.
 _SOON_SECONDS = 2.0
