@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -98,6 +98,15 @@ def test_cleaning_up_is_not_cut_off(capsys: pytest.CaptureFixture[str]) -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+@pytest.fixture
+def quit_is_not_ignored() -> Iterator[None]:
+    """A shell that runs this in the background ignores SIGQUIT, and so do the children of its children."""
+    before = signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGQUIT, before)
+
+
+@pytest.mark.usefixtures("quit_is_not_ignored")
 def test_a_server_left_behind_is_ended_and_no_other_process(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
