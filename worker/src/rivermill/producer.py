@@ -2,7 +2,7 @@
 
 A claim is due when a notification says so, when a slot became free after a claim that brought all it asked for, when the
 queue is resumed, and at the latest after the poll interval. The first claim after a pause goes out at once, further ones no
-closer together than the cooldown, unless there is more to claim and room for half of a queue's slots. Slots count as free
+closer together than the cooldown, unless there is more to claim and room for a batch. Slots count as free
 that will be by the time the jobs are here (``lookahead``). Mirrors River's ``producer.go`` in effect.
 """
 
