@@ -25,17 +25,13 @@ def test_looks_fall_on_common_moments(now: float, delay: float, wait: float) -> 
 
 
 @pytest.mark.parametrize(
-    ("last", "again", "wait"),
+    ("last", "wait"),
     [
-        # After a rest: at once.
-        (20.0, False, 0.05),
-        (20.0, True, 0.05),
-        (30.1, False, 0.05),
-        # A moment ago: on the next common moment.
-        (30.6, False, 0.3),
-        # Asked for all the time: no more often than a busy fleet is looked at anyway.
-        (30.1, True, 0.8),
+        (20.0, 0.05),  # after a rest: at once
+        (30.4, 0.05),
+        (30.6, 0.15),  # a moment ago: in another moment
+        (30.7, 0.25),
     ],
 )
-def test_looks_that_are_asked_for_all_the_time_are_few(last: float, again: bool, wait: float) -> None:
-    assert until_look(30.7, last, again=again) == pytest.approx(wait)
+def test_looks_that_are_asked_for_all_the_time_are_few(last: float, wait: float) -> None:
+    assert until_look(30.7, last) == pytest.approx(wait)

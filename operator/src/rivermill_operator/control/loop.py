@@ -62,7 +62,7 @@ class Loop:
         self._series = Series(key, ports.metrics)
         self._failures = 0
         self._doubted = False
-        self._looked_at, self._asked = float("-inf"), False
+        self._looked_at = float("-inf")
         self._read: tuple[Any, JobQueue] | None = None
         self._reported: tuple[Any, ...] | None = None
         self._reported_at = float("-inf")
@@ -89,11 +89,9 @@ class Loop:
         try:
             await asyncio.wait_for(self._wake.wait(), regular - now)
         except TimeoutError:
-            self._asked = False
             return
         now = time.monotonic()
-        wait = until_look(now, self._looked_at, again=self._asked)
-        self._asked = True
+        wait = until_look(now, self._looked_at)
         # A regular look is never late because somebody asked for one.
         await asyncio.sleep(max(0.0, min(wait, regular - now)))
 

@@ -11,8 +11,8 @@ Key = tuple[str, str]
 
 #: Several changes come together; the first waits for the others for a moment.
 DEBOUNCE_SECONDS = 0.05
-#: Whoever was looked at a moment ago waits for the next moment of this grid.
-LOOK_SECONDS = 0.5
+#: Between two looks, however many jobs, workers and pods have news.
+LOOK_SECONDS = 0.25
 
 
 class Wakes:
@@ -45,20 +45,14 @@ class Wakes:
             event.set()
 
 
-def until_look(now: float, last: float, *, again: bool) -> float:
-    """Seconds until a look that somebody asked for: at once after a rest, else on a moment that the loops share.
-
-    A queue that gets jobs all the time is looked at as often as any busy one, however many jobs, workers and pods have news.
+def until_look(now: float, last: float) -> float:
+    """Seconds until a look that somebody asked for: at once, but not sooner after the last than ``LOOK_SECONDS``.
 
     Args:
         now: monotonic seconds.
         last: when the last look began.
-        again: the last look was asked for, too.
     """
-    grid = BUSY_SECONDS if again else LOOK_SECONDS
-    if now - last >= grid:
-        return DEBOUNCE_SECONDS
-    return max(DEBOUNCE_SECONDS, (math.floor(now / grid) + 1) * grid - now)
+    return max(DEBOUNCE_SECONDS, last + LOOK_SECONDS - now)
 
 
 def until_tick(now: float, delay: float) -> float:
