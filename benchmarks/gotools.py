@@ -9,22 +9,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from devcluster import DevclusterError, paths
-from devcluster.binaries import find_go
+from devcluster.binaries import GO_ENVIRONMENT, find_go
 from devcluster.progress import say
 
-_ENVIRONMENT = {
-    "CGO_ENABLED": "0",
-    "GOFLAGS": "-mod=readonly -buildvcs=false",
-    "GOTOOLCHAIN": "local",
-    "GOGC": "off",
-    "GOMEMLIMIT": "2GiB",
-}
 _SECONDS = 3600.0
 
 
 def environment() -> dict[str, str]:
     """What Go is run with."""
-    return os.environ | _ENVIRONMENT
+    return os.environ | GO_ENVIRONMENT
 
 
 def build(name: str, source: Path, packages: Mapping[str, str], ldflags: str = "-s -w") -> Path:
