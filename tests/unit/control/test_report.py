@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rivermill_operator.control.report import build_status, restore_manual
-from rivermill_operator.model.observed import Observed, StoreView
+from rivermill_operator.control.report import build_status, decision_status, news, restore_manual
+from rivermill_operator.model.observed import Observed, ServerView, StoreView
 from rivermill_operator.plan import Memory, plan
 from rivermill_operator.plan.memory import Manual, ScalingMemory
 from tests.unit.plan.build import client, deployment, depth, job_queue, pod
@@ -68,3 +69,34 @@ def test_only_the_fleets_own_pods_are_counted() -> None:
     observed = Observed(0.0, store, (deployment(2),), (pod(1), pod(2), pod(3, deleting=True)), utc=NOON)
     status = build_status(job_queue(), observed, plan(observed, job_queue(), Memory()), (), "now")
     assert (status["busySlots"], status["drainingReplicas"]) == (6, 1)
+
+
+def test_time_and_the_servers_own_numbers_alone_are_no_news() -> None:
+    observed = Observed(0.0, StoreView((depth(waiting=3),), server=ServerView(xmin_age=5)), (deployment(0),), utc=NOON)
+    later = replace(observed, store=replace(observed.store, server=ServerView(xmin_age=6)))
+    queue = job_queue()
+    decided = plan(observed, queue, Memory())
+    old = build_status(queue, observed, decided, (), "2026-01-01T12:00:00Z")
+    as_stored = {**old, "decision": {k: v for k, v in old["decision"].items() if v is not None}, "scaledByOthers": 1}
+    del as_stored["manual"]
+
+    def status(observed: Observed) -> dict[str, object]:
+        return build_status(queue, observed, decided, old["conditions"], "2026-01-01T12:00:15Z")
+
+    assert not news(status(observed), as_stored)
+    assert not news(status(later), as_stored)
+    more = replace(observed, store=StoreView((depth(waiting=4),)))
+    assert news(status(more), as_stored)
+    assert news({**status(observed), "decision": {**old["decision"], "pending": "x"}}, as_stored)
+    assert news(status(observed), {})
+    assert news(status(observed), {**as_stored, "decision": {**as_stored["decision"], "pending": "of before"}})
+
+
+def test_a_decision_shows_what_it_was_made_of() -> None:
+    store = StoreView((depth(waiting=3, running=2, oldest_seconds=1.26, due_soon=4, concurrency_limit=7),))
+    observed = Observed(0.0, store, (deployment(0),), utc=NOON)
+    found = decision_status(plan(observed, job_queue(), Memory()).decision, "now")["inputs"]
+    assert (found["ready"], found["starting"], found["draining"]) == (0, 0, 0)
+    seen = {"waiting": 3, "bounded": False, "running": 2, "oldestSeconds": 1.3, "dueSoon": 4, "paused": False}
+    assert found["queues"][0] == {"name": "default", "concurrencyLimit": 7, **seen}
+    assert "concurrencyLimit" not in found["queues"][1]

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rivermill_operator.control.apply import Problem, apply
-from rivermill_operator.control.observe import REFRESH_SECONDS, Observer
-from rivermill_operator.control.report import build_status, restore_manual
+from rivermill_operator.control.observe import Observer
+from rivermill_operator.control.report import build_status, news, restore_manual
 from rivermill_operator.control.series import Series
 from rivermill_operator.control.wake import Wakes, until_look, until_tick
 from rivermill_operator.kube.port import Kube, KubeError
@@ -27,6 +27,9 @@ from rivermill_operator.plan.replay import Inputs, save
 from rivermill_operator.store.port import StoreProvider
 
 _MAX_BACKOFF = 30.0
+#: A status is written when the decision or a condition changes; other numbers follow so much later at most, and those that say
+#: nothing of the fleet or its jobs a minute later.
+NUMBERS_SECONDS, STILL_SECONDS = 15.0, 60.0
 
 logger = logging.getLogger("rivermill.control")
 
@@ -65,7 +68,7 @@ class Loop:
         self._looked_at = float("-inf")
         self._read: tuple[Any, JobQueue] | None = None
         self._reported: tuple[Any, ...] | None = None
-        self._reported_at = float("-inf")
+        self._compared_at = self._written_at = float("-inf")
         self._conditions: list[dict[str, Any]] = []
 
     async def run(self) -> None:
@@ -161,17 +164,21 @@ class Loop:
             job_queue.generation,
             replicas,
         )
-        if summary == self._reported and now - self._reported_at < REFRESH_SECONDS:
+        known = summary == self._reported
+        if known and now - self._compared_at < NUMBERS_SECONDS:
             return
-        old = self._conditions or (self._body().get("status") or {}).get("conditions") or []
+        body = self._body().get("status") or {}
         stamp = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        status = build_status(job_queue, observed, decided, old, stamp)
-        await self._ports.kube.write_status(job_queue, status, self._body().get("status") or {})
-        if summary != self._reported:
+        status = build_status(job_queue, observed, decided, self._conditions or body.get("conditions") or [], stamp)
+        self._compared_at = now
+        if known and now - self._written_at < STILL_SECONDS and not news(status, body):
+            return
+        await self._ports.kube.write_status(job_queue, status, body)
+        if not known:
             logger.info("decision", extra={"jobqueue": self._name, "decision": asdict(decided.decision)})
             if logger.isEnabledFor(logging.DEBUG):
                 logger.debug("inputs of the decision", extra={"jobqueue": self._name, "inputs": save(inputs)})
-        self._reported, self._reported_at, self._conditions = summary, now, status["conditions"]
+        self._reported, self._written_at, self._conditions = summary, now, status["conditions"]
 
     def _count(self, observed: Observed, decided: Plan, started: float, problems: Sequence[Problem]) -> None:
         metrics = self._ports.metrics

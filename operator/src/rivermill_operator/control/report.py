@@ -9,7 +9,7 @@ from typing import Any
 from rivermill_operator.model import names
 from rivermill_operator.model.observed import Observed, StoreView
 from rivermill_operator.model.spec import JobQueue
-from rivermill_operator.model.status import Decision, merge_conditions
+from rivermill_operator.model.status import Decision, QueueInputs, merge_conditions
 from rivermill_operator.plan.memory import Manual
 from rivermill_operator.plan.plan import Plan
 from rivermill_operator.plan.versions import versions
@@ -39,6 +39,28 @@ def build_status(
     return status
 
 
+def news(status: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+    """Whether a status says more than another one does: the time and what moves on every server's own do not count.
+
+    Args:
+        status: to write, with all that its writer knows.
+        old: as the object has it; other fields are nobody's business here.
+    """
+    before = _lasting(old)
+    return any(not _same(value, before.get(key)) for key, value in _lasting(status).items())
+
+
+def _lasting(status: Mapping[str, Any]) -> dict[str, Any]:
+    return {**status, "database": None, "decision": {**(status.get("decision") or {}), "time": None}}
+
+
+def _same(new: Any, old: Any) -> bool:
+    """Whether two values are one to the API server, which drops what is null."""
+    if isinstance(new, Mapping) and isinstance(old, Mapping):
+        return all(_same(new.get(name), old.get(name)) for name in new.keys() | old.keys())
+    return bool(new == old)
+
+
 def decision_status(decision: Decision, time: str) -> dict[str, Any]:
     """``status.decision``; ``time`` is RFC 3339."""
     return {
@@ -48,7 +70,27 @@ def decision_status(decision: Decision, time: str) -> dict[str, Any]:
         "won": decision.won,
         "pending": decision.pending,
         "sentence": decision.sentence,
+        "inputs": {
+            "ready": decision.ready,
+            "starting": decision.starting,
+            "draining": decision.draining,
+            "queues": [_inputs(queue) for queue in decision.queues],
+        },
     }
+
+
+def _inputs(queue: QueueInputs) -> dict[str, Any]:
+    """What a decision saw of one queue; what it had learnt of it stands in the estimates."""
+    found = {
+        "name": queue.name,
+        "waiting": queue.waiting,
+        "bounded": queue.bounded,
+        "running": queue.running,
+        "oldestSeconds": round(queue.oldest_seconds, 1),
+        "dueSoon": queue.due_soon,
+        "paused": queue.paused,
+    }
+    return found if queue.concurrency_limit is None else {**found, "concurrencyLimit": queue.concurrency_limit}
 
 
 def _manual(observed: Observed, manual: Manual | None) -> dict[str, Any] | None:
@@ -81,6 +123,7 @@ def _estimates(decision: Decision) -> dict[str, Any]:
             {
                 "name": queue.name,
                 "arrivalsPerSecond": round(queue.arrivals_slow, 3),
+                "recentArrivalsPerSecond": round(queue.arrivals_fast, 3),
                 "jobSeconds": round(queue.job_seconds, 3),
                 "measured": queue.measured,
             }
