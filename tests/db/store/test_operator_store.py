@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from urllib.parse import urlsplit
 
 import pytest
@@ -14,6 +15,7 @@ from rivermill.schema import Schema
 from rivermill_operator.model.observed import QueueProbe
 from rivermill_operator.store.port import StoreError, Usage
 from rivermill_operator.store.registry import Stores
+from tests.db.run.support import eventually
 
 OLD, YOUNG = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
 
@@ -71,6 +73,33 @@ async def test_only_silent_clients_are_declared_dead(dsn: str, connection: Conne
         await store.bury(["silent", "heard"])
         dead = await connection.fetch(f"SELECT client_id FROM {table} WHERE last_seen_at < now() - interval '1 day'")
         assert [row["client_id"] for row in dead] == ["silent"]
+    finally:
+        await stores.close()
+
+
+async def test_a_fleet_of_any_size_is_told_at_once(dsn: str, connection: Connection, schema: Schema) -> None:
+    """One notification has 8,000 bytes."""
+    table, ids = schema.table("rivermill_client"), [f"{n:0100d}" for n in range(300)]
+    await connection.execute(
+        f"INSERT INTO {table} (client_id, host, pid, version, queues, slots) "
+        "SELECT id, 'h', 1, '0', '{}', 1 FROM unnest($1::text[]) AS id",
+        [*ids, "other"],
+    )
+    heard: list[str] = []
+    channel = schema.channel("rivermill_control")
+    await connection.add_listener(channel, lambda *told: heard.extend(json.loads(told[3])["client_ids"]))
+    stores = Stores(lambda _: None)
+
+    async def all_heard() -> bool:
+        return len(heard) >= len(ids)
+
+    try:
+        store = stores.use(("n", "q"), dsn, Usage(OLD, schema.name, frozenset({"a"})))
+        await store.want("cordoned", ids)
+        told = await connection.fetch(f"SELECT client_id FROM {table} WHERE wanted_state = 'cordoned' ORDER BY client_id")
+        assert [row["client_id"] for row in told] == ids
+        await eventually(all_heard)
+        assert sorted(heard) == ids
     finally:
         await stores.close()
 

@@ -20,6 +20,8 @@ from rivermill_operator.store.reader import Asked, Reader
 
 #: A round waits so long for the loops whose look falls on the same moment.
 GATHER_SECONDS = 0.005
+#: A notification has at most 8,000 bytes, and a client id up to 100 characters.
+NOTIFIED_CLIENTS = 64
 
 logger = logging.getLogger("rivermill.store")
 
@@ -159,10 +161,13 @@ class PostgresStore:
         return await self._database.observe(self._schema, probes, pod_uids)
 
     async def want(self, state: str, client_ids: Sequence[str]) -> None:
-        """Tell clients what to do; raises StoreError."""
-        payload = {"action": "cordon" if state == "cordoned" else "uncordon", "client_ids": list(client_ids)}
+        """Tell clients what to do, a part of them after another; raises StoreError."""
+        action = "cordon" if state == "cordoned" else "uncordon"
         channel = f"{self._schema}.rivermill_control"
-        await self._database.fetch(statements.want_sql(self._schema), state, list(client_ids), channel, json.dumps(payload))
+        for first in range(0, len(client_ids), NOTIFIED_CLIENTS):
+            told = list(client_ids[first : first + NOTIFIED_CLIENTS])
+            payload = json.dumps({"action": action, "client_ids": told})
+            await self._database.fetch(statements.want_sql(self._schema), state, told, channel, payload)
 
     async def bury(self, client_ids: Sequence[str]) -> None:
         """Declare clients dead whose pods are gone, unless they have been heard of again; raises StoreError."""
