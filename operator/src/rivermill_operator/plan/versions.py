@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rivermill_operator.model.observed import ClientView, DeploymentView, Observed, PodView, StoreView
@@ -51,7 +51,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One pod template of a fleet: its Deployment and the pods of it that are not being deleted."""
+    """One pod template of a fleet: its Deployment and the pods of it that are not being deleted, nor are about to be."""
 
     deployment: DeploymentView
     members: tuple[Member, ...]
@@ -100,6 +100,16 @@ def versions(observed: Observed) -> tuple[Version, ...]:
                 clients[client.pod_uid] = client
     alive = [Member(pod, clients.get(pod.uid)) for pod in observed.pods if not pod.deleting]
     return tuple(
-        Version(deployment, tuple(m for m in alive if m.pod.template_hash == deployment.template_hash))
+        Version(deployment, _staying(deployment, [m for m in alive if m.pod.template_hash == deployment.template_hash]))
         for deployment in sorted(observed.deployments, key=lambda d: (d.age_seconds, d.name))
     )
+
+
+def _staying(deployment: DeploymentView, members: Sequence[Member]) -> tuple[Member, ...]:
+    """Without the marked pods that the Deployment has been scaled down by already, and its ReplicaSet deletes in a moment.
+
+    Counted as draining ones they would be taken off its replicas once more, and be called back for what seems to be missing.
+    """
+    marked = [member for member in members if member.pod.deletion_cost == LOWEST_COST and not member.pod.ready]
+    going = marked[: max(0, len(members) - deployment.replicas)]
+    return tuple(member for member in members if member not in going)
