@@ -1,20 +1,26 @@
-"""What one JobQueue waits for is its own."""
+"""What one JobQueue waits for is its own, and what could not be written is written later."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import pytest
 
 from rivermill_operator.control.apply import Problem, apply
+from rivermill_operator.control.views import deployment_view
 from rivermill_operator.kube.port import Kube, KubeError
+from rivermill_operator.model.observed import Observed, StoreView
 from rivermill_operator.model.status import Decision
-from rivermill_operator.plan import Memory, Plan
+from rivermill_operator.plan import Memory, Plan, plan
 from rivermill_operator.plan.plan import SetReplicas
 from rivermill_operator.store.port import Store
-from tests.unit.plan.build import job_queue
+from tests.unit.plan.build import depth, job_queue
 
+START, NOW = "2026-01-01T00:00:00Z", datetime(2026, 1, 1, tzinfo=UTC)
 PLAN = Plan(Decision(1), (), Memory(), cordon=("c1",), scales=(SetReplicas("q-1", 1, "7"),))
 
 
@@ -75,3 +81,31 @@ async def test_what_changed_meanwhile_is_no_problem_and_a_refusal_is() -> None:
     (refused,) = await write(Scales(KubeError(422, "invalid")), None, turns)
     assert (away.refused, refused.refused) == (False, True)
     assert refused.text == "scale q-1 to 1: 422 invalid"
+
+
+@dataclass
+class Versions:
+    """Takes Deployments, and budgets where nothing goes wrong with them."""
+
+    error: KubeError | None = None
+    deployments: list[Mapping[str, Any]] = field(default_factory=list)
+
+    async def apply_budget(self, namespace: str, manifest: Mapping[str, Any]) -> None:
+        if self.error is not None:
+            raise self.error
+
+    async def apply_deployment(self, namespace: str, manifest: Mapping[str, Any]) -> None:
+        self.deployments.append(manifest)
+
+
+@pytest.mark.parametrize("error", [None, KubeError(0, "away"), KubeError(409, "changed"), KubeError(403, "forbidden")])
+async def test_a_budget_that_could_not_be_written_is_applied_again(error: KubeError | None) -> None:
+    """What has been applied is told by an annotation of the Deployment: it must not be there while the budget is not."""
+    queue = job_queue()
+    wanted = plan(Observed(0.0, StoreView((depth(),))), queue, Memory())
+    kube = Versions(error)
+    await apply(wanted, queue, cast(Kube, kube), None, asyncio.Semaphore(1))
+    (made,) = kube.deployments
+    view = deployment_view({**made, "metadata": {**made["metadata"], "resourceVersion": "1", "creationTimestamp": START}}, NOW)
+    again = plan(Observed(1.0, StoreView((depth(),)), (view,)), queue, wanted.memory)
+    assert bool(again.apply) is (error is not None)

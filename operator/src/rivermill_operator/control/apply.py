@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from rivermill_operator.kube.port import Kube, KubeError
+from rivermill_operator.model import names
 from rivermill_operator.model.spec import JobQueue
 from rivermill_operator.plan.plan import Plan
 from rivermill_operator.store.port import Store, StoreError
@@ -41,17 +43,25 @@ async def apply(plan: Plan, job_queue: JobQueue, kube: Kube, store: Store | None
     """
     problems: list[Problem] = []
 
-    async def attempt(what: str, write: Awaitable[None]) -> None:
+    async def attempt(what: str, write: Awaitable[None]) -> bool:
         try:
             await write
+            return True
         except KubeError as error:
             if not error.stale:
                 problems.append(Problem(f"{what}: {error}", error.refused))
             logger.info("write refused", extra={"what": what, "error": str(error)})
         except StoreError as error:
             problems.append(Problem(f"{what}: {error.message}", refused=False))
+        return False
 
-    for what, write in _version_writes(plan, job_queue.namespace, kube):
+    for item in plan.apply:
+        async with turns:
+            covered = await attempt(f"apply disruption budget {item.name}", kube.apply_budget(job_queue.namespace, item.budget))
+        manifest = item.deployment if covered else _unfinished(item.deployment)
+        async with turns:
+            await attempt(f"apply {item.name}", kube.apply_deployment(job_queue.namespace, manifest))
+    for what, write in _verdict_writes(plan, job_queue.namespace, kube):
         async with turns:
             await attempt(what, write())
     for what, write in _client_writes(plan, store):
@@ -81,10 +91,14 @@ def _fleet_writes(plan: Plan, job_queue: JobQueue, kube: Kube) -> Iterator[tuple
         yield f"event {event.reason}", partial(kube.emit_event, job_queue, event.type, event.reason, event.message)
 
 
-def _version_writes(plan: Plan, namespace: str, kube: Kube) -> Iterator[tuple[str, Write]]:
-    for item in plan.apply:
-        yield f"apply {item.name}", partial(kube.apply_deployment, namespace, item.deployment)
-        yield f"apply disruption budget {item.name}", partial(kube.apply_budget, namespace, item.budget)
+def _unfinished(deployment: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the digest of what has been applied: the next look applies it again, and its budget with it."""
+    meta = deployment["metadata"]
+    left = {key: value for key, value in meta["annotations"].items() if key != names.MANIFEST_ANNOTATION}
+    return {**deployment, "metadata": {**meta, "annotations": left}}
+
+
+def _verdict_writes(plan: Plan, namespace: str, kube: Kube) -> Iterator[tuple[str, Write]]:
     for mark in plan.verdicts:
         write = partial(kube.set_verdict, namespace, mark.deployment, mark.verdict, mark.resource_version)
         yield f"verdict of {mark.deployment}", write

@@ -46,7 +46,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class ApplyVersion:
-    """Server-side apply of one version: its Deployment (never carrying ``spec.replicas``) and its disruption budget."""
+    """Server-side apply of one version: its disruption budget, and its Deployment (never carrying ``spec.replicas``)."""
 
     name: str
     deployment: Mapping[str, Any]
