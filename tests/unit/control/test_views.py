@@ -1,4 +1,4 @@
-"""What is shown of a container that cannot run."""
+"""What is shown of a container that cannot run, and how old things are."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rivermill_operator.control.views import PodViews, pod_view
+from rivermill_operator.control.views import PodViews, deployment_view, pod_view
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -49,9 +49,26 @@ def test_trouble_and_its_cause(container: dict[str, Any], trouble: str | None, c
 
 
 def test_a_pod_that_has_not_changed_only_ages() -> None:
-    views, later = PodViews(), NOW + timedelta(seconds=30)
+    clock = iter([1000.0, 1030.0, 1030.0, 1030.0])
+    views, later = PodViews(lambda: next(clock)), NOW + timedelta(seconds=30)
     first, changed = pod(state={"running": {}}), pod(state=waiting("CrashLoopBackOff"))
     assert views.see([first], NOW) == (pod_view(first, NOW),)
     assert views.see([first], later) == (pod_view(first, later),)
     assert views.see([changed], later) == (pod_view(changed, later),)
     assert views.see([], later) == ()
+
+
+@pytest.mark.parametrize("jump", [timedelta(hours=1), timedelta(hours=-1)])
+def test_a_jump_of_the_time_of_day_makes_nothing_older(jump: timedelta) -> None:
+    clock = iter([1000.0, 1002.0])
+    views, first, changed = PodViews(lambda: next(clock)), pod(state={"running": {}}), pod(state=waiting("ErrImagePull"))
+    made = NOW + timedelta(seconds=5)
+    assert [seen.age_seconds for seen in views.see([first], made)] == [5.0]
+    assert [seen.age_seconds for seen in views.see([changed], made + jump)] == [7.0]
+
+
+def test_versions_keep_their_order_while_the_clock_is_behind() -> None:
+    stamps = ("2026-01-01T00:00:00Z", "2026-01-01T00:10:00Z")
+    metas = ({"name": "d", "resourceVersion": "1", "creationTimestamp": stamp} for stamp in stamps)
+    older, younger = (deployment_view({"metadata": meta, "spec": {}}, NOW - timedelta(hours=1)) for meta in metas)
+    assert older.age_seconds > younger.age_seconds

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -27,7 +28,8 @@ def deployment_view(obj: Mapping[str, Any], now: datetime) -> DeploymentView:
         template_hash=meta.get("labels", {}).get(names.HASH_LABEL, ""),
         resource_version=meta["resourceVersion"],
         replicas=int(obj["spec"].get("replicas", 1)),
-        age_seconds=_age(meta, now),
+        # Below 0 while this clock is behind: versions are told apart by their order, which it leaves alone.
+        age_seconds=(now - datetime.fromisoformat(meta["creationTimestamp"])).total_seconds(),
         applied_hash=annotations.get(names.MANIFEST_ANNOTATION),
         verdict=_verdict(annotations.get(names.VERDICT_ANNOTATION)),
         failure=_failure(status),
@@ -62,22 +64,30 @@ def pod_view(obj: Mapping[str, Any], now: datetime) -> PodView:
 
 
 class PodViews:
-    """Pods as values; of one that has not changed since the last look only the age is new."""
+    """Pods as values; of one that has not changed since the last look only the age is new.
 
-    def __init__(self) -> None:
+    Ages grow by a monotonic clock from when a pod is first seen, so that a jump of the time of day makes no pod old.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        #: uid → the object, when it was made by our clock, and its view.
         self._known: dict[str, tuple[Mapping[str, Any], float, PodView]] = {}
 
     def see(self, objects: Sequence[Mapping[str, Any]], now: datetime) -> tuple[PodView, ...]:
         """The pods of one look; an object that is the same as at the last look has not changed."""
         known, self._known = self._known, {}
+        moment = self._clock()
         for obj in objects:
-            meta = obj["metadata"]
-            seen = known.get(meta["uid"])
-            if seen is None or seen[0] is not obj:
-                seen = (obj, datetime.fromisoformat(meta["creationTimestamp"]).timestamp(), pod_view(obj, now))
-            self._known[meta["uid"]] = seen
-        time = now.timestamp()
-        return tuple(replace(view, age_seconds=max(0.0, time - made)) for _, made, view in self._known.values())
+            uid = obj["metadata"]["uid"]
+            seen = known.get(uid)
+            made = moment - _age(obj["metadata"], now) if seen is None else seen[1]
+            view = pod_view(obj, now) if seen is None or seen[0] is not obj else seen[2]
+            self._known[uid] = (obj, made, view)
+        return tuple(replace(view, age_seconds=moment - made) for _, made, view in self._known.values())
 
 
 def _ready_after(meta: Mapping[str, Any], status: Mapping[str, Any]) -> float | None:

@@ -1,7 +1,7 @@
 """Everything one decision looks at, as values.
 
-Times named ``now`` are seconds of a monotonic clock; ages are seconds measured on the clock of their source
-(the database for jobs and clients, the API server's timestamps for pods). Only schedules look at the time of day.
+Times named ``now`` are seconds of a monotonic clock. Ages are seconds: of jobs and clients by the database's clock, of pods by
+that monotonic clock since they were first seen, and by their timestamps until then. Only schedules look at the time of day.
 """
 
 from __future__ import annotations
