@@ -51,6 +51,14 @@ def test_fallback_raises_and_never_lowers() -> None:
         assert plan(observed, queue, Memory()).decision.desired_replicas == wanted
 
 
+@pytest.mark.parametrize("scaling", [{"fallback": {"afterSeconds": 5, "replicas": 9}}, {"manualReplicas": 9}])
+def test_connections_bound_what_is_wanted_without_a_look(scaling: dict[str, Any]) -> None:
+    queue = job_queue(**scaling)
+    queue = replace(queue, spec=replace(queue.spec, database=replace(queue.spec.database, max_connections=12)))
+    observed = Observed(0, Unknown("X", "x.", 6), (deployment(1),), (pod(1),))
+    assert [scale.replicas for scale in plan(observed, queue, Memory()).scales] == [4]
+
+
 def test_restart_does_not_scale_in_before_the_window_has_refilled() -> None:
     observed = Observed(100.0, IDLE, (deployment(3),), (pod(1), pod(2), pod(3)))
     first = plan(observed, job_queue(), Memory())

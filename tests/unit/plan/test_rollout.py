@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rivermill_operator.model.observed import DeploymentView, Observed, PodView, StoreView, Verdict
+from rivermill_operator.model.observed import DeploymentView, Observed, PodView, StoreView, Unknown, Verdict
 from rivermill_operator.model.spec import RolloutSpec, RolloutStrategy
 from rivermill_operator.plan import Memory, plan
 from rivermill_operator.plan.rollout import Rollout, fails_more, roll
@@ -182,6 +182,16 @@ def test_verdicts_are_written_once_with_an_event() -> None:
     assert "VersionAccepted" in {event.reason for event in done.events}
     accepted = (deployment(1), parts[0][1]), parts[1]
     assert not plan(fleet(*accepted, ended=20), job_queue(), done.memory).verdicts
+
+
+@pytest.mark.parametrize(
+    ("verdict", "grown"), [(Verdict.REJECTED, OLD), (Verdict.PENDING, OLD), (Verdict.ACCEPTED, VERSION)], ids=str
+)
+def test_a_fallback_is_of_a_version_that_works(verdict: Verdict, grown: str) -> None:
+    versions = (deployment(0, verdict=verdict), deployment(1, OLD))
+    observed = Observed(0.0, Unknown("X", "x.", 9.0), versions, (pod(1, OLD),))
+    done = plan(observed, job_queue(fallback={"afterSeconds": 5, "replicas": 3}), Memory())
+    assert [(scale.deployment, scale.replicas - (grown == OLD)) for scale in done.scales] == [(f"q-{grown}", 2)]
 
 
 def test_a_rejected_version_is_a_condition_with_the_way_out() -> None:

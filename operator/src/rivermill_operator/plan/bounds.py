@@ -32,6 +32,11 @@ def apply(spec: JobQueueSpec, wanted: int, server: ServerView, fleet: FleetView)
     return Bounded(replicas, tuple(bounds))
 
 
+def most(spec: JobQueueSpec) -> int:
+    """The most pods by the spec alone, for when the server's connections are not known."""
+    return min(limit for limit, _ in _limits(spec, ServerView(), FleetView()))
+
+
 def _limits(spec: JobQueueSpec, server: ServerView, fleet: FleetView) -> list[tuple[int, str]]:
     limits = [(spec.scaling.max_replicas, f"maxReplicas {spec.scaling.max_replicas}")]
     budget = spec.database.max_connections

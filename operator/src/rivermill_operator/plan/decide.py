@@ -15,6 +15,7 @@ from rivermill_operator.plan.memory import ScalingMemory
 from rivermill_operator.plan.move import hold, move, rejection
 from rivermill_operator.plan.plan import ApplyVersion, Event, Memory, Plan
 from rivermill_operator.plan.reasons import conditions
+from rivermill_operator.plan.rollout import serving
 from rivermill_operator.plan.versions import Version, versions
 from rivermill_operator.plan.wind_down import BUSY_SECONDS, wind_down
 
@@ -53,7 +54,7 @@ def plan(observed: Observed, job_queue: JobQueue, memory: Memory) -> Plan:
         # A Deployment that is not there yet is made first, empty; its creation wakes this loop again.
         return base
     if unknown:
-        return hold(base, live, view.accepting)
+        return hold(base, serving(live, old), view.accepting)
     return move(base, memory, observed, job_queue, live, old)
 
 

@@ -69,15 +69,15 @@ def move(base: Plan, before: Memory, observed: Observed, job_queue: JobQueue, li
     )
 
 
-def hold(base: Plan, live: Version, current: int) -> Plan:
+def hold(base: Plan, serving: Version, current: int) -> Plan:
     """Scale nothing in while the queues cannot be read; ``current`` is the fleet's size as the decision saw it.
 
-    More than there are can only be wanted by a fallback or for a migration: those are added to the live version.
+    More than there are can only be wanted by a fallback, by hand or for a migration: those are added to ``serving``.
     """
     extra = (base.decision.desired_replicas or 0) - current
     if extra <= 0:
         return base
-    deployment = live.deployment
+    deployment = serving.deployment
     scale = SetReplicas(deployment.name, deployment.replicas + extra, deployment.resource_version)
     return replace(base, scales=(scale,))
 

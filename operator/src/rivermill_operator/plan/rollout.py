@@ -99,6 +99,12 @@ def trusted(live: Version | None, old: Sequence[Version]) -> bool:
     return accepted or not any(version.deployment.verdict is Verdict.ACCEPTED for version in old)
 
 
+def serving(live: Version, old: Sequence[Version]) -> Version:
+    """The version that gets more pods while nothing can be judged: where another works, none that was not accepted."""
+    accepted = (version for version in old if version.deployment.verdict is Verdict.ACCEPTED)
+    return live if trusted(live, old) else next(accepted)
+
+
 def _limit(spec: RolloutSpec, desired: int, limit: int | None) -> int | None:
     if spec.strategy is RolloutStrategy.RAINBOW:
         return limit

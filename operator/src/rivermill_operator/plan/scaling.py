@@ -278,7 +278,7 @@ def _guard(
 
 
 def _hold(spec: JobQueueSpec, unknown: Unknown, fleet: FleetView, memory: ScalingMemory, now: Moment) -> Decision:
-    fallback, most = spec.scaling.fallback, spec.scaling.max_replicas
+    fallback, most = spec.scaling.fallback, bounds.most(spec)
     held = fleet.accepting
     if unknown == PAUSED:
         return Decision(held, sentence=f"{explain.count(held, 'pod')} left alone: {unknown.message}")
