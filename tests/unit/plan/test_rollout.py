@@ -120,6 +120,26 @@ def test_connections_bound_all_versions_together() -> None:
 
 
 @pytest.mark.parametrize(
+    ("new", "old", "limit", "wanted"),
+    [
+        # One of the old pods gives way, and the trial begins when it has gone.
+        (0, {"serving": 4}, 4, {NEW: 0, OLD: 3}),
+        (0, {"serving": 3, "draining": 1}, 4, {NEW: 0, OLD: 3}),
+        (0, {"serving": 3}, 4, {NEW: 1, OLD: 3}),
+        (1, {"serving": 3}, 4, {NEW: 1, OLD: 3}),
+        # The place that is left is for the trial.
+        (0, {"serving": 4}, 5, {NEW: 1, OLD: 4}),
+        (0, {"serving": 2}, 4, {NEW: 1, OLD: 3}),
+        # One pod alone serves on.
+        (0, {"serving": 1}, 1, {NEW: 1, OLD: 1}),
+    ],
+)
+def test_a_trial_keeps_within_the_connections(new: int, old: dict[str, int], limit: int, wanted: dict[str, int]) -> None:
+    found = rolled(version(NEW, new, **PENDING), version(OLD, sum(old.values()), **old), desired=min(4, limit), limit=limit)
+    assert sizes(found) == wanted
+
+
+@pytest.mark.parametrize(
     ("new", "old", "worse"),
     [
         ((2, 2), (1000, 0), False),  # too few to say

@@ -74,15 +74,16 @@ def roll(
     """
     previous = next((v for v in old if v.deployment.verdict is Verdict.ACCEPTED), None)
     found = _judge(spec, live, previous, old, now, ready_since)
-    if previous is None or found.verdict is Verdict.ACCEPTED:
-        serving, targets, others = live, [], list(old)
-    else:
-        trial = 0 if found.verdict is Verdict.REJECTED else min(1, desired)
-        serving, targets = previous, [Target(live, trial, grows=True)]
-        others = [v for v in old if v is not previous]
     limit = _limit(spec, desired, limit)
     room = math.inf if limit is None else limit - sum(v.deployment.replicas for v in (live, *old))
-    targets.append(Target(serving, min(desired, serving.accepting + int(max(0, min(room, desired)))), grows=True))
+    if previous is None or found.verdict is Verdict.ACCEPTED:
+        serving, targets, others, share = live, [], list(old), desired
+    else:
+        trial, share = (0, desired) if found.verdict is Verdict.REJECTED else _trial(live, desired, limit, room)
+        room -= max(0, trial - live.accepting)
+        serving, targets = previous, [Target(live, trial, grows=True)]
+        others = [v for v in old if v is not previous]
+    targets.append(Target(serving, min(share, serving.accepting + int(max(0, min(room, desired)))), grows=True))
     spare = desired - serving.serving
     if limit is not None and limit <= desired:
         spare -= max(1, math.ceil(desired * _GIVE_WAY))
@@ -91,6 +92,17 @@ def roll(
         spare -= keep
         targets.append(Target(version, keep, grows=False))
     return replace(found, targets=tuple(targets))
+
+
+def _trial(live: Version, desired: int, limit: int | None, room: float) -> tuple[int, int]:
+    """Pods of the version on trial, and of the one that serves: without room for both, one of the latter gives way first.
+
+    A fleet of one pod cannot give way without a gap in claiming: the trial is then beside it, one above the limit.
+    """
+    trial = min(1, desired)
+    if limit is None or limit <= 1:
+        return trial, desired
+    return (trial if live.accepting or room >= 1 else 0), min(desired, limit - trial)
 
 
 def trusted(live: Version | None, old: Sequence[Version]) -> bool:
