@@ -53,8 +53,12 @@ def test_a_client_that_still_beats_is_left_alone() -> None:
 
 
 def test_unknown_forgets_no_lost_pod() -> None:
-    memory = replace(Memory(), lost=(("uid1", 0.0),))
-    assert plan(Observed(99.0, Unknown("X", "x."), (deployment(0),)), QUEUE, memory).memory.lost == memory.lost
+    memory = replace(Memory(), lost=(("uid1", 0.0),), homes=("uid2", "uid3"))
+    blind = Observed(99.0, Unknown("X", "x."), (deployment(1),), (pod(3),))
+    after = plan(blind, QUEUE, memory).memory
+    assert after.lost == (("uid1", 0.0), ("uid2", 99.0))
+    silent = replace(blind, now=199.0, store=StoreView((depth(),), (client(2, running=1, silent_seconds=100.0), client(3))))
+    assert plan(silent, QUEUE, after).bury == ("c2",)
 
 
 def test_a_wrong_victim_is_told_once() -> None:

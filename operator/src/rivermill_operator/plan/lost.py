@@ -16,11 +16,11 @@ def find_lost(observed: Observed, memory: Memory) -> tuple[tuple[str, ...], tupl
         observed: clients of the pods that are there and of those in ``memory.lost``.
         memory: what was there last time.
     """
-    if not isinstance(observed.store, StoreView):
-        return (), memory.lost
     here = {pod.uid for pod in observed.pods}
     gone = dict(memory.lost) | {uid: observed.now for uid in memory.homes if uid not in here}
     gone = {uid: since for uid, since in gone.items() if uid not in here}
+    if not isinstance(observed.store, StoreView):
+        return (), tuple(gone.items())
     clients = [c for c in observed.store.clients if c.pod_uid in gone]
     dead = tuple(c.client_id for c in clients if c.silent_seconds > SILENT_SECONDS and c.running)
     known = {c.pod_uid for c in clients}
