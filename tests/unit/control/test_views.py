@@ -72,3 +72,18 @@ def test_versions_keep_their_order_while_the_clock_is_behind() -> None:
     metas = ({"name": "d", "resourceVersion": "1", "creationTimestamp": stamp} for stamp in stamps)
     older, younger = (deployment_view({"metadata": meta, "spec": {}}, NOW - timedelta(hours=1)) for meta in metas)
     assert older.age_seconds > younger.age_seconds
+
+
+@pytest.mark.parametrize(("container", "seconds"), [({}, 8.0), ({"lastState": ended(137, "")}, None)])
+def test_a_restarted_container_tells_no_start(container: dict[str, Any], seconds: float | None) -> None:
+    ready = pod(state={"running": {}}, started=True, **container)
+    ready["status"]["conditions"] = [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:08Z"}]
+    assert pod_view(ready, NOW).ready_after_seconds == seconds
+
+
+def test_since_when_a_pod_is_not_ready() -> None:
+    clock = iter([1000.0, 1005.0, 1015.0, 1025.0])
+    views, starting, ready, again = PodViews(lambda: next(clock)), pod(), pod(started=True), pod(lastState=ended(137, ""))
+    ready["status"]["conditions"] = [{"type": "Ready", "status": "True"}]
+    seen = [views.see([obj], NOW)[0].unready_seconds for obj in (starting, ready, again, again)]
+    assert seen == [None, 0.0, 10.0, 20.0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -79,10 +80,21 @@ def test_unknown_adds_no_pods_in_a_rollout() -> None:
     assert plan(observed, QUEUE, Memory()).scales == ()
 
 
-@pytest.mark.parametrize(("warm", "starts"), [(True, ()), (False, ("uid1",))])
-def test_a_pod_that_takes_jobs_again_is_not_taken_for_a_start(warm: bool, starts: tuple[str, ...]) -> None:
-    returning = pod(1, ready=False, warm=warm, age_seconds=500.0)
+@pytest.mark.parametrize(
+    ("returning", "starts", "seconds"),
+    [
+        ({"warm": True, "unready_seconds": 900.0}, (), 30.0),
+        # Its container was restarted, a moment ago or long ago.
+        ({"unready_seconds": 3.0}, (), 30.0),
+        ({"unready_seconds": 200.0}, (), 200.0),
+        ({}, ("uid1",), 500.0),
+    ],
+)
+def test_a_pod_that_was_ready_before_is_not_taken_for_a_start(
+    returning: dict[str, Any], starts: tuple[str, ...], seconds: float
+) -> None:
     store = StoreView((depth(),), (client(1),))
-    done = plan(Observed(0.0, store, (deployment(1),), (returning,)), QUEUE, Memory())
+    old = pod(1, ready=False, age_seconds=500.0, **returning)
+    done = plan(Observed(0.0, store, (deployment(1),), (old,)), QUEUE, Memory())
     assert done.memory.scaling.starting == starts
-    assert ((done.decision.pod_start_seconds or 0.0) < 500.0) is warm
+    assert done.decision.pod_start_seconds == seconds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -54,7 +54,8 @@ def pod_view(obj: Mapping[str, Any], now: datetime) -> PodView:
         deleting=meta.get("deletionTimestamp") is not None or status.get("phase") in ("Succeeded", "Failed"),
         deletion_cost=_integer(annotations.get(names.DELETION_COST)),
         scheduled=bool(obj["spec"].get("nodeName")) or conditions.get("PodScheduled") == "True",
-        ready_after_seconds=_ready_after(meta, status),
+        # A container that was restarted says nothing about how long a pod takes to start.
+        ready_after_seconds=None if any(_ended(c) for c in containers) else _ready_after(meta, status),
         # The startup probe asks what the readiness probe asks.
         warm=bool(containers) and all(c.get("started") is True for c in containers),
         protected=any(annotations.get(name) == busy for name, (busy, _) in names.PROTECTION.items()),
@@ -63,10 +64,20 @@ def pod_view(obj: Mapping[str, Any], now: datetime) -> PodView:
     )
 
 
-class PodViews:
-    """Pods as values; of one that has not changed since the last look only the age is new.
+@dataclass(slots=True)
+class _Seen:
+    """A pod, and when it was made and last Ready (None: never) by the clock of its ``PodViews``."""
 
-    Ages grow by a monotonic clock from when a pod is first seen, so that a jump of the time of day makes no pod old.
+    obj: Mapping[str, Any]
+    view: PodView
+    made: float
+    ready_at: float | None = None
+
+
+class PodViews:
+    """Pods as values; of one that has not changed since the last look only the times are new.
+
+    They grow by a monotonic clock from when a pod is first seen, so that a jump of the time of day makes no pod old.
 
     Args:
         clock: monotonic seconds.
@@ -74,8 +85,7 @@ class PodViews:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        #: uid → the object, when it was made by our clock, and its view.
-        self._known: dict[str, tuple[Mapping[str, Any], float, PodView]] = {}
+        self._known: dict[str, _Seen] = {}
 
     def see(self, objects: Sequence[Mapping[str, Any]], now: datetime) -> tuple[PodView, ...]:
         """The pods of one look; an object that is the same as at the last look has not changed."""
@@ -83,11 +93,18 @@ class PodViews:
         moment = self._clock()
         for obj in objects:
             uid = obj["metadata"]["uid"]
-            seen = known.get(uid)
-            made = moment - _age(obj["metadata"], now) if seen is None else seen[1]
-            view = pod_view(obj, now) if seen is None or seen[0] is not obj else seen[2]
-            self._known[uid] = (obj, made, view)
-        return tuple(replace(view, age_seconds=moment - made) for _, made, view in self._known.values())
+            seen = known.get(uid) or _Seen(obj, pod_view(obj, now), moment - _age(obj["metadata"], now))
+            if seen.obj is not obj:
+                seen.obj, seen.view = obj, pod_view(obj, now)
+            if seen.view.ready:
+                seen.ready_at = moment
+            self._known[uid] = seen
+        return tuple(_aged(seen, moment) for seen in self._known.values())
+
+
+def _aged(seen: _Seen, moment: float) -> PodView:
+    unready = None if seen.ready_at is None else moment - seen.ready_at
+    return replace(seen.view, age_seconds=moment - seen.made, unready_seconds=unready)
 
 
 def _ready_after(meta: Mapping[str, Any], status: Mapping[str, Any]) -> float | None:
@@ -121,7 +138,7 @@ def _cause(status: Mapping[str, Any]) -> str:
 
     Other lines of a log stay there, for whoever may read logs.
     """
-    ended = (status.get("lastState") or {}).get("terminated")
+    ended = _ended(status)
     if not ended:
         return str(status["state"]["waiting"].get("message") or "")
     last = str(ended.get("message") or "").strip().rpartition("\n")[2]
@@ -129,6 +146,12 @@ def _cause(status: Mapping[str, Any]) -> str:
         return last
     name = status["name"]
     return f"container {name} ended with code {ended.get('exitCode')}: see `kubectl logs --previous -c {name}`."
+
+
+def _ended(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    """How a container ended before it was restarted; empty if it was not."""
+    ended: Mapping[str, Any] = (status.get("lastState") or {}).get("terminated") or {}
+    return ended
 
 
 def _integer(text: Any) -> int:

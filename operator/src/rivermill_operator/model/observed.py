@@ -160,10 +160,13 @@ INVALID_SPEC = "InvalidSpec"
 class PodView:
     """One worker pod.
 
-    ``started`` says that its worker container runs; ``trouble`` is the reason of a container that waits for more than its turn,
-    and ``cause`` what is known of why, as a sentence, or empty; ``ready_after_seconds`` is
-    the time from its creation until it last became Ready; ``warm`` says that it has been Ready before; ``protected`` says that
-    node autoscalers are told to leave it alone.
+    Attributes:
+        started: its worker container runs.
+        trouble: reason of a container that waits for more than its turn; ``cause``: why, as a sentence, or empty.
+        ready_after_seconds: from its creation until it last became Ready, unless a container was restarted.
+        unready_seconds: since it was last seen Ready; None if it never was.
+        warm: it has been Ready before, with the containers that it has now.
+        protected: node autoscalers are told to leave it alone.
     """
 
     name: str
@@ -179,6 +182,7 @@ class PodView:
     trouble: str | None = None
     cause: str = ""
     ready_after_seconds: float | None = None
+    unready_seconds: float | None = None
     warm: bool = False
     protected: bool = True
 

@@ -47,8 +47,15 @@ def fleet_view(live: Version | None, old: Sequence[Version], memory: ScalingMemo
 
 
 def _starting(pod: PodView) -> StartingPod:
-    """A pod that takes jobs again after it had drained is back within a second: its age says nothing about a start."""
-    return StartingPod("", 0.0) if pod.warm else StartingPod(pod.uid, pod.age_seconds, pod.scheduled)
+    """The age of a pod says nothing about its start where it was Ready before.
+
+    One that takes jobs again after it had drained is back within a second, one whose container was restarted begins anew.
+    """
+    if pod.warm:
+        return StartingPod("", 0.0)
+    if pod.unready_seconds is not None:
+        return StartingPod("", pod.unready_seconds, pod.scheduled)
+    return StartingPod(pod.uid, pod.age_seconds, pod.scheduled)
 
 
 def _size(live: Version | None, old: Sequence[Version], last: int | None) -> int:
