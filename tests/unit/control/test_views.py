@@ -87,3 +87,18 @@ def test_since_when_a_pod_is_not_ready() -> None:
     ready["status"]["conditions"] = [{"type": "Ready", "status": "True"}]
     seen = [views.see([obj], NOW)[0].unready_seconds for obj in (starting, ready, again, again)]
     assert seen == [None, 0.0, 10.0, 20.0]
+
+
+@pytest.mark.parametrize(
+    ("condition", "unplaced"),
+    [
+        (None, ""),
+        ({"type": "PodScheduled", "status": "True"}, ""),
+        ({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes."}, "0/1 nodes."),
+        ({"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}, "SchedulingGated"),
+    ],
+)
+def test_only_the_scheduler_says_that_there_is_no_node(condition: dict[str, Any] | None, unplaced: str) -> None:
+    created = pod()
+    created["status"]["conditions"] = [condition] if condition else []
+    assert pod_view(created, NOW).unplaced == unplaced

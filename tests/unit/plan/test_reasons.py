@@ -13,6 +13,7 @@ from rivermill_operator.plan.reasons import conditions
 from tests.unit.plan.build import VERSION, body, client, deployment, depth, job_queue, pod
 
 QUOTA = 'pods "q-1" is forbidden: exceeded quota: none'
+NO_NODE = "0/3 nodes are available: 3 Insufficient cpu."
 REFUSAL = "apply q-1: 422 PATCH /apis/apps/v1: spec.template.spec.containers: Required value"
 
 
@@ -28,7 +29,15 @@ def decided(memory: Memory | None = None, **world: Any) -> Plan:
         ({"refused": REFUSAL}, "WriteRefused", REFUSAL),
         ({"deployments": (deployment(1, failure=QUOTA),), "pods": ()}, "FailedCreate", QUOTA),
         ({"pods": (pod(1, ready=False, trouble="ErrImagePull"),)}, "ErrImagePull", "Pod p1"),
-        ({"pods": (pod(1, ready=False, scheduled=False),)}, "Unschedulable", "Pod p1"),
+        ({"pods": (pod(1, ready=False, scheduled=False, unplaced=NO_NODE),)}, "Unschedulable", f"p1 has no node: {NO_NODE}"),
+        # The scheduler has not looked at it yet.
+        ({"pods": (pod(1, ready=False, scheduled=False),)}, "Healthy", "No worker pod"),
+        ({"pods": (pod(1, ready=False, age_seconds=120.0),)}, "Healthy", "No worker pod"),
+        ({"pods": (pod(1, ready=False, age_seconds=121.0),)}, "NotReady", "Pod p1 runs and does not become Ready"),
+        ({"pods": (pod(1, ready=False, started=False, age_seconds=121.0),)}, "NotReady", "Pod p1 has not started"),
+        # Its container was restarted a moment ago; it drains.
+        ({"pods": (pod(1, ready=False, age_seconds=999.0, unready_seconds=5.0),)}, "Healthy", "No worker pod"),
+        ({"pods": (pod(1, ready=False, age_seconds=999.0, warm=True),)}, "Healthy", "No worker pod"),
         # A pod that is there says more than one that is not.
         (
             {"deployments": (deployment(2, failure=QUOTA),), "pods": (pod(1, ready=False, trouble="CrashLoopBackOff"),)},

@@ -54,6 +54,7 @@ def pod_view(obj: Mapping[str, Any], now: datetime) -> PodView:
         deleting=meta.get("deletionTimestamp") is not None or status.get("phase") in ("Succeeded", "Failed"),
         deletion_cost=_integer(annotations.get(names.DELETION_COST)),
         scheduled=bool(obj["spec"].get("nodeName")) or conditions.get("PodScheduled") == "True",
+        unplaced=_unplaced(status),
         # A container that was restarted says nothing about how long a pod takes to start.
         ready_after_seconds=None if any(_ended(c) for c in containers) else _ready_after(meta, status),
         # The startup probe asks what the readiness probe asks.
@@ -112,6 +113,13 @@ def _ready_after(meta: Mapping[str, Any], status: Mapping[str, Any]) -> float | 
         if condition["type"] == "Ready" and condition["status"] == "True" and condition.get("lastTransitionTime"):
             return _age(meta, datetime.fromisoformat(condition["lastTransitionTime"]))
     return None
+
+
+def _unplaced(status: Mapping[str, Any]) -> str:
+    for condition in status.get("conditions") or []:
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            return str(condition.get("message") or condition.get("reason"))
+    return ""
 
 
 def _failure(status: Mapping[str, Any]) -> str | None:

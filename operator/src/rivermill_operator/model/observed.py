@@ -162,6 +162,7 @@ class PodView:
 
     Attributes:
         started: its worker container runs.
+        unplaced: why the scheduler has found no node for it, in its words; empty before it has looked.
         trouble: reason of a container that waits for more than its turn; ``cause``: why, as a sentence, or empty.
         ready_after_seconds: from its creation until it last became Ready, unless a container was restarted.
         unready_seconds: since it was last seen Ready; None if it never was.
@@ -179,6 +180,7 @@ class PodView:
     deleting: bool = False
     deletion_cost: int = 0
     scheduled: bool = True
+    unplaced: str = ""
     trouble: str | None = None
     cause: str = ""
     ready_after_seconds: float | None = None

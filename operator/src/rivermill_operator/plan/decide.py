@@ -72,7 +72,7 @@ def _forget(memory: Memory, learnt: ScalingMemory) -> Memory:
 def _base(observed: Observed, job_queue: JobQueue, decision: Decision, memory: Memory, live: Version | None) -> Plan:
     """What holds in every mode: conditions, events, and the clients of pods that are gone."""
     rejected = rejection(live) if live is not None and live.deployment.verdict is Verdict.REJECTED else None
-    found = conditions(job_queue, observed, decision, rejected)
+    found = conditions(job_queue, observed, decision, rejected, scaling.late_seconds(memory.scaling))
     bury, lost = find_lost(observed, memory)
     remembered = replace(
         memory,

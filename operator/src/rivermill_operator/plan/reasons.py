@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-from rivermill_operator.model.observed import INVALID_SPEC, Observed, Unknown
+from rivermill_operator.model.observed import INVALID_SPEC, Observed, PodView, Unknown
 from rivermill_operator.model.spec import JobQueue, Mode
 from rivermill_operator.model.status import Condition, Decision
 
@@ -27,7 +28,7 @@ def _is(kind: str, *, true: bool, reason: str, message: str) -> Condition:
 
 
 def conditions(
-    job_queue: JobQueue, observed: Observed, decision: Decision, rejected: str | None = None
+    job_queue: JobQueue, observed: Observed, decision: Decision, rejected: str | None = None, late_seconds: float = math.inf
 ) -> tuple[Condition, ...]:
     """Every condition, in a fixed order. What could not be looked at is Unknown, not False.
 
@@ -36,13 +37,14 @@ def conditions(
         observed: the world as it is.
         decision: what was decided.
         rejected: why the current template gets no pods, if its trial failed.
+        late_seconds: after which a pod should have become Ready.
     """
     parts = (
         _queue_observed(observed),
         _schema_ready(observed),
         _scaling_active(job_queue, observed),
         _scaling_limited(decision),
-        _workers_available(observed, rejected),
+        _workers_available(observed, rejected, late_seconds),
         _target_conflict(observed),
     )
     return (_ready(parts), *parts)
@@ -96,14 +98,14 @@ def _scaling_limited(decision: Decision) -> Condition:
     return _is(SCALING_LIMITED, true=False, reason="WithinBounds", message="No bound changed the outcome.")
 
 
-def _workers_available(observed: Observed, rejected: str | None) -> Condition:
-    trouble = _trouble(observed, rejected)
+def _workers_available(observed: Observed, rejected: str | None, late_seconds: float) -> Condition:
+    trouble = _trouble(observed, rejected, late_seconds)
     if trouble is not None:
         return _is(WORKERS_AVAILABLE, true=False, reason=trouble[0], message=trouble[1])
     return _is(WORKERS_AVAILABLE, true=True, reason="Healthy", message="No worker pod is in trouble.")
 
 
-def _trouble(observed: Observed, rejected: str | None) -> tuple[str, str] | None:
+def _trouble(observed: Observed, rejected: str | None, late_seconds: float) -> tuple[str, str] | None:
     """Reason and message of the first thing that keeps workers away."""
     if rejected is not None:
         return "VersionRejected", rejected
@@ -116,10 +118,24 @@ def _trouble(observed: Observed, rejected: str | None) -> tuple[str, str] | None
     for deployment in observed.deployments:
         if deployment.failure is not None:
             return "FailedCreate", f"Kubernetes cannot make pods of Deployment {deployment.name}: {deployment.failure}"
-    for pod in alive:
-        if not pod.scheduled:
-            return "Unschedulable", f"Pod {pod.name} has no node: the cluster has no room for it."
+    return _waiting(alive, late_seconds)
+
+
+def _waiting(pods: Sequence[PodView], late_seconds: float) -> tuple[str, str] | None:
+    for pod in pods:
+        if pod.unplaced and not pod.scheduled:
+            return "Unschedulable", f"Pod {pod.name} has no node: {pod.unplaced}"
+    for pod in pods:
+        if _late(pod, late_seconds):
+            what = "runs and does not become Ready: see its log, and" if pod.started else "has not started: see"
+            return "NotReady", f"Pod {pod.name} {what} `kubectl describe pod {pod.name}`."
     return None
+
+
+def _late(pod: PodView, late_seconds: float) -> bool:
+    """Whether a pod should have become Ready long ago; one that drains is not Ready either, and has been before."""
+    unready = pod.age_seconds if pod.unready_seconds is None else pod.unready_seconds
+    return pod.scheduled and not pod.ready and not pod.warm and unready > late_seconds
 
 
 def _target_conflict(observed: Observed) -> Condition:

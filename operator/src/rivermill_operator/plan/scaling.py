@@ -178,9 +178,14 @@ def _limits(loads: list[terms.Load], capacity: terms.Capacity, most: int, wanted
     )
 
 
+def late_seconds(memory: ScalingMemory) -> float:
+    """Seconds after which a pod with a node should have become Ready."""
+    return STUCK_STARTS * max(memory.pod_start_seconds or estimate.POD_START_SEED_SECONDS, STUCK_SECONDS)
+
+
 def _stuck(fleet: FleetView, memory: ScalingMemory) -> int:
-    """Pods with a node that should have been Ready long ago."""
-    late = STUCK_STARTS * max(memory.pod_start_seconds or estimate.POD_START_SEED_SECONDS, STUCK_SECONDS)
+    """Pods that should have been Ready long ago."""
+    late = late_seconds(memory)
     return sum(1 for pod in fleet.starting if pod.scheduled and pod.age_seconds > late)
 
 
