@@ -259,6 +259,16 @@ def test_modes_that_do_not_act() -> None:
     assert (resumed.decision.desired_replicas, resumed.cordon) == (3, ())
 
 
+@pytest.mark.parametrize(
+    ("mode", "conflict", "seconds"), [(Mode.SCALE, None, 0.5), (Mode.SCALE, "HPA x.", 1.5), (Mode.OBSERVE, None, 1.5)]
+)
+def test_only_who_asks_for_pods_looks_again_soon(mode: Mode, conflict: str | None, seconds: float) -> None:
+    queue = job_queue()
+    queue = replace(queue, spec=replace(queue.spec, mode=mode))
+    busy = Observed(0, StoreView((depth(waiting=900),)), (deployment(1),), (pod(1),), conflict=conflict)
+    assert plan(busy, queue, Memory()).wake_after == seconds
+
+
 def test_template_hash_ignores_scaling_and_sees_the_image() -> None:
     assert build(job_queue(maxReplicas=3)).version == VERSION
     other = job_queue()

@@ -74,6 +74,8 @@ def _base(observed: Observed, job_queue: JobQueue, decision: Decision, memory: M
     rejected = rejection(live) if live is not None and live.deployment.verdict is Verdict.REJECTED else None
     found = conditions(job_queue, observed, decision, rejected, scaling.late_seconds(memory.scaling))
     bury, lost = find_lost(observed, memory)
+    # Where nothing is written, pods that were asked for are asked for again at each look: they are no reason for the next one.
+    grown = memory.scaling.grown if job_queue.spec.mode is Mode.SCALE and observed.conflict is None else None
     remembered = replace(
         memory,
         desired=decision.desired_replicas,
@@ -88,7 +90,7 @@ def _base(observed: Observed, job_queue: JobQueue, decision: Decision, memory: M
         memory=remembered,
         events=_events(memory, decision, found),
         bury=bury if job_queue.spec.mode is Mode.SCALE else (),
-        wake_after=_wake_after(observed, decision, memory.scaling.grown),
+        wake_after=_wake_after(observed, decision, grown),
     )
 
 
