@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -216,6 +217,19 @@ async def test_a_queue_tells_of_its_concurrency_limit(
     a, b = (await PostgresStore(database, schema.name).observe([QueueProbe("a"), QueueProbe("b")], [])).queues
     assert (a.concurrency_limit, a.paused) == (limit, True)
     assert (b.concurrency_limit, b.paused) == (None, False)
+
+
+async def test_a_client_whose_clock_is_fast_hides_no_durations(
+    connection: Connection, schema: Schema, database: Database
+) -> None:
+    store = PostgresStore(database, schema.name)
+    insert_ended = (
+        f"INSERT INTO {schema.table('river_job')} (kind, args, queue, state, attempted_at, finalized_at) "
+        "SELECT 'k', '{}', 'a', 'completed', t.ended - interval '4 s', t.ended FROM (SELECT now() + $1::interval AS ended) AS t"
+    )
+    for ahead, known in ((timedelta(hours=1), 0), (timedelta(), 1), (timedelta(hours=1), 1), (timedelta(), 2)):
+        await connection.execute(insert_ended, ahead)
+        assert (await store.observe([QueueProbe("a")], [])).queues[0].finished.jobs == known
 
 
 @pytest.mark.parametrize(
