@@ -27,6 +27,13 @@ def test_busy_pods_are_protected(running: int, protected: bool, idle_for: float,
     assert [c.protected for c in changes] == ([] if written is None else [written])
 
 
+@pytest.mark.parametrize(("running", "written"), [(1, [True]), (0, [])])
+def test_a_job_that_came_just_before_the_cordon_is_protected(running: int, written: list[bool]) -> None:
+    drains = client(1, running=running, wanted_state="cordoned", state="cordoned")
+    observed = Observed(0.0, StoreView((depth(),), (drains,)), (deployment(1),), (pod(1, protected=False),))
+    assert [change.protected for change in plan(observed, QUEUE, Memory()).protections] == written
+
+
 def test_a_job_starts_the_idle_time_anew() -> None:
     busy = Observed(10.0, StoreView((depth(),), (client(1, running=1),)), (deployment(1),), (pod(1),))
     after = plan(busy, QUEUE, replace(Memory(), idle_since=(("uid1", 0.0),)))

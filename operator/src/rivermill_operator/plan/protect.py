@@ -24,9 +24,10 @@ def protect(
     idle, changes = {}, []
     for member in members:
         pod = member.pod
-        if member.client is None or member.draining:
+        if member.client is None or (member.draining and not member.running):
             continue
         if member.running:
+            # One that drains, too: its last job may have come just before it was told to.
             wanted = True
         else:
             idle[pod.uid] = idle_since.get(pod.uid, now)
