@@ -76,6 +76,14 @@ async def test_fields_of_the_status_are_replaced(
     assert written == [("PATCH", {"metadata": {"uid": "u1"}, "status": patch})]
 
 
+@pytest.mark.parametrize(("message", "note"), [("short", "short"), ("ä" * 999, "ä" * 512), ("a" + "ä" * 999, "a" + "ä" * 511)])
+async def test_an_event_is_as_long_as_the_api_server_allows(api: Api, rest: Rest, message: str, note: str) -> None:
+    written = serve(api, found("u1"))
+    await kube(rest).emit_event(parse_job_queue(BODY), "Normal", "Scaling", message)
+    ((_, event),) = written
+    assert event["note"] == note
+
+
 @pytest.mark.parametrize(("there", "left"), [(found("u1"), ["other"]), (found("u2"), None), (None, None)])
 async def test_only_our_finalizer_is_removed_and_only_from_this_object(
     api: Api, rest: Rest, there: dict[str, Any] | None, left: list[str] | None

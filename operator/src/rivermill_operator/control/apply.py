@@ -22,7 +22,7 @@ logger = logging.getLogger("rivermill.control.apply")
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A write that went wrong; ``refused`` says that trying again does not help."""
+    """A write that went wrong: ``text`` begins with what was to be done; ``refused`` says that trying again does not help."""
 
     text: str
     refused: bool
@@ -76,10 +76,10 @@ def _fleet_writes(plan: Plan, job_queue: JobQueue, kube: Kube) -> Iterator[tuple
     namespace = job_queue.namespace
     for change in plan.protections:
         write = partial(kube.set_protection, namespace, change.pod, change.protected, change.resource_version)
-        yield f"protection of {change.pod}", write
+        yield f"annotate pod {change.pod} for node autoscalers", write
     for cost in plan.deletion_costs:
         write = partial(kube.set_deletion_cost, namespace, cost.pod, cost.cost, cost.resource_version)
-        yield f"deletion cost of {cost.pod}", write
+        yield f"annotate pod {cost.pod} with its deletion cost", write
     for scale in plan.scales:
         write = partial(kube.set_replicas, namespace, scale.deployment, scale.replicas, scale.resource_version)
         yield f"scale {scale.deployment} to {scale.replicas}", write
@@ -88,7 +88,7 @@ def _fleet_writes(plan: Plan, job_queue: JobQueue, kube: Kube) -> Iterator[tuple
     for name in plan.release_ownership:
         yield f"release {name}", partial(kube.release_ownership, namespace, name)
     for event in plan.events:
-        yield f"event {event.reason}", partial(kube.emit_event, job_queue, event.type, event.reason, event.message)
+        yield f"record Event {event.reason}", partial(kube.emit_event, job_queue, event.type, event.reason, event.message)
 
 
 def _unfinished(deployment: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def _unfinished(deployment: Mapping[str, Any]) -> dict[str, Any]:
 def _verdict_writes(plan: Plan, namespace: str, kube: Kube) -> Iterator[tuple[str, Write]]:
     for mark in plan.verdicts:
         write = partial(kube.set_verdict, namespace, mark.deployment, mark.verdict, mark.resource_version)
-        yield f"verdict of {mark.deployment}", write
+        yield f"annotate Deployment {mark.deployment} with its verdict", write
 
 
 def _client_writes(plan: Plan, store: Store | None) -> Iterator[tuple[str, Write]]:
@@ -109,6 +109,6 @@ def _client_writes(plan: Plan, store: Store | None) -> Iterator[tuple[str, Write
         return
     if plan.bury:
         yield "declare clients dead", partial(store.bury, plan.bury)
-    for state, clients in (("accepting", plan.uncordon), ("cordoned", plan.cordon)):
+    for what, state, clients in (("uncordon", "accepting", plan.uncordon), ("cordon", "cordoned", plan.cordon)):
         if clients:
-            yield f"want {state}", partial(store.want, state, clients)
+            yield f"{what} clients", partial(store.want, state, clients)

@@ -15,6 +15,7 @@ from rivermill_operator.model.observed import Verdict
 from rivermill_operator.model.spec import JobQueue
 
 _NOT_FOUND = 404
+_LONGEST_NOTE = 1024
 _APPS = "/apis/apps/v1"
 _POLICY = "/apis/policy/v1"
 
@@ -170,7 +171,8 @@ class KubeClient:
             "eventTime": now,
             "type": kind,
             "reason": reason,
-            "note": message[:1024],
+            # The API server counts bytes.
+            "note": message.encode()[:_LONGEST_NOTE].decode(errors="ignore"),
             "action": "Scale",
             "reportingController": f"{names.GROUP}/operator",
             "reportingInstance": self._instance,
