@@ -1,6 +1,6 @@
 """What must hold of decisions whatever happens: each invariant of the scaling rule as a property.
 
-Within bounds, reproducible and never lower while nothing is known: ``test_scaling.py``. No busy pod is hit: ``test_plan.py``.
+Reproducible and never lower while nothing is known: ``test_scaling.py``. No busy pod is hit: ``test_plan.py``.
 """
 
 from __future__ import annotations
@@ -8,12 +8,22 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rivermill_operator.model.observed import Finished, FleetView, Moment, Observed, StartingPod, StoreView
+from rivermill_operator.model.observed import (
+    Finished,
+    FleetView,
+    Moment,
+    Observed,
+    QueueDepth,
+    StartingPod,
+    StoreView,
+    Unknown,
+)
 from rivermill_operator.model.status import Decision
 from rivermill_operator.plan import Memory, plan
 from rivermill_operator.plan.estimate import JobSeconds, Rate
@@ -53,6 +63,50 @@ def test_more_work_never_needs_fewer_pods(loads: list[Load], capacity: Capacity,
         replace(first, job=replace(first.job, mean=first.job.mean * factor)),
     ):
         assert compute([more, *rest], capacity, 100).out >= wanted.out
+
+
+SCALINGS = st.fixed_dictionaries(
+    {"maxReplicas": st.integers(10, 20), "minReplicas": st.integers(0, 10), "idleSlots": st.integers(0, 1_000)},
+    optional={
+        "manualReplicas": st.integers(0, 100),
+        "schedules": st.just([{"cron": "* * * * *", "durationSeconds": 3600, "replicas": 100}]),
+        "fallback": st.just({"afterSeconds": 1, "replicas": 100}),
+        "scaleIn": st.builds(lambda seconds: {"windowSeconds": seconds, "maxStep": "2"}, st.integers(0, 60)),
+    },
+)
+DEPTHS = st.builds(depth, waiting=st.integers(0, 5_000), oldest_seconds=st.floats(0, 60), due_soon=st.integers(0, 300))
+
+
+@settings(max_examples=100, deadline=None)
+@given(SCALINGS, st.one_of(DEPTHS, st.floats(0, 100)), st.integers(0, 30), st.integers(0, 30), st.booleans())
+def test_no_setting_brings_a_fleet_out_of_its_bounds(
+    scaling: dict[str, Any], seen: QueueDepth | float, ready: int, starting: int, degraded: bool
+) -> None:
+    """Whatever is there already is brought within them, too, as soon as the queues can be read."""
+    spec, late = job_queue(**scaling).spec, tuple(StartingPod(f"s{n}", 200.0 * (n % 2)) for n in range(starting))
+    store = Unknown("X", "x.", seen) if isinstance(seen, float) else StoreView((seen,), degraded="depths" if degraded else None)
+    decision, _ = decide(spec, store, FleetView(ready + starting, ready, late), ScalingMemory(), Moment(0.0))
+    most = scaling["maxReplicas"] if isinstance(store, StoreView) else max(scaling["maxReplicas"], ready + starting)
+    assert 0 <= (decision.desired_replicas or 0) <= most
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), DEPTHS, st.integers(1, 3_000), st.integers(0, 40), st.integers(0, 10))
+def test_more_jobs_that_wait_never_lower_what_is_decided(
+    seed: int, seen: QueueDepth, jobs: int, ready: int, starting: int
+) -> None:
+    """Not only the terms: with what is remembered, windows and guards, too."""
+    rng, follower = random.Random(seed), Follower(scaleIn={"windowSeconds": 10})
+    for look in range(30):
+        follower.step(2.0 * look, rng.choice([0.0, 5.0, 40.0]))
+    known = follower.memory.queues[0]
+    seen = replace(seen, arrived=known.samples[-1][1], finished=known.finished)
+    fleet = FleetView(ready + starting, ready, tuple(StartingPod(f"s{n}", 1.0) for n in range(starting)))
+    few, more = (
+        decide(follower.spec, StoreView((one,)), fleet, follower.memory, Moment(62.0))[0].desired_replicas or 0
+        for one in (seen, replace(seen, waiting=seen.waiting + jobs))
+    )
+    assert more >= few
 
 
 # --- a fleet that follows its decisions, as pods that start and drain at once ---
