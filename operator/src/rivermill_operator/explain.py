@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rivermill_operator.control.report import decision_status
+from rivermill_operator.control.report import build_status
 from rivermill_operator.kube.rest import Rest
 from rivermill_operator.model import names
 from rivermill_operator.plan import replay
+from rivermill_operator.plan.explain import count
 from rivermill_operator.plan.plan import Plan
 from rivermill_operator.settings import SettingsError
 
@@ -65,7 +66,7 @@ async def _live(target: str) -> dict[str, Any]:
         status = (await rest.request("GET", path)).get("status") or {}
     finally:
         await rest.close()
-    return {"jobqueue": target} | {key: status[key] for key in _SHOWN if key in status}
+    return _shown(target, status)
 
 
 def _replayed(file: Path) -> list[dict[str, Any]]:
@@ -73,16 +74,18 @@ def _replayed(file: Path) -> list[dict[str, Any]]:
         saved = replay.from_text(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, replay.ReplayError) as error:
         raise SettingsError(f"--replay {file}: {error}") from None
-    return [
-        {
-            "jobqueue": f"{inputs.job_queue.namespace}/{inputs.job_queue.name}",
-            "desiredReplicas": decided.decision.desired_replicas,
-            "decision": decision_status(decided.decision, inputs.observed.utc.isoformat(timespec="seconds")),
-            "writes": _writes(decided),
-        }
-        for inputs in saved
-        for decided in [inputs.decide()]
-    ]
+    return [_status(inputs, inputs.decide()) for inputs in saved]
+
+
+def _status(inputs: replay.Inputs, decided: Plan) -> dict[str, Any]:
+    """What the operator showed of a decision, and what it wrote."""
+    job_queue, stamp = inputs.job_queue, inputs.observed.utc.isoformat(timespec="seconds")
+    status = build_status(job_queue, inputs.observed, decided, [], stamp)
+    return _shown(f"{job_queue.namespace}/{job_queue.name}", status) | {"writes": _writes(decided)}
+
+
+def _shown(target: str, status: Mapping[str, Any]) -> dict[str, Any]:
+    return {"jobqueue": target} | {key: status[key] for key in _SHOWN if key in status}
 
 
 def _writes(decided: Plan) -> list[str]:
@@ -105,9 +108,26 @@ def text(status: Mapping[str, Any]) -> list[str]:
     lines = [decision.get("sentence") or "No decision has been made yet."]
     if decision.get("time"):
         lines[0] = f"{decision['time']} {lines[0]}"
-    lines += [f"  {term}: {replicas} replicas" for term, replicas in (decision.get("terms") or {}).items()]
+    lines += _inputs(status)
+    for term, replicas in (decision.get("terms") or {}).items():
+        lines.append(f"  {term}: {replicas} replicas{' (the most)' if term == decision.get('won') else ''}")
     lines += [f"  limited by {bound}" for bound in decision.get("bounds") or []]
     lines += [f"  pending: {decision['pending']}"] if decision.get("pending") else []
     lines += [f"  {write}" for write in status.get("writes") or []]
     lines += [f"{c['type']}={c['status']} {c['reason']}: {c['message']}" for c in status.get("conditions") or []]
+    return lines
+
+
+def _inputs(status: Mapping[str, Any]) -> list[str]:
+    """What the decision went by."""
+    lines, backlog, estimates = [], status.get("backlog"), status.get("estimates")
+    if backlog:
+        waiting = f"{'at least ' if backlog['bounded'] else ''}{count(backlog['waiting'], 'job')}"
+        oldest, soon = backlog["oldestSeconds"], backlog["dueSoon"]
+        lines.append(f"  waiting: {waiting}, the oldest for {oldest:g} s; {soon} more become due before a pod could start")
+    if estimates:
+        for queue in estimates["queues"]:
+            what = f"{queue['arrivalsPerSecond']:g} jobs/s, {queue['jobSeconds']:g} s a job"
+            lines.append(f"  queue {queue['name']}: {what}{'' if queue['measured'] else ' (assumed)'}")
+        lines.append(f"  pod start: {estimates['podStartSeconds']:g} s")
     return lines

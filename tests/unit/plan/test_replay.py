@@ -114,6 +114,9 @@ def test_explain_replays_a_log(tmp_path: Any, capsys: pytest.CaptureFixture[str]
     shown = capsys.readouterr().out
     assert "2026-01-05T07:30:00+00:00 7 pods: 300 jobs waiting" in shown
     assert "limited by manualReplicas 7" in shown
+    assert "waiting: 300 jobs, the oldest for 0.3 s; 0 more become due before a pod could start" in shown
+    assert "queue high: 0 jobs/s, 7.5 s a job (assumed)" in shown
+    assert "ScalingLimited=True" in shown
     assert main(["explain", "--replay", str(file), "--json"]) == 0
     (status,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert (status["jobqueue"], status["desiredReplicas"], status["decision"]["won"]) == ("n/q", 7, "manual")
@@ -137,9 +140,23 @@ def test_a_wrong_command_line_is_explained(arguments: list[str], message: str, c
 def test_a_live_status_is_shown_with_its_conditions() -> None:
     condition = {"type": "Ready", "status": "True", "reason": "AsDesired", "message": "all is well"}
     status = {
-        "decision": {"sentence": "1 pod.", "terms": {"steady": 1}, "bounds": [], "pending": "p"},
+        "decision": {"sentence": "1 pod.", "terms": {"steady": 1, "backlog": 0}, "won": "steady", "bounds": [], "pending": "p"},
+        "backlog": {"waiting": 1, "bounded": True, "oldestSeconds": 2.5, "dueSoon": 3},
+        "estimates": {
+            "podStartSeconds": 8.0,
+            "queues": [{"name": "a", "arrivalsPerSecond": 0.125, "jobSeconds": 2.0, "measured": True}],
+        },
         "conditions": [condition],
     }
-    assert explain.text(status) == ["1 pod.", "  steady: 1 replicas", "  pending: p", "Ready=True AsDesired: all is well"]
+    assert explain.text(status) == [
+        "1 pod.",
+        "  waiting: at least 1 job, the oldest for 2.5 s; 3 more become due before a pod could start",
+        "  queue a: 0.125 jobs/s, 2 s a job",
+        "  pod start: 8 s",
+        "  steady: 1 replicas (the most)",
+        "  backlog: 0 replicas",
+        "  pending: p",
+        "Ready=True AsDesired: all is well",
+    ]
     assert explain.text({}) == ["No decision has been made yet."]
     assert replay.from_text(log({"inputs": save(CASES["unknown"])})) == [CASES["unknown"]]
