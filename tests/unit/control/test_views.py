@@ -102,3 +102,11 @@ def test_only_the_scheduler_says_that_there_is_no_node(condition: dict[str, Any]
     created = pod()
     created["status"]["conditions"] = [condition] if condition else []
     assert pod_view(created, NOW).unplaced == unplaced
+
+
+def test_looks_within_a_second_share_their_values() -> None:
+    clock = iter([1000.2, 1000.9, 1001.1])
+    views, obj = PodViews(lambda: next(clock)), pod(state={"running": {}})
+    first, same, later = (views.see([obj], NOW)[0] for _ in range(3))
+    assert same is first
+    assert (first.age_seconds, later.age_seconds) == (0.0, 1.0)

@@ -59,3 +59,10 @@ def test_the_grace_period_of_the_template_is_told_to_the_worker(template: Any, t
 def test_a_grace_period_without_time_is_wrong(grace: Any) -> None:
     with pytest.raises(SpecError, match=r"spec\.worker\.template\.spec\.terminationGracePeriodSeconds: must be a whole number"):
         pod({"terminationGracePeriodSeconds": grace})
+
+
+def test_the_next_look_at_the_same_object_gets_the_same_manifests() -> None:
+    first, changed = (parse_job_queue(body() | {"status": {"x": number}}) for number in (1, 2))
+    assert build(first) is build(first)
+    assert build(changed) is not build(first)
+    assert build(changed) == build(first)

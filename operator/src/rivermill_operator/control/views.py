@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -67,18 +68,20 @@ def pod_view(obj: Mapping[str, Any], now: datetime) -> PodView:
 
 @dataclass(slots=True)
 class _Seen:
-    """A pod, and when it was made and last Ready (None: never) by the clock of its ``PodViews``."""
+    """A pod, and when it was made, last Ready (None: never) and last looked at by the clock of its ``PodViews``."""
 
     obj: Mapping[str, Any]
     view: PodView
     made: float
     ready_at: float | None = None
+    at: float | None = None
 
 
 class PodViews:
     """Pods as values; of one that has not changed since the last look only the times are new.
 
-    They grow by a monotonic clock from when a pod is first seen, so that a jump of the time of day makes no pod old.
+    They grow by a monotonic clock from when a pod is first seen, so that a jump of the time of day makes no pod old; and by
+    whole seconds, as the API server tells times, so that the looks within a second share their values.
 
     Args:
         clock: monotonic seconds.
@@ -91,21 +94,24 @@ class PodViews:
     def see(self, objects: Sequence[Mapping[str, Any]], now: datetime) -> tuple[PodView, ...]:
         """The pods of one look; an object that is the same as at the last look has not changed."""
         known, self._known = self._known, {}
-        moment = self._clock()
+        moment = math.floor(self._clock())
         for obj in objects:
             uid = obj["metadata"]["uid"]
             seen = known.get(uid) or _Seen(obj, pod_view(obj, now), moment - _age(obj["metadata"], now))
             if seen.obj is not obj:
-                seen.obj, seen.view = obj, pod_view(obj, now)
-            if seen.view.ready:
-                seen.ready_at = moment
+                seen.obj, seen.view, seen.at = obj, pod_view(obj, now), None
+            if seen.at != moment:
+                _grow(seen, moment)
             self._known[uid] = seen
-        return tuple(_aged(seen, moment) for seen in self._known.values())
+        return tuple(seen.view for seen in self._known.values())
 
 
-def _aged(seen: _Seen, moment: float) -> PodView:
+def _grow(seen: _Seen, moment: float) -> None:
+    seen.at = moment
+    if seen.view.ready:
+        seen.ready_at = moment
     unready = None if seen.ready_at is None else moment - seen.ready_at
-    return replace(seen.view, age_seconds=moment - seen.made, unready_seconds=unready)
+    seen.view = replace(seen.view, age_seconds=moment - seen.made, unready_seconds=unready)
 
 
 def _ready_after(meta: Mapping[str, Any], status: Mapping[str, Any]) -> float | None:

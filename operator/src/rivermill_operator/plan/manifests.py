@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -37,8 +38,29 @@ class Manifests:
     digest: str
 
 
+class _Same:
+    """A ``JobQueue`` as a key: the same object, which is as it was."""
+
+    __slots__ = ("job_queue",)
+
+    def __init__(self, job_queue: JobQueue) -> None:
+        self.job_queue = job_queue
+
+    def __hash__(self) -> int:
+        return id(self.job_queue)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.job_queue is self.job_queue
+
+
 def build(job_queue: JobQueue) -> Manifests:
-    """The manifests of the current version."""
+    """The manifests of the current version; not to be changed, for the next look at the same object gets them again."""
+    return _build(_Same(job_queue))
+
+
+@functools.lru_cache(maxsize=1024)
+def _build(same: _Same) -> Manifests:
+    job_queue = same.job_queue
     template = _pod_template(job_queue)
     version = _digest(template)[:8]
     deployment = _deployment(job_queue, template, version)
