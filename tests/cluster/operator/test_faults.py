@@ -16,6 +16,9 @@ import pytest
 from devcluster import Cluster, DevclusterError
 from tests.cluster.world import INTERRUPTED, World, enqueue, eventually, ready, sql, unfinished
 
+#: From the end of an outage to the first claim; jobs inserted in that moment are the only ones that can be claimed.
+RESUMED = "SELECT extract(epoch FROM min(attempted_at) - $1)::float8 FROM river_job WHERE scheduled_at >= $1"
+
 
 @pytest.mark.parametrize("seconds", [40.0, pytest.param(120.0, marks=pytest.mark.long)])
 def test_replicas_are_held_while_the_database_is_away(world: World, seconds: float) -> None:
@@ -35,9 +38,11 @@ def test_replicas_are_held_while_the_database_is_away(world: World, seconds: flo
                 time.sleep(2.0)
         finally:
             world.postgres.start()
+        returned = sql(world, "SELECT now()")
         enqueue(world, 5, 0)
         eventually(lambda: world.condition("QueueObserved")[0] == "True", 90)
         eventually(lambda: unfinished(world) == 0, 120)
+        assert sql(world, RESUMED, returned) < 5.0
         assert sql(world, INTERRUPTED) == 0
 
 

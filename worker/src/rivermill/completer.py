@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import asyncpg
 
-from rivermill.db import DATABASE_ERRORS, Connection, SharedConnection, is_transient
+from rivermill.db import DATABASE_ERRORS, Connection, SharedConnection, back_off, is_transient
 from rivermill.job_events import JobEvents
 from rivermill.metrics import Metrics
 from rivermill.outcome import Completion
@@ -30,7 +29,6 @@ MAX_BACKLOG = 10_000
 #: A batch smaller than ``_GOOD_BATCH`` goes out no sooner than this after the one before: what ends meanwhile goes with it.
 _GATHER_SECONDS = 0.005
 _GOOD_BATCH = 500
-_MAX_BACKOFF = 10.0
 
 logger = logging.getLogger("rivermill.completer")
 
@@ -178,8 +176,7 @@ class Completer:
                     failures = 0
                 else:
                     failures += 1
-                    delay = min(_MAX_BACKOFF, 0.1 * 2 ** min(failures, 10))
-                    await asyncio.sleep(delay * random.uniform(0.5, 1.0))
+                    await asyncio.sleep(back_off(failures))
 
     async def _gather(self) -> None:
         delay = self._flushed_at + _GATHER_SECONDS - time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from datetime import timedelta
@@ -39,6 +40,15 @@ DATABASE_ERRORS = (
 )
 """What a statement raises when the server refuses it or the connection is lost (asyncpg raises its internal error when
 a connection is cut in the midst of a statement)."""
+
+
+#: A server that comes back finds everybody at work within five seconds of it.
+_LONGEST_PAUSE_SECONDS = 3.0
+
+
+def back_off(failures: int) -> float:
+    """Seconds until a connection is made anew or a statement tried again, after so many failures in a row."""
+    return min(_LONGEST_PAUSE_SECONDS, 0.1 * 2.0 ** min(failures, 10)) * random.uniform(0.5, 1.0)
 
 
 #: Shown instead of a DSN that may hold its password anywhere.

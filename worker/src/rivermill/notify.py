@@ -9,18 +9,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from rivermill.config import Settings
-from rivermill.db import DATABASE_ERRORS, Connection, DatabaseUnavailableError, connect, pinned
+from rivermill.db import DATABASE_ERRORS, Connection, DatabaseUnavailableError, back_off, connect, pinned
 from rivermill.heartbeat import ClientState, Heartbeat, Vitals
 from rivermill.metrics import Metrics
 
-_MAX_BACKOFF = 10.0
 #: Intervals after which a heartbeat is late; another client's silence can be one interval longer.
 _LATE = 1.5
 _BLOCKED_AFTER = 1.0
@@ -173,8 +171,7 @@ class Listener:
                     self._metrics.reconnects.inc()
                     logger.warning("listener lost its connection", extra={"error": str(error)})
                 first = False
-                delay = min(_MAX_BACKOFF, 0.1 * 2 ** min(failures, 10)) * random.uniform(0.5, 1.0)
-                await _wait(self._stop, delay)
+                await _wait(self._stop, back_off(failures))
         finally:
             lag.cancel()
 

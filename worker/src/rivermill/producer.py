@@ -20,15 +20,13 @@ from rivermill.claiming import Claiming
 from rivermill.claims import claim_sql, return_lost_sql
 from rivermill.client_queues import ClientQueues
 from rivermill.config import QueueConfig, Settings
-from rivermill.db import DATABASE_ERRORS, STATEMENT_TIMEOUT, SharedConnection
+from rivermill.db import DATABASE_ERRORS, STATEMENT_TIMEOUT, SharedConnection, back_off
 from rivermill.executor import Executor
 from rivermill.extensions import ClaimMetric, Extensions
 from rivermill.limited_claim import LimitedClaim
 from rivermill.lookahead import Flow, Stock, stock_for
 from rivermill.metrics import Metrics
 from rivermill.shares import Want, share_slots
-
-_MAX_BACKOFF = 10.0
 
 logger = logging.getLogger("rivermill.producer")
 
@@ -208,8 +206,7 @@ class Producer:
         """Claim until cancelled. A lost connection is made anew, for ever, with back-off."""
         while True:
             if self.failures:
-                delay = min(_MAX_BACKOFF, 0.1 * 2 ** min(self.failures, 10))
-                await asyncio.sleep(delay * random.uniform(0.5, 1.0))
+                await asyncio.sleep(back_off(self.failures))
                 self.fetch_soon()
             await self._wait_until_due()
             async with self._claiming:

@@ -13,7 +13,8 @@ from rivermill_operator.store.connection import DATABASE_ERRORS, connect
 from rivermill_operator.store.port import StoreError
 
 _CHECK_SECONDS = 10.0
-_MAX_BACKOFF = 30.0
+#: The first to connect after an outage lets everybody look.
+_MAX_BACKOFF = 3.0
 
 logger = logging.getLogger("rivermill.store.listen")
 
