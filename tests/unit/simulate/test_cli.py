@@ -64,6 +64,8 @@ def test_history_becomes_a_trace(capsys: pytest.CaptureFixture[str], monkeypatch
         (["--trace", "{jobs}", "--goal", "-1"], "--goal '-1': write seconds above 0"),
         (["--trace", "{jobs}", "--slots", "0"], "--slots and --max-replicas: at least 1"),
         (["--from-database"], "give the URL, or set DATABASE_URL"),
+        (["steady", "--json", "{jobs}/all.json"], "File exists"),
+        (["steady", "--plots", "{jobs}"], "File exists"),
     ],
 )
 def test_a_wrong_command_line_is_explained(

@@ -20,6 +20,9 @@ def check(runs: Sequence[Run]) -> list[str]:
     ratios = []
     for name in dict.fromkeys(run.workload for run in runs):
         chosen = [run for run in runs if run.workload == name]
+        interrupted = sum(r.outcomes[OURS].interrupted for r in chosen)
+        if interrupted:
+            failures.append(f"{name}: {interrupted} jobs interrupted")
         if name == NOISE:
             failures += _noise(chosen)
             continue
@@ -35,9 +38,6 @@ def check(runs: Sequence[Run]) -> list[str]:
         limit = COST_RATIO_WHERE_KEDA_INTERRUPTS if kills else COST_RATIO
         if ratio > limit:
             failures.append(f"{name}: {ratio:.2f} times tuned KEDA's pod-seconds, at most {limit}")
-        interrupted = sum(r.outcomes[OURS].interrupted for r in chosen)
-        if interrupted:
-            failures.append(f"{name}: {interrupted} jobs interrupted")
     if ratios and (geometric := math.exp(_mean(math.log(ratio) for ratio in ratios))) >= 1:
         failures.append(f"all: {geometric:.3f} times tuned KEDA's pod-seconds in the geometric mean, must be below 1")
     return failures

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plots", type=Path, metavar="DIRECTORY", help="draw seed 1 there, as PNG and index.html")
     parser.add_argument("--check", action="store_true", help="exit with 1 when a bar is missed, and say which")
     own = parser.add_argument_group("your own jobs instead of the reference workloads")
-    own.add_argument("--trace", type=Path, metavar="FILE", help="CSV with due, seconds and at will queue, priority, known")
+    own.add_argument("--trace", type=Path, metavar="FILE", help="CSV with due, seconds and optionally queue, priority, known")
     own.add_argument(
         "--from-database", nargs="?", const="", metavar="URL", help="jobs that ended in a River schema (default $DATABASE_URL)"
     )
@@ -51,20 +51,29 @@ def run(options: argparse.Namespace, read_history: ReadHistory) -> int:
     try:
         sources = _sources(options, read_history)
         plots.check_installed(options.plots)
-    except (trace.TraceError, plots.PlotsError) as error:
+        _make_places(options)
+    except (trace.TraceError, plots.PlotsError, OSError) as error:
         sys.stderr.write(f"rivermill-operator simulate: {error}; see --help\n")
         return 2
     runs = run_all(sources, options.seeds, options.pods, tuple(POLICIES), _progress, keep_samples=options.plots is not None)
     sys.stdout.write(table(runs) + "\n")
     failures = bars.check(runs)
     if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(report(runs, failures), indent=1) + "\n")
     if options.plots:
         plots.draw(runs, options.plots)
     for failure in failures if options.check else ():
         sys.stdout.write(f"missed: {failure}\n")
     return 1 if options.check and failures else 0
+
+
+def _make_places(options: argparse.Namespace) -> None:
+    """What will be written can be, before minutes are spent on it; raises OSError."""
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.touch()
+    if options.plots:
+        options.plots.mkdir(parents=True, exist_ok=True)
 
 
 def _sources(options: argparse.Namespace, read_history: ReadHistory) -> Sequence[str | Workload]:

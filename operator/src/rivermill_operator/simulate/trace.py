@@ -41,7 +41,7 @@ class Fleet:
 
 
 def read_csv(file: Path) -> list[Past]:
-    """Jobs of a file with the columns ``due`` and ``seconds``, and at will ``queue``, ``priority`` and ``known``.
+    """Jobs of a file with the columns ``due`` and ``seconds``, and optionally ``queue``, ``priority`` and ``known``.
 
     ``due`` and ``known`` are seconds, or times as in RFC 3339.
 

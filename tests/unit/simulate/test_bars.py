@@ -1,0 +1,44 @@
+"""What ``--check`` calls missed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from rivermill_operator.simulate.bars import check
+from rivermill_operator.simulate.matrix import Run
+from rivermill_operator.simulate.outcome import Outcome
+
+RIVAL = {"share": 0.97, "pod_seconds": 1000.0}
+
+
+def run(name: str = "steady", seed: int = 1, reachable: float = 1.0, rival: dict[str, Any] | None = None, **ours: Any) -> Run:
+    def outcome(**figures: Any) -> Outcome:
+        return Outcome(**{**dict.fromkeys(Outcome.__slots__, 0), "shares": (), "share": 1.0, "pod_seconds": 900.0, **figures})
+
+    outcomes = {"rivermill": outcome(**ours), "keda-tuned": outcome(**{**RIVAL, **(rival or {})})}
+    return Run(name, seed, 3600.0, reachable, outcomes)
+
+
+@pytest.mark.parametrize(
+    ("runs", "missed"),
+    [
+        ([run()], []),
+        ([run(share=0.969)], ["steady: 96.900% within the goal, tuned KEDA 97.000%"]),
+        ([run(share=0.94, rival={"share": 0.9})], ["steady: 94.00% within the goal, at least 95 % can be reached"]),
+        ([run(share=0.94, rival={"share": 0.9}, reachable=0.949)], []),
+        # Means over seeds.
+        ([run(share=0.96), run(seed=2, share=0.98)], []),
+        ([run(pod_seconds=1210.0), run("b", pod_seconds=1.0)], ["steady: 1.21 times tuned KEDA's pod-seconds, at most 1.2"]),
+        ([run(pod_seconds=1210.0, rival={"interrupted": 1}), run("b", pod_seconds=1.0)], []),
+        ([run(pod_seconds=1000.0)], ["all: 1.000 times tuned KEDA's pod-seconds in the geometric mean, must be below 1"]),
+        ([run(interrupted=1), run(seed=2, interrupted=2)], ["steady: 3 jobs interrupted"]),
+        # Of noise nothing else is asked.
+        ([run("noise", writes=4, share=0.1, pod_seconds=9e9)], []),
+        ([run("noise", writes=5)], ["noise: 5.0 replica writes per hour, at most 4"]),
+        ([run("noise", interrupted=1)], ["noise: 1 jobs interrupted"]),
+    ],
+)
+def test_bars(runs: list[Run], missed: list[str]) -> None:
+    assert check(runs) == missed
