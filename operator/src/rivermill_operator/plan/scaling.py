@@ -37,7 +37,7 @@ class Wanted:
         down: to shrink to at most.
         calm: to shrink to if it were not for bursts and backlogs.
         terms: what each term asks for.
-        limits: of queues that cut it.
+        limits: of queues, and their pauses, that cut it.
     """
 
     out: int
@@ -90,6 +90,8 @@ def decide(
         loads = [replace(load, rate=estimate.Rate()) for load in loads]
         memory = replace(memory, recommendations=((now.seconds, 0),), peaks=())
     wanted = _wanted(spec, loads, fleet, memory, now)
+    pauses = (f"the pause of queue {depth.name}" for depth in store.queues if depth.paused and depth.waiting)
+    wanted = replace(wanted, limits=(*wanted.limits, *pauses))
     decision, memory = _settle(spec, store, fleet, memory, now, wanted, loads, pod_start)
     return replace(
         decision,
