@@ -135,7 +135,9 @@ class Run:
             await asyncio.sleep(max(0.0, begun + at - time.monotonic()))
             await connection.execute(_INSERT, json.dumps({"seconds": self._workload.job_seconds}), jobs)
         left = "SELECT count(*) FROM river_job WHERE finalized_at IS NULL"
-        while await connection.fetchval(left):
+        while unfinished := await connection.fetchval(left):
+            if time.monotonic() - begun > _SECONDS:
+                raise TimeoutError(f"{self._namespace}: {unfinished} jobs are not done after {_SECONDS:g} s")
             await asyncio.sleep(0.5)
         done = time.monotonic() - begun
         await until(lambda: not self._pods.here, _SECONDS, "no pods left", lambda: f"{len(self._pods.here)} pods")

@@ -277,7 +277,8 @@ def _guard(
     for load in loads:
         if load.waiting and load.oldest > load.goal / 2:
             return f"no scale-in while jobs of queue {load.name} have waited for more than half their goal"
-        if load.waiting * load.job.mean / min(slots, max(load.limit, 1)) > load.goal / 2 and not math.isfinite(load.limit):
+        # More pods would not help one that its limit holds back.
+        if load.waiting * load.job.mean / slots > load.goal / 2 and math.isinf(load.limit):
             return f"no scale-in while jobs of queue {load.name} would wait longer than half their goal"
     if settling and any(load.waiting for load in loads):
         return f"no scale-in while {explain.count(settling, 'pod')} starts and jobs wait"
