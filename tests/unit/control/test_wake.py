@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rivermill_operator.control.wake import until_look, until_tick
+from rivermill_operator.control.wake import Pace, Wakes, until_tick
 
 
 @pytest.mark.parametrize(
@@ -25,13 +25,28 @@ def test_looks_fall_on_common_moments(now: float, delay: float, wait: float) -> 
 
 
 @pytest.mark.parametrize(
-    ("last", "wait"),
+    ("looks", "wait"),
     [
-        (20.0, 0.05),  # after a rest: at once
-        (30.4, 0.05),
-        (30.6, 0.15),  # a moment ago: in another moment
-        (30.7, 0.25),
+        ((), 0.05),
+        ((20.0,), 0.05),  # after a rest: at once
+        ((30.65,), 0.05),  # and once more
+        ((30.5, 30.65), 0.05),
+        ((30.6, 30.65), 0.15),  # then in another moment
+        ((30.69, 30.7), 0.24),
+        # Regular looks cannot be put off, and cost no more than the next.
+        ((30.6, 30.62, 30.64, 30.7), 0.25),
     ],
 )
-def test_looks_that_are_asked_for_all_the_time_are_few(last: float, wait: float) -> None:
-    assert until_look(30.7, last) == pytest.approx(wait)
+def test_looks_that_are_asked_for_all_the_time_are_few(looks: tuple[float, ...], wait: float) -> None:
+    pace = Pace()
+    for look in looks:
+        pace.looked(look, 0.25)
+    assert pace.wait(30.7, 0.25) == pytest.approx(wait)
+
+
+@pytest.mark.parametrize(("loops", "interval"), [(1, 0.25), (50, 0.25), (100, 0.5), (400, 2.0)])
+def test_many_loops_look_more_rarely(loops: int, interval: float) -> None:
+    wakes = Wakes()
+    for number in range(loops):
+        wakes.add(("default", str(number)))
+    assert wakes.interval == interval

@@ -15,7 +15,7 @@ from rivermill_operator.control.apply import Problem, apply
 from rivermill_operator.control.observe import Observer
 from rivermill_operator.control.report import build_status, news, restore_manual
 from rivermill_operator.control.series import Series
-from rivermill_operator.control.wake import Wakes, until_look, until_tick
+from rivermill_operator.control.wake import Pace, Wakes, until_tick
 from rivermill_operator.kube.port import Kube, KubeError
 from rivermill_operator.metrics import Metrics
 from rivermill_operator.model.observed import Observed, Unknown
@@ -65,7 +65,7 @@ class Loop:
         self._series = Series(key, ports.metrics)
         self._failures = 0
         self._doubted = False
-        self._looked_at = float("-inf")
+        self._pace = Pace()
         self._read: tuple[Any, JobQueue] | None = None
         self._reported: tuple[Any, ...] | None = None
         self._compared_at = self._written_at = float("-inf")
@@ -94,7 +94,7 @@ class Loop:
         except TimeoutError:
             return
         now = time.monotonic()
-        wait = until_look(now, self._looked_at)
+        wait = self._pace.wait(now, self._ports.wakes.interval)
         # A regular look is never late because somebody asked for one.
         await asyncio.sleep(max(0.0, min(wait, regular - now)))
 
@@ -128,7 +128,8 @@ class Loop:
         return min(_MAX_BACKOFF, 2.0 ** min(self._failures - 1, 10)) * random.uniform(0.5, 1.0)
 
     async def _step(self) -> float | None:
-        started = self._looked_at = time.monotonic()
+        started = time.monotonic()
+        self._pace.looked(started, self._ports.wakes.interval)
         job_queue = self._job_queue()
         if (job_queue.deleting or self._doubted) and await self._ports.kube.gone(job_queue):
             # Its finalizer was taken off by hand: what has its name now is not ours to drain.

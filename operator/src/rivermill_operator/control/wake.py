@@ -13,6 +13,8 @@ Key = tuple[str, str]
 DEBOUNCE_SECONDS = 0.05
 #: Between two looks, however many jobs, workers and pods have news.
 LOOK_SECONDS = 0.25
+#: Of all loops in a second, where that leaves each less than ``LOOK_SECONDS`` do. A look takes one or two milliseconds.
+MOST_LOOKS = 200
 
 
 class Wakes:
@@ -21,6 +23,11 @@ class Wakes:
     def __init__(self) -> None:
         self._events: dict[Key, asyncio.Event] = {}
         self.closed = False
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two looks of a loop that is asked to look all the time."""
+        return max(LOOK_SECONDS, len(self._events) / MOST_LOOKS)
 
     def add(self, key: Key) -> asyncio.Event:
         """The event of a loop that starts."""
@@ -45,14 +52,19 @@ class Wakes:
             event.set()
 
 
-def until_look(now: float, last: float) -> float:
-    """Seconds until a look that somebody asked for: at once, but not sooner after the last than ``LOOK_SECONDS``.
+class Pace:
+    """How soon one loop looks again when somebody asks: at once after a rest and once more, then every ``interval``."""
 
-    Args:
-        now: monotonic seconds.
-        last: when the last look began.
-    """
-    return max(DEBOUNCE_SECONDS, last + LOOK_SECONDS - now)
+    def __init__(self) -> None:
+        self._due = float("-inf")
+
+    def looked(self, now: float, interval: float) -> None:
+        """It has looked, asked or not; times are seconds."""
+        self._due = min(max(self._due, now) + interval, now + 2 * interval)
+
+    def wait(self, now: float, interval: float) -> float:
+        """Seconds until it may."""
+        return max(DEBOUNCE_SECONDS, self._due - interval - now)
 
 
 def until_tick(now: float, delay: float) -> float:
