@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import kopf
 
 from rivermill_operator import __version__, explain, handlers
+from rivermill_operator.control.apply import Turns
 from rivermill_operator.control.lease import Elector
 from rivermill_operator.control.loop import Ports
 from rivermill_operator.control.wake import Wakes
@@ -31,7 +32,6 @@ from rivermill_operator.store.registry import Stores
 from rivermill_operator.vital import vital
 
 _LAST_SECONDS = 5.0
-_CONCURRENT_WRITES = 16
 _SYNC_SECONDS = 60.0
 
 
@@ -103,7 +103,7 @@ async def _operate(settings: Settings, rest: Rest, metrics: Metrics, stop: async
     stores = Stores(wakes.wake)
     caches = [vital(cache.run(), f"cache of {cache.path}") for cache in kube.caches]
     await _sync(kube.caches)
-    ports = Ports(kube, stores, wakes, metrics, asyncio.Semaphore(_CONCURRENT_WRITES))
+    ports = Ports(kube, stores, wakes, metrics, Turns())
     registry = kopf.OperatorRegistry()
     handlers.register(registry, ports)
     kopf_settings = kopf.OperatorSettings()

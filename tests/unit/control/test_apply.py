@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
 
-from rivermill_operator.control.apply import Problem, apply
+from rivermill_operator.control.apply import Problem, Turns, apply
 from rivermill_operator.control.views import deployment_view
 from rivermill_operator.kube.port import Kube, KubeError
 from rivermill_operator.model.observed import Observed, StoreView
+from rivermill_operator.model.spec import JobQueue
 from rivermill_operator.model.status import Decision
 from rivermill_operator.plan import Memory, Plan, plan
-from rivermill_operator.plan.plan import SetReplicas
+from rivermill_operator.plan.plan import Event, SetReplicas
 from rivermill_operator.store.port import Store
 from tests.unit.plan.build import depth, job_queue
 
@@ -36,6 +37,9 @@ class Scales:
             raise self.error
         self.written.append(f"{name}={replicas}")
 
+    async def emit_event(self, job_queue: JobQueue, kind: str, reason: str, message: str) -> None:
+        self.written.append(reason)
+
 
 @dataclass
 class SlowDatabase:
@@ -49,12 +53,12 @@ class SlowDatabase:
         await self.answer.wait()
 
 
-async def write(kube: Scales, store: SlowDatabase | None, turns: asyncio.Semaphore) -> list[Problem]:
+async def write(kube: Scales, store: SlowDatabase | None, turns: Turns) -> list[Problem]:
     return await apply(PLAN, job_queue(), cast(Kube, kube), cast(Store | None, store), turns)
 
 
 async def test_a_slow_database_delays_only_its_own_job_queues() -> None:
-    turns, kube, database = asyncio.Semaphore(1), Scales(), SlowDatabase()
+    turns, kube, database = Turns(1), Scales(), SlowDatabase()
     slow = asyncio.create_task(write(kube, database, turns))
     await database.asked.wait()
     assert await write(kube, None, turns) == []
@@ -65,17 +69,30 @@ async def test_a_slow_database_delays_only_its_own_job_queues() -> None:
 
 
 async def test_a_write_waits_for_its_turn() -> None:
-    turns, kube = asyncio.Semaphore(0), Scales()
+    turns, kube = Turns(0), Scales()
     waiting = asyncio.create_task(write(kube, None, turns))
     for _ in range(10):
         await asyncio.sleep(0)
     assert kube.written == []
-    turns.release()
+    turns.fleet.release()
     assert await waiting == []
 
 
+async def test_what_only_tells_of_a_fleet_waits_for_turns_of_its_own() -> None:
+    turns, kube = Turns(1, 0), Scales()
+    told = replace(PLAN, events=(Event("Normal", "Scaling", "1 pod"),))
+    waiting = asyncio.create_task(apply(told, job_queue(), cast(Kube, kube), None, turns))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not turns.fleet.locked()
+    assert kube.written == ["q-1=1"]
+    turns.report.release()
+    assert await waiting == []
+    assert kube.written == ["q-1=1", "Scaling"]
+
+
 async def test_what_changed_meanwhile_is_no_problem_and_a_refusal_is() -> None:
-    turns = asyncio.Semaphore(1)
+    turns = Turns(1)
     assert await write(Scales(KubeError(409, "changed")), None, turns) == []
     (away,) = await write(Scales(KubeError(0, "away")), None, turns)
     (refused,) = await write(Scales(KubeError(422, "invalid")), None, turns)
@@ -104,7 +121,7 @@ async def test_a_budget_that_could_not_be_written_is_applied_again(error: KubeEr
     queue = job_queue()
     wanted = plan(Observed(0.0, StoreView((depth(),))), queue, Memory())
     kube = Versions(error)
-    await apply(wanted, queue, cast(Kube, kube), None, asyncio.Semaphore(1))
+    await apply(wanted, queue, cast(Kube, kube), None, Turns(1))
     (made,) = kube.deployments
     view = deployment_view({**made, "metadata": {**made["metadata"], "resourceVersion": "1", "creationTimestamp": START}}, NOW)
     again = plan(Observed(1.0, StoreView((depth(),)), (view,)), queue, wanted.memory)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from rivermill_operator.control.apply import Turns
 from rivermill_operator.control.loop import Loop, Ports
 from rivermill_operator.control.wake import Wakes
 from rivermill_operator.kube.client import KubeClient
@@ -101,7 +102,7 @@ async def test_the_loop_of_a_job_queue_that_is_gone_ends_and_writes_nothing(
     written = serve(api, there)
     wakes, key = Wakes(), ("n", "q")
     stores = Stores(wakes.wake)
-    ports = Ports(kube(rest), stores, wakes, Metrics(), asyncio.Semaphore(1))
+    ports = Ports(kube(rest), stores, wakes, Metrics(), Turns(1))
     deleting = BODY | {"metadata": BODY["metadata"] | {"deletionTimestamp": "2026-01-01T00:00:00Z"}}
     old = Loop(key, lambda: deleting, ports)
     namesake = wakes.add(key)

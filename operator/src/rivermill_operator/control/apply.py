@@ -20,6 +20,19 @@ Write = Callable[[], Awaitable[None]]
 logger = logging.getLogger("rivermill.control.apply")
 
 
+class Turns:
+    """Waited for at each write to Kubernetes: what changes a fleet never waits for what only tells of it.
+
+    Args:
+        fleet: writes at once to Deployments, pods and what belongs to them.
+        report: Events and statuses at once.
+    """
+
+    def __init__(self, fleet: int = 16, report: int = 4) -> None:
+        self.fleet = asyncio.Semaphore(fleet)
+        self.report = asyncio.Semaphore(report)
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """A write that went wrong: ``text`` begins with what was to be done; ``refused`` says that trying again does not help."""
@@ -28,7 +41,7 @@ class Problem:
     refused: bool
 
 
-async def apply(plan: Plan, job_queue: JobQueue, kube: Kube, store: Store | None, turns: asyncio.Semaphore) -> list[Problem]:
+async def apply(plan: Plan, job_queue: JobQueue, kube: Kube, store: Store | None, turns: Turns) -> list[Problem]:
     """Write everything, in the plan's order; what fails stops nothing that does not depend on it.
 
     Args:
@@ -36,7 +49,7 @@ async def apply(plan: Plan, job_queue: JobQueue, kube: Kube, store: Store | None
         job_queue: whose fleet.
         kube: the API server.
         store: the database, if it is open.
-        turns: waited for at each write to Kubernetes; not for the database, which may be slow and is nobody else's trouble.
+        turns: not waited for before a write to the database, which may be slow and is nobody else's trouble.
 
     Returns:
         What went wrong, without what had merely changed since it was seen.
@@ -56,19 +69,23 @@ async def apply(plan: Plan, job_queue: JobQueue, kube: Kube, store: Store | None
         return False
 
     for item in plan.apply:
-        async with turns:
+        async with turns.fleet:
             covered = await attempt(f"apply disruption budget {item.name}", kube.apply_budget(job_queue.namespace, item.budget))
         manifest = item.deployment if covered else _unfinished(item.deployment)
-        async with turns:
+        async with turns.fleet:
             await attempt(f"apply {item.name}", kube.apply_deployment(job_queue.namespace, manifest))
     for what, write in _verdict_writes(plan, job_queue.namespace, kube):
-        async with turns:
+        async with turns.fleet:
             await attempt(what, write())
     for what, write in _client_writes(plan, store):
         await attempt(what, write())
     for what, write in _fleet_writes(plan, job_queue, kube):
-        async with turns:
+        async with turns.fleet:
             await attempt(what, write())
+    for event in plan.events:
+        write = partial(kube.emit_event, job_queue, event.type, event.reason, event.message)
+        async with turns.report:
+            await attempt(f"record Event {event.reason}", write())
     return problems
 
 
@@ -87,8 +104,6 @@ def _fleet_writes(plan: Plan, job_queue: JobQueue, kube: Kube) -> Iterator[tuple
         yield f"delete {gone.name}", partial(kube.delete_version, namespace, gone.name, gone.resource_version)
     for name in plan.release_ownership:
         yield f"release {name}", partial(kube.release_ownership, namespace, name)
-    for event in plan.events:
-        yield f"record Event {event.reason}", partial(kube.emit_event, job_queue, event.type, event.reason, event.message)
 
 
 def _unfinished(deployment: Mapping[str, Any]) -> dict[str, Any]:

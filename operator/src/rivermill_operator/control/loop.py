@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from rivermill_operator.control.apply import Problem, apply
+from rivermill_operator.control.apply import Problem, Turns, apply
 from rivermill_operator.control.observe import Observer
 from rivermill_operator.control.report import build_status, news, restore_manual
 from rivermill_operator.control.series import Series
-from rivermill_operator.control.wake import Pace, Wakes, until_tick
+from rivermill_operator.control.wake import Wakes, until_look, until_tick
 from rivermill_operator.kube.port import Kube, KubeError
 from rivermill_operator.metrics import Metrics
 from rivermill_operator.model.observed import Observed, Unknown
@@ -36,13 +36,17 @@ logger = logging.getLogger("rivermill.control")
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """What every loop shares; ``writes`` bounds the requests to Kubernetes that are under way at once."""
+    """What every loop shares.
+
+    Attributes:
+        turns: bounds the requests to Kubernetes that are under way at once.
+    """
 
     kube: Kube
     stores: StoreProvider
     wakes: Wakes
     metrics: Metrics
-    writes: asyncio.Semaphore
+    turns: Turns
 
 
 class Loop:
@@ -65,7 +69,7 @@ class Loop:
         self._series = Series(key, ports.metrics)
         self._failures = 0
         self._doubted = False
-        self._pace = Pace()
+        self._asked_at = float("-inf")
         self._read: tuple[Any, JobQueue] | None = None
         self._reported: tuple[Any, ...] | None = None
         self._compared_at = self._written_at = float("-inf")
@@ -94,9 +98,10 @@ class Loop:
         except TimeoutError:
             return
         now = time.monotonic()
-        wait = self._pace.wait(now, self._ports.wakes.interval)
+        wait = until_look(now, self._asked_at, self._ports.wakes.interval)
         # A regular look is never late because somebody asked for one.
         await asyncio.sleep(max(0.0, min(wait, regular - now)))
+        self._asked_at = time.monotonic()
 
     async def _guarded_step(self) -> float | None:
         """One step; what nobody foresaw costs this JobQueue a pause, and no other anything."""
@@ -129,7 +134,6 @@ class Loop:
 
     async def _step(self) -> float | None:
         started = time.monotonic()
-        self._pace.looked(started, self._ports.wakes.interval)
         job_queue = self._job_queue()
         if (job_queue.deleting or self._doubted) and await self._ports.kube.gone(job_queue):
             # Its finalizer was taken off by hand: what has its name now is not ours to drain.
@@ -139,7 +143,7 @@ class Loop:
         inputs = Inputs(observed, job_queue, self._memory)
         decided = inputs.decide()
         self._memory = decided.memory
-        problems = await apply(decided, job_queue, self._ports.kube, self._observer.store, self._ports.writes)
+        problems = await apply(decided, job_queue, self._ports.kube, self._observer.store, self._ports.turns)
         if decided.done and not problems:
             await self._ports.kube.remove_finalizer(job_queue)
             return None
@@ -174,7 +178,8 @@ class Loop:
         self._compared_at = now
         if known and now - self._written_at < STILL_SECONDS and not news(status, body):
             return
-        await self._ports.kube.write_status(job_queue, status, body)
+        async with self._ports.turns.report:
+            await self._ports.kube.write_status(job_queue, status, body)
         if not known:
             logger.info("decision", extra={"jobqueue": self._name, "decision": asdict(decided.decision)})
             if logger.isEnabledFor(logging.DEBUG):

@@ -11,10 +11,10 @@ Key = tuple[str, str]
 
 #: Several changes come together; the first waits for the others for a moment.
 DEBOUNCE_SECONDS = 0.05
-#: Between two looks, however many jobs, workers and pods have news.
+#: Between two looks that are asked for, however many jobs, workers and pods have news.
 LOOK_SECONDS = 0.25
-#: Of all loops in a second, where that leaves each less than ``LOOK_SECONDS`` do. A look takes one or two milliseconds.
-MOST_LOOKS = 200
+#: Of all loops in a second, where ``LOOK_SECONDS`` would allow more. A look takes one or two milliseconds.
+MOST_LOOKS = 133
 
 
 class Wakes:
@@ -52,19 +52,15 @@ class Wakes:
             event.set()
 
 
-class Pace:
-    """How soon one loop looks again when somebody asks: at once after a rest and once more, then every ``interval``."""
+def until_look(now: float, asked: float, interval: float) -> float:
+    """Seconds until a look that somebody asked for: at once, but not sooner than ``interval`` after the last such look.
 
-    def __init__(self) -> None:
-        self._due = float("-inf")
-
-    def looked(self, now: float, interval: float) -> None:
-        """It has looked, asked or not; times are seconds."""
-        self._due = min(max(self._due, now) + interval, now + 2 * interval)
-
-    def wait(self, now: float, interval: float) -> float:
-        """Seconds until it may."""
-        return max(DEBOUNCE_SECONDS, self._due - interval - now)
+    Args:
+        now: monotonic seconds.
+        asked: when the last look began that was asked for; regular ones leave the next news at once.
+        interval: seconds.
+    """
+    return max(DEBOUNCE_SECONDS, asked + interval - now)
 
 
 def until_tick(now: float, delay: float) -> float:
