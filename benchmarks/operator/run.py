@@ -14,7 +14,7 @@ from typing import Any
 
 import asyncpg
 
-from benchmarks.operator import measure, world
+from benchmarks.operator import measure, replicas, world
 from benchmarks.operator.api import Api
 from benchmarks.operator.fleet import FakeFleet
 from benchmarks.operator.measure import Steps, Usage
@@ -39,7 +39,7 @@ class Fleets:
     def __init__(self, fakes: Mapping[str, FakeFleet]) -> None:
         self._fakes = fakes
         self.ready: set[str] = set()
-        #: Replicas of each JobQueue, and when they were last seen to grow.
+        #: Replicas of each JobQueue, and when they were first seen to grow.
         self.replicas: dict[str, int] = {}
         self.grown: dict[str, float] = {}
 
@@ -51,11 +51,10 @@ class Fleets:
         (self.ready.add if here and ready else self.ready.discard)(meta["uid"])
         self._fakes[meta["namespace"]].see(kind, pod)
 
-    def see_deployment(self, kind: str, deployment: Mapping[str, Any]) -> None:
-        """A change of a Deployment."""
-        name, replicas = deployment["metadata"]["labels"]["rivermill.dev/jobqueue"], deployment["spec"]["replicas"]
-        if kind != "DELETED" and replicas > self.replicas.get(name, 0):
-            self.grown[name] = time.time()
+    def see_replicas(self, name: str, replicas: int, moment: float) -> None:
+        """A change of a JobQueue's replicas; ``moment`` is of ``time.time``."""
+        if replicas > self.replicas.get(name, 0):
+            self.grown.setdefault(name, moment)
         self.replicas[name] = replicas
 
 
@@ -109,7 +108,7 @@ async def run(
         fleets = Fleets(fakes)
         watches = (
             api.follow("/api/v1/pods", world.MANAGED, fleets.see_pod),
-            api.follow("/apis/apps/v1/deployments", world.MANAGED, fleets.see_deployment),
+            replicas.follow(cluster.kubeconfig, world.MANAGED, fleets.see_replicas),
         )
         port = world.free_port()
         with world.operator(cluster, logs / "operator.log", port) as operator:

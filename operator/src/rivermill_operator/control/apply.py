@@ -28,7 +28,7 @@ class Turns:
         report: Events and statuses at once.
     """
 
-    def __init__(self, fleet: int = 16, report: int = 4) -> None:
+    def __init__(self, fleet: int = 48, report: int = 8) -> None:
         self.fleet = asyncio.Semaphore(fleet)
         self.report = asyncio.Semaphore(report)
 
