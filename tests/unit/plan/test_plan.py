@@ -259,6 +259,21 @@ def test_modes_that_do_not_act() -> None:
     assert (resumed.decision.desired_replicas, resumed.cordon) == (3, ())
 
 
+def test_observe_follows_its_own_decisions_where_others_have_the_pods() -> None:
+    """Jobs that run elsewhere count, and what was decided is kept for the window, as with pods of its own."""
+    queue, memory = job_queue(), Memory()
+    queue = replace(queue, spec=replace(queue.spec, mode=Mode.OBSERVE))
+    wanted = []
+    for now, running in ((0.0, 60), (2.0, 60), (4.0, 0), (20.0, 0)):
+        store = StoreView((depth(running=running, running_seconds=60.0 * running),))
+        done = plan(Observed(now, store), queue, memory)
+        memory = done.memory
+        wanted.append(done.decision.desired_replicas)
+    assert wanted == [6, 6, 6, 0]
+    held = plan(Observed(22.0, Unknown("X", "x.")), queue, replace(memory, desired=3))
+    assert held.decision.desired_replicas == 3
+
+
 @pytest.mark.parametrize(
     ("mode", "conflict", "seconds"), [(Mode.SCALE, None, 0.5), (Mode.SCALE, "HPA x.", 1.5), (Mode.OBSERVE, None, 1.5)]
 )

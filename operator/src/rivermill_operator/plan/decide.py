@@ -9,7 +9,7 @@ from rivermill_operator.model.observed import INVALID_SPEC, DeploymentView, Mome
 from rivermill_operator.model.spec import JobQueue, Migrate, Mode
 from rivermill_operator.model.status import Condition, Decision
 from rivermill_operator.plan import manifests, scaling
-from rivermill_operator.plan.fleet import fleet_view
+from rivermill_operator.plan.fleet import fleet_view, imagined
 from rivermill_operator.plan.lost import find_lost
 from rivermill_operator.plan.memory import ScalingMemory
 from rivermill_operator.plan.move import hold, move, rejection
@@ -42,6 +42,8 @@ def plan(observed: Observed, job_queue: JobQueue, memory: Memory) -> Plan:
     old = [version for version in fleet if version is not live]
     unknown = isinstance(observed.store, Unknown)
     view = fleet_view(live, old, memory.scaling, memory.desired)
+    if job_queue.spec.mode is Mode.OBSERVE and not observed.pods and not view.replicas:
+        view = imagined(observed.store, memory.desired)
     moment = Moment(observed.now, observed.utc)
     decision, learnt = scaling.decide(job_queue.spec, observed.store, view, memory.scaling, moment)
     memory = _forget(memory, learnt) if job_queue.spec.mode is Mode.PAUSED else replace(memory, scaling=learnt)

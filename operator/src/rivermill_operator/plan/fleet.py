@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from rivermill_operator.model.observed import FleetView, PodView, StartingPod
+from rivermill_operator.model.observed import FleetView, PodView, StartingPod, StoreView, Unknown
 from rivermill_operator.plan.memory import ScalingMemory
 from rivermill_operator.plan.rollout import trusted
 from rivermill_operator.plan.versions import Version
@@ -44,6 +44,18 @@ def fleet_view(live: Version | None, old: Sequence[Version], memory: ScalingMemo
         ),
         rolling_out=trusted(live, old) and any(version.accepting for version in old),
     )
+
+
+def imagined(store: StoreView | Unknown, last: int | None) -> FleetView:
+    """The fleet as it would be had it followed the last decision at once: what Observe goes by where others have the pods.
+
+    Args:
+        store: whoever runs jobs of its queues, they are busy in it.
+        last: the replicas last decided; None after a restart.
+    """
+    size = last or 0
+    busy = {depth.name: depth.running for depth in store.queues} if isinstance(store, StoreView) else {}
+    return FleetView(replicas=size, ready=size, busy=busy)
 
 
 def _starting(pod: PodView) -> StartingPod:
