@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rivermill_operator.model.observed import PAUSED, ClientView, Observed, PodView, ServerView, StoreView, Unknown
+from rivermill_operator.model.observed import PAUSED, ClientView, Observed, PodView, ServerView, StoreView, Unknown, Verdict
 from rivermill_operator.model.spec import Mode
 from rivermill_operator.plan import Memory, plan
 from rivermill_operator.plan.manifests import build, merge
@@ -169,6 +169,14 @@ def test_empty_old_versions_are_kept_for_a_while() -> None:
     assert not first.deletions
     later = plan(replace(observed, now=90_000.0), job_queue(), first.memory)
     assert [d.name for d in later.deletions] == ["q-0ld"]
+
+
+def test_a_dozen_old_versions_are_too_many() -> None:
+    """All but the ten youngest go, and the last one that was accepted stays."""
+    old = [deployment(0, f"v{n:02}", age_seconds=200.0 + n, verdict=Verdict.PENDING) for n in range(14)]
+    old[12] = replace(old[12], verdict=Verdict.ACCEPTED)
+    done = plan(Observed(0, IDLE, (deployment(0), *old)), job_queue(), Memory())
+    assert [gone.name for gone in done.deletions] == ["q-v10", "q-v11", "q-v13"]
 
 
 def test_deletion_drains_then_deletes_then_is_done() -> None:

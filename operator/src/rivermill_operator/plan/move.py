@@ -14,6 +14,9 @@ from rivermill_operator.plan.protect import protect
 from rivermill_operator.plan.rollout import Rollout, Target, roll
 from rivermill_operator.plan.versions import Version
 
+#: Old versions without pods that are kept for a roll back, as many as a Deployment keeps of its own ReplicaSets.
+KEPT_VERSIONS = 10
+
 
 def move(base: Plan, before: Memory, observed: Observed, job_queue: JobQueue, live: Version, old: Sequence[Version]) -> Plan:
     """Bring the versions of a fleet that was observed completely to ``base.decision.desired_replicas``.
@@ -140,12 +143,14 @@ def rejection(live: Version) -> str:
 def _retire(
     observed: Observed, old: Sequence[Version], empty_since: dict[str, float], keep_seconds: float
 ) -> tuple[tuple[tuple[str, float], ...], tuple[DeleteVersion, ...]]:
-    """Old versions without pods, since when, and those whose time for a roll back is over."""
+    """Old versions without pods, since when, and those that nobody will roll back to: too old, or too many since."""
     empty = [v for v in old if v.empty(observed.pods)]
     since = {v.name: empty_since.get(v.name, observed.now) for v in empty}
+    accepted = next((v for v in old if v.deployment.verdict is Verdict.ACCEPTED), None)
+    many = [v for v in empty[KEPT_VERSIONS:] if v is not accepted]
     gone = tuple(
         DeleteVersion(v.deployment.name, v.deployment.resource_version)
         for v in empty
-        if observed.now - since[v.name] >= keep_seconds
+        if observed.now - since[v.name] >= keep_seconds or v in many
     )
     return tuple(since.items()), gone
