@@ -150,6 +150,13 @@ def test_unknown_never_lowers(ready: int, since: float) -> None:
         ),
         (StoreView((depth(waiting=1, oldest_seconds=14.0),)), FleetView(5, 5), {"scaleIn": {"windowSeconds": 0}}, 1, "1 pod"),
         (StoreView((), degraded="depths"), FleetView(5, 5), {"scaleIn": {"windowSeconds": 0}}, 5, "read in part only"),
+        (
+            StoreView((depth(waiting=1),)),
+            FleetView(5, 3, (StartingPod("a", 1.0), StartingPod("b", 1.0))),
+            {"scaleIn": {"windowSeconds": 0}},
+            5,
+            "while jobs wait for 2 pods to start",
+        ),
         (StoreView(()), FleetView(5, 5, rolling_out=True), {"scaleIn": {"windowSeconds": 0}}, 5, "during a rollout"),
         (StoreView(()), FleetView(10, 10), {"scaleIn": {"windowSeconds": 0, "maxStep": "10%"}}, 9, "in steps of 10%"),
         (StoreView(()), FleetView(10, 9, draining=1), {"scaleIn": {"windowSeconds": 0, "maxStep": "1"}}, 9, "in steps of 1"),

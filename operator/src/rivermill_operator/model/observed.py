@@ -68,7 +68,7 @@ class QueueDepth:
         running: jobs in state ``running``, whoever runs them.
         running_seconds: sum of their ages.
         oldest_seconds: wait of the oldest due job.
-        due_soon: jobs that become due within the probe's horizon (scheduled, retryable, or available ahead of time).
+        due_soon: jobs that become due within the probe's horizon (scheduled or retryable).
         arrived: jobs inserted to be worked at once, counted since the store was opened; it only grows.
         finished: durations of completed jobs, summed since the store was opened.
         paused: nothing is claimed from it.

@@ -281,7 +281,7 @@ def _guard(
         if load.waiting * load.job.mean / slots > load.goal / 2 and math.isinf(load.limit):
             return f"no scale-in while jobs of queue {load.name} would wait longer than half their goal"
     if settling and any(load.waiting for load in loads):
-        return f"no scale-in while {explain.count(settling, 'pod')} starts and jobs wait"
+        return f"no scale-in while jobs wait for {explain.count(settling, 'pod')} to start"
     return None
 
 
