@@ -13,7 +13,6 @@ from rivermill_operator.control.report import build_status
 from rivermill_operator.kube.rest import Rest
 from rivermill_operator.model import names
 from rivermill_operator.plan import replay
-from rivermill_operator.plan.explain import count
 from rivermill_operator.plan.plan import Plan
 from rivermill_operator.settings import SettingsError
 
@@ -119,15 +118,25 @@ def text(status: Mapping[str, Any]) -> list[str]:
 
 
 def _inputs(status: Mapping[str, Any]) -> list[str]:
-    """What the decision went by."""
-    lines, backlog, estimates = [], status.get("backlog"), status.get("estimates")
-    if backlog:
-        waiting = f"{'at least ' if backlog['bounded'] else ''}{count(backlog['waiting'], 'job')}"
-        oldest, soon = backlog["oldestSeconds"], backlog["dueSoon"]
-        lines.append(f"  waiting: {waiting}, the oldest for {oldest:g} s; {soon} more become due before a pod could start")
-    if estimates:
-        for queue in estimates["queues"]:
-            what = f"{queue['arrivalsPerSecond']:g} jobs/s, {queue['jobSeconds']:g} s a job"
-            lines.append(f"  queue {queue['name']}: {what}{'' if queue['measured'] else ' (assumed)'}")
-        lines.append(f"  pod start: {estimates['podStartSeconds']:g} s")
-    return lines
+    """What the decision went by: pods, and of each queue what was seen and what had been learnt."""
+    seen, learnt = (status.get("decision") or {}).get("inputs"), status.get("estimates") or {}
+    if not seen:
+        return []
+    pods = f"  pods: {seen['ready']} ready, {seen['starting']} starting, {seen['draining']} draining"
+    start = learnt.get("podStartSeconds")
+    known = {queue["name"]: queue for queue in learnt.get("queues") or []}
+    lines = [pods if start is None else f"{pods}; a pod starts in {start:g} s"]
+    return lines + [_queue(queue, known.get(queue["name"])) for queue in seen["queues"]]
+
+
+def _queue(seen: Mapping[str, Any], learnt: Mapping[str, Any] | None) -> str:
+    parts = [f"{'at least ' if seen['bounded'] else ''}{seen['waiting']} waiting"]
+    if seen["waiting"]:
+        parts.append(f"the oldest for {seen['oldestSeconds']:g} s")
+    parts += [f"{seen['running']} running", f"{seen['dueSoon']} due before a pod could start"]
+    if learnt:
+        parts.append(f"{learnt['arrivalsPerSecond']:g} jobs/s (lately {learnt['recentArrivalsPerSecond']:g})")
+        parts.append(f"{learnt['jobSeconds']:g} s a job{'' if learnt['measured'] else ' (assumed)'}")
+    parts += [f"at most {seen['concurrencyLimit']} at once"] if "concurrencyLimit" in seen else []
+    parts += ["paused"] if seen["paused"] else []
+    return f"  queue {seen['name']}: {', '.join(parts)}"

@@ -114,8 +114,8 @@ def test_explain_replays_a_log(tmp_path: Any, capsys: pytest.CaptureFixture[str]
     shown = capsys.readouterr().out
     assert "2026-01-05T07:30:00+00:00 7 pods: 300 jobs waiting" in shown
     assert "limited by manualReplicas 7" in shown
-    assert "waiting: 300 jobs, the oldest for 0.3 s; 0 more become due before a pod could start" in shown
-    assert "queue high: 0 jobs/s, 7.5 s a job (assumed)" in shown
+    assert "pods: 1 ready, 0 starting, 1 draining; a pod starts in 30 s" in shown
+    assert "queue high: 0 waiting, 0 running, 0 due before a pod could start, 0 jobs/s (lately 0), 7.5 s a job (ass" in shown
     assert "ScalingLimited=True" in shown
     assert main(["explain", "--replay", str(file), "--json"]) == 0
     (status,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -137,22 +137,41 @@ def test_a_wrong_command_line_is_explained(arguments: list[str], message: str, c
     assert message in capsys.readouterr().err
 
 
+QUEUE_LINE = (
+    "at least 1 waiting, the oldest for 2.5 s, 4 running, 3 due before a pod could start, "
+    "0.125 jobs/s (lately 0.5), 2 s a job, at most 9 at once, paused"
+)
+SEEN = {
+    "name": "a",
+    "waiting": 1,
+    "bounded": True,
+    "running": 4,
+    "oldestSeconds": 2.5,
+    "dueSoon": 3,
+    "paused": True,
+    "concurrencyLimit": 9,
+}
+LEARNT = {"name": "a", "arrivalsPerSecond": 0.125, "recentArrivalsPerSecond": 0.5, "jobSeconds": 2.0, "measured": True}
+
+
 def test_a_live_status_is_shown_with_its_conditions() -> None:
     condition = {"type": "Ready", "status": "True", "reason": "AsDesired", "message": "all is well"}
     status = {
-        "decision": {"sentence": "1 pod.", "terms": {"steady": 1, "backlog": 0}, "won": "steady", "bounds": [], "pending": "p"},
-        "backlog": {"waiting": 1, "bounded": True, "oldestSeconds": 2.5, "dueSoon": 3},
-        "estimates": {
-            "podStartSeconds": 8.0,
-            "queues": [{"name": "a", "arrivalsPerSecond": 0.125, "jobSeconds": 2.0, "measured": True}],
+        "decision": {
+            "sentence": "1 pod.",
+            "terms": {"steady": 1, "backlog": 0},
+            "won": "steady",
+            "bounds": [],
+            "pending": "p",
+            "inputs": {"ready": 1, "starting": 2, "draining": 0, "queues": [SEEN]},
         },
+        "estimates": {"podStartSeconds": 8.0, "queues": [LEARNT]},
         "conditions": [condition],
     }
     assert explain.text(status) == [
         "1 pod.",
-        "  waiting: at least 1 job, the oldest for 2.5 s; 3 more become due before a pod could start",
-        "  queue a: 0.125 jobs/s, 2 s a job",
-        "  pod start: 8 s",
+        "  pods: 1 ready, 2 starting, 0 draining; a pod starts in 8 s",
+        f"  queue a: {QUEUE_LINE}",
         "  steady: 1 replicas (the most)",
         "  backlog: 0 replicas",
         "  pending: p",
