@@ -55,6 +55,19 @@ def test_the_grace_period_of_the_template_is_told_to_the_worker(template: Any, t
     assert (variables["RIVER_SHUTDOWN_TIMEOUT"], spec["terminationGracePeriodSeconds"]) == (timeout, grace)
 
 
+SECRET = {"secretKeyRef": {"name": "pooler", "key": "url"}}
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [{"name": "DATABASE_URL", "value": "postgresql://pooler/db"}, {"name": "RIVER_WORKERS", "valueFrom": SECRET}],
+)
+def test_a_variable_of_the_template_takes_the_place_of_the_operators(variable: dict[str, Any]) -> None:
+    """Kubernetes refuses one with both a value and a source."""
+    _, spec = pod({"containers": [{"name": "worker", "env": [variable]}]})
+    assert [item for item in spec["containers"][0]["env"] if item["name"] == variable["name"]] == [variable]
+
+
 @pytest.mark.parametrize("grace", [None, 0, -1, True, "60", 1.5])
 def test_a_grace_period_without_time_is_wrong(grace: Any) -> None:
     with pytest.raises(SpecError, match=r"spec\.worker\.template\.spec\.terminationGracePeriodSeconds: must be a whole number"):

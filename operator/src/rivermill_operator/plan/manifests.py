@@ -222,7 +222,8 @@ def _container_security() -> dict[str, Any]:
 def merge(base: Any, overlay: Any, key: str = "") -> Any:
     """Lay ``overlay`` over ``base``: maps merge, lists of named items merge by name, anything else is replaced.
 
-    Neither is changed; what comes from ``base`` is shared, not copied.
+    A variable of ``env`` is replaced, too: one that has a value cannot have a source. Neither argument is changed; what comes
+    from ``base`` is shared, not copied.
     """
     if isinstance(base, Mapping) and isinstance(overlay, Mapping):
         merged = dict(base)
@@ -234,6 +235,6 @@ def merge(base: Any, overlay: Any, key: str = "") -> Any:
         items = {item.get(item_key): item for item in base}
         for item in overlay:
             name = item.get(item_key)
-            items[name] = merge(items[name], item) if name in items else copy.deepcopy(item)
+            items[name] = merge(items[name], item) if name in items and key != "env" else copy.deepcopy(item)
         return list(items.values())
     return copy.deepcopy(overlay)
