@@ -137,6 +137,7 @@ def test_connections_bound_all_versions_together() -> None:
 def test_a_trial_keeps_within_the_connections(new: int, old: dict[str, int], limit: int, wanted: dict[str, int]) -> None:
     found = rolled(version(NEW, new, **PENDING), version(OLD, sum(old.values()), **old), desired=min(4, limit), limit=limit)
     assert sizes(found) == wanted
+    assert ("when a pod has drained" in (found.pending or "")) is (wanted[NEW] == 0)
 
 
 @pytest.mark.parametrize(

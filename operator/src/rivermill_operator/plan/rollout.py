@@ -80,6 +80,8 @@ def roll(
         serving, targets, others, share = live, [], list(old), desired
     else:
         trial, share = (0, desired) if found.verdict is Verdict.REJECTED else _trial(live, desired, limit, room)
+        if not trial and found.verdict is Verdict.PENDING and desired:
+            found = replace(found, pending=f"version {live.name} is tried when a pod has drained: there is no room for both")
         room -= max(0, trial - live.accepting)
         serving, targets = previous, [Target(live, trial, grows=True)]
         others = [v for v in old if v is not previous]
