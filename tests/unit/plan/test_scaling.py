@@ -126,6 +126,7 @@ def test_unknown_never_lowers(ready: int, since: float) -> None:
     [
         (StoreView((depth(waiting=1, paused=True),)), FleetView(), {}, 0, "limited by the pause of queue default."),
         (StoreView((depth(paused=True),)), FleetView(), {}, 0, "0 pods: nothing to do."),
+        (StoreView(()), FleetView(draining=1), {}, 0, "0 pods: nothing to do; 1 pod drains."),
         (StoreView(()), FleetView(), {"minReplicas": 2}, 2, "minReplicas 2"),
         (StoreView((depth(waiting=10**6),)), FleetView(), {}, 20, "maxReplicas 20"),
         (StoreView((depth(waiting=10**6),)), FleetView(), {"manualReplicas": 3}, 3, "manualReplicas 3"),

@@ -23,11 +23,13 @@ def winner(terms: Mapping[str, int], replicas: int) -> str | None:
     return best if best is not None and terms[best] > 0 and replicas > 0 else None
 
 
-def sentence(decision: Decision, loads: Sequence[Load], wanted: int) -> str:
-    """The decision in one sentence."""
+def sentence(decision: Decision, loads: Sequence[Load], wanted: int, draining: int) -> str:
+    """The decision in one sentence; ``wanted`` pods before bounds, and ``draining`` ones, whose jobs are not counted."""
     waiting, running = sum(load.waiting for load in loads), sum(load.busy for load in loads)
     jobs = f"{count(waiting, 'job')} waiting and {running} running" if waiting or running else "nothing to do"
     text = f"{count(decision.desired_replicas or 0, 'pod')}: {jobs}"
+    if draining:
+        text += f"; {count(draining, 'pod')} drain{'s' if draining == 1 else ''}"
     if decision.won in _WHY and wanted:
         text += f"; {count(wanted, 'pod')} wanted, since {_WHY[decision.won]}"
     if decision.bounds:

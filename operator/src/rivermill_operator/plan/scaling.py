@@ -214,7 +214,7 @@ def _settle(
         reasons = (f"manualReplicas {manual}", *bounded.bounds)
         left = spec.scaling.manual_seconds - (now.seconds - memory.manual.since) if memory.manual else 0.0
         decision = Decision(bounded.replicas, wanted.terms, reasons, f"the rule returns in {left:.0f} s", won="manual")
-        return replace(decision, sentence=explain.sentence(decision, loads, wanted.out)), memory
+        return replace(decision, sentence=explain.sentence(decision, loads, wanted.out, fleet.draining)), memory
     needed = bounds.apply(spec, wanted.out, store.server, fleet)
     target, pending = needed.replicas, None
     if target < current:
@@ -240,7 +240,7 @@ def _settle(
             target, pending = max(current, memory.grown[1]), f"scale-out to {target} in a moment"
     won = explain.winner(wanted.terms, needed.replicas)
     decision = Decision(target, wanted.terms, (*wanted.limits, *needed.bounds), pending, won=won)
-    return replace(decision, sentence=explain.sentence(decision, loads, wanted.out)), memory
+    return replace(decision, sentence=explain.sentence(decision, loads, wanted.out, fleet.draining)), memory
 
 
 def _why_held(target: int, held: int, down: int, left: float) -> str:
