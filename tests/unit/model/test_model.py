@@ -30,6 +30,8 @@ def test_slots_default_to_the_sum() -> None:
     [
         (("scaling", "maxReplicas"), None, "spec.scaling.maxReplicas"),
         (("scaling", "minReplicas"), 21, "spec.scaling.minReplicas: 21 is above maxReplicas 20"),
+        (("scaling", "scaleIn"), {"maxStep": "all"}, "spec.scaling.scaleIn.maxStep: 'all' is neither a number of pods"),
+        (("rollout",), {"maxSurge": "0"}, "spec.rollout.maxSurge: '0' is neither a number of pods nor a percentage"),
         (("database", "schema"), 'a"b', "spec.database.schema"),
         (("database", "urlSecretRef"), {}, "spec.database.urlSecretRef.name"),
         (("queues",), [], "spec.queues: name at least one"),

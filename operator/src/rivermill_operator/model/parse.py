@@ -113,6 +113,12 @@ class _Node:
             raise SpecError(f"{self.path}.{key}: {value!r} is none of {', '.join(kind.value for kind in kinds)}")
         return kinds(value)
 
+    def pods_or_percent(self, key: str, default: str) -> str:
+        text = self.text(key, default)
+        if not _PODS_OR_PERCENT.fullmatch(text):
+            raise SpecError(f"{self.path}.{key}: {text!r} is neither a number of pods nor a percentage: write 2 or 25%")
+        return text
+
     def duration(self, key: str, default: str) -> float:
         text = self.text(key, default)
         if not _DURATION.fullmatch(text):
@@ -158,13 +164,10 @@ def _salvage(spec: _Node) -> JobQueueSpec:
 
 
 def _rollout(node: _Node) -> RolloutSpec:
-    surge = node.text("maxSurge", "25%")
-    if not _PODS_OR_PERCENT.fullmatch(surge):
-        raise SpecError(f"{node.path}.maxSurge: {surge!r} is neither a number of pods nor a percentage: write 2 or 25%")
     bounded = node.value.get("maxDrainSeconds") is not None
     return RolloutSpec(
         strategy=node.choice("strategy", RolloutStrategy.RAINBOW),
-        max_surge=surge,
+        max_surge=node.pods_or_percent("maxSurge", "25%"),
         gate_seconds=node.number("gateSeconds", 30, 0, 86400),
         keep_seconds=node.number("keepSeconds", 86400, 0),
         max_drain_seconds=node.number("maxDrainSeconds", None, 0) if bounded else None,
@@ -239,7 +242,7 @@ def _scaling(node: _Node) -> ScalingSpec:
         idle_slots=node.integer("idleSlots", 0, 0),
         scale_in=ScaleInSpec(
             None if window == "auto" else scale_in.number("windowSeconds", None, 0, 3600),
-            scale_in.text("maxStep", "100%"),
+            scale_in.pods_or_percent("maxStep", "100%"),
         ),
         fallback=FallbackSpec(fallback.number("afterSeconds", 0, 0), fallback.integer("replicas", 0, 0)),
         schedules=tuple(_schedule(_Node(f"{node.path}.schedules[{i}]", item)) for i, item in enumerate(schedules)),
