@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -10,22 +11,28 @@ from rivermill.db import Connection
 from rivermill.migrations import Migrator
 from rivermill.schema import Schema
 from tests.db.conftest import connection, dsn, empty_schema, postgres, schema
-from tests.interop.peers import Peer, command_of
+from tests.interop.peers import Peer, build_go, command_of
 
 __all__ = ["connection", "dsn", "empty_schema", "postgres", "schema"]
 
 Spawn = Callable[[str], Awaitable[Peer]]
 
 
+@pytest.fixture(scope="session")
+def built() -> None:
+    """River for Go has been built: no peer waits for that."""
+    build_go()
+
+
 @pytest.fixture
-async def spawn(dsn: str, empty_schema: Schema) -> AsyncIterator[Spawn]:
-    """Starts processes on the test's schema, by name; each must exit with 0 unless the test has killed it."""
+async def spawn(built: None, dsn: str, empty_schema: Schema) -> AsyncIterator[Spawn]:
+    """Starts processes on the test's schema, by name, and waits until they answer; each must exit with 0 unless killed."""
     peers: list[Peer] = []
 
     async def start(name: str) -> Peer:
         peer = Peer(name, command_of(name), dsn, empty_schema.name)
-        await peer.open()
         peers.append(peer)
+        await peer.open()
         return peer
 
     yield start
@@ -49,4 +56,4 @@ async def river(connection: Connection, empty_schema: Schema) -> Schema:
 @pytest.fixture
 async def peers(request: pytest.FixtureRequest, river: Schema, spawn: Spawn) -> list[Peer]:
     """The processes that a scenario asks for, in its order; see ``scenarios.support.scenario``."""
-    return [await spawn(name) for name in request.param]
+    return list(await asyncio.gather(*(spawn(name) for name in request.param)))

@@ -20,6 +20,7 @@ from devcluster.binaries import find_go
 
 SOURCE = Path(__file__).parent / "go"
 ROOT = Path(__file__).parents[2]
+_READY_SECONDS = 60.0
 _ANSWER_SECONDS = 120.0
 _EXIT_SECONDS = 30.0
 _MAX_LINE = 64 << 20
@@ -79,7 +80,12 @@ class Peer:
         self._reader: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Start the process."""
+        """Start the process, and wait until it answers: from then on no test waits for its start.
+
+        Raises:
+            ConnectionError: it has ended.
+            TimeoutError: it does not answer.
+        """
         self._process = await asyncio.create_subprocess_exec(
             *self._command,
             cwd=ROOT,
@@ -89,6 +95,8 @@ class Peer:
             limit=_MAX_LINE,
         )
         self._reader = asyncio.create_task(self._read())
+        async with asyncio.timeout(_READY_SECONDS):
+            await self.call("handshake")
 
     async def call(self, method: str, **params: Any) -> Any:
         """One request and its result.
@@ -115,6 +123,9 @@ class Peer:
         process = self._process
         assert process is not None
         assert process.stdin is not None
+        assert self._reader is not None
+        if self._reader.done():
+            raise ConnectionError(f"{self.application} has ended")
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
         process.stdin.write(line.encode() + b"\n")
