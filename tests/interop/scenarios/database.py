@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Self
@@ -14,6 +16,7 @@ from rivermill.schema import Schema
 
 _MARKER = "heard_so_far"
 _HEAR_SECONDS = 10.0
+_GO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d*[1-9])?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _TIMES = ("attempted_at", "created_at", "finalized_at", "scheduled_at")
 
 
@@ -40,23 +43,52 @@ def _decoded(row: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def timeless(row: dict[str, Any], *, grain: float = 2.0) -> dict[str, Any]:
-    """A row whose times are counted from its creation, in steps of ``grain`` seconds, and whose client is nobody."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Moment:
+    """A time of a row; equal to that of another if they are the same, or as far from their rows' creation but for ``within``.
+
+    Attributes:
+        at: the time.
+        created_at: when its row was created.
+        within: seconds.
+    """
+
+    at: datetime
+    created_at: datetime
+    within: float
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Moment):
+            return False
+        apart = (self.at - self.created_at) - (other.at - other.created_at)
+        return self.at == other.at or abs(apart.total_seconds()) <= self.within
+
+    __hash__ = None  # type: ignore[assignment]  # what is nearly equal has none
+
+
+def timeless(row: dict[str, Any], *, within: float = 2.0) -> dict[str, Any]:
+    """A row to compare with another's: its times are ``Moment``s, and its clients are counted."""
     start, result = row["created_at"], dict(row)
+
+    def moment(at: datetime) -> Moment:
+        return Moment(at, start, within)
+
     for name in _TIMES:
-        result[name] = _steps(row[name], start, grain)
+        if row[name] is not None:
+            result[name] = moment(row[name])
     if row["attempted_by"] is not None:
         result["attempted_by"] = len(row["attempted_by"])
     if row["errors"] is not None:
-        result["errors"] = [e | {"at": _steps(datetime.fromisoformat(e["at"]), start, grain)} for e in row["errors"]]
+        result["errors"] = [e | {"at": moment(_go_time(e["at"]))} for e in row["errors"]]
     if "cancel_attempted_at" in row["metadata"]:
-        at = datetime.fromisoformat(row["metadata"]["cancel_attempted_at"])
-        result["metadata"] = row["metadata"] | {"cancel_attempted_at": _steps(at, start, grain)}
+        result["metadata"] = row["metadata"] | {"cancel_attempted_at": moment(_go_time(row["metadata"]["cancel_attempted_at"]))}
     return result
 
 
-def _steps(at: datetime | None, start: datetime, grain: float) -> int | None:
-    return None if at is None else round((at - start).total_seconds() / grain)
+def _go_time(text: str) -> datetime:
+    """A time in stored JSON, which must have the form that Go gives it: no zeros at the end of the fraction."""
+    assert _GO_TIME.fullmatch(text), text
+    return datetime.fromisoformat(text)
 
 
 async def lock_waits(connection: Connection, application: str) -> int:
@@ -68,6 +100,13 @@ async def lock_waits(connection: Connection, application: str) -> int:
 async def connections(connection: Connection, application: str) -> int:
     """How many connections a process has."""
     return int(await connection.fetchval("SELECT count(*) FROM pg_stat_activity WHERE application_name = $1", application))
+
+
+async def listener(connection: Connection, application: str) -> int | None:
+    """The server process of the connection that a process listens on, once it does; as the suite finds it, too."""
+    sql = "SELECT pid FROM pg_stat_activity WHERE application_name = $1 AND query ILIKE 'listen %'"
+    pid: int | None = await connection.fetchval(sql, application)
+    return pid
 
 
 class Ear:

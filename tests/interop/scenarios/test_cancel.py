@@ -6,7 +6,7 @@ import asyncio
 
 from rivermill.db import Connection
 from tests.interop.peers import Peer
-from tests.interop.scenarios.database import lock_waits
+from tests.interop.scenarios.database import listener, lock_waits
 from tests.interop.scenarios.support import BOTH_WAYS, get, insert, job, reaches, scenario, sees, until
 
 _TIME_TO_HEAR = 0.5
@@ -33,13 +33,12 @@ async def test_claim_time(peers: list[Peer]) -> None:
 async def test_poll_only(peers: list[Peer], connection: Connection) -> None:
     cancelling, working = peers
     await working.call("start", poll_only=True, fetch_poll_interval_ms=100)
-    sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND query ILIKE 'listen %'"
     for _ in range(2):
         (row,) = await insert(cancelling, job("cooperative_cancel"))
         await reaches(cancelling, row["id"], "running")
         await cancelling.call("cancel", id=row["id"])
         await reaches(cancelling, row["id"], "cancelled")
-        assert await connection.fetchval(sql, working.application) == 0
+        assert await listener(connection, working.application) is None
     await cancelling.call("queue", action="pause", name="default")
     await asyncio.sleep(_TIME_TO_POLL)
     (row,) = await insert(cancelling, job())

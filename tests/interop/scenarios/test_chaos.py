@@ -12,7 +12,7 @@ from rivermill.db import Connection
 from rivermill.schema import Schema
 from tests.interop.conftest import Spawn
 from tests.interop.peers import Peer, command_of
-from tests.interop.scenarios.database import leader, lock_waits, raw_row, raw_rows
+from tests.interop.scenarios.database import leader, listener, lock_waits, raw_row, raw_rows
 from tests.interop.scenarios.proxy import Proxy
 from tests.interop.scenarios.support import (
     BOTH_WAYS,
@@ -165,18 +165,12 @@ async def test_leader_death(peers: list[Peer], connection: Connection, river: Sc
 async def test_listener_reconnect(peers: list[Peer], connection: Connection) -> None:
     inserting, working = peers
     await working.call("start", fetch_poll_interval_ms=_NEVER, leader_election_disabled=True)
-    listening = "SELECT pid FROM pg_stat_activity WHERE application_name = $1 AND query ILIKE 'listen %'"
-
-    async def listener() -> int | None:
-        pid: int | None = await connection.fetchval(listening, working.application)
-        return pid
-
     for _ in range(2):
-        old = await until(listener)
+        old = await until(lambda: listener(connection, working.application))
         await connection.execute("SELECT pg_terminate_backend($1)", old)
 
         async def again(old: int = old) -> bool:
-            return await listener() not in (None, old)
+            return await listener(connection, working.application) not in (None, old)
 
         await until(again)
         await asyncio.sleep(1)

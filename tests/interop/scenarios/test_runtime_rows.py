@@ -56,9 +56,7 @@ async def _history(peer: Peer, connection: Connection, river: Schema) -> list[di
 
 def _coarse(row: dict[str, Any]) -> dict[str, Any]:
     """Claims are compared to 2 s; the leader's services come at moments of their own."""
-    if "cancel_attempted_at" in row["metadata"]:
-        row = row | {"metadata": row["metadata"] | {"cancel_attempted_at": row["created_at"].isoformat()}}
-    return timeless(row, grain=2.0 if row["state"] == "running" else 120.0)
+    return timeless(row, within=2.0 if row["state"] == "running" else 60.0)
 
 
 @scenario("TestRuntimeRows", SIDE_BY_SIDE)
