@@ -10,14 +10,13 @@ import asyncio
 import logging
 import random
 from dataclasses import dataclass
-from functools import partial
 
 from rivermill.client_queues import ClientQueues
 from rivermill.config import Settings
 from rivermill.db import DATABASE_ERRORS, Connection, SharedConnection
-from rivermill.events import Subscribers
 from rivermill.executor import Executor
 from rivermill.limits import LIMITED_SQL
+from rivermill.pauses import Pauses
 from rivermill.producer import Producer
 from rivermill.schema import Schema
 
@@ -47,9 +46,9 @@ class ControlPoll:
         settings: the schema, and whether there are notifications.
         queues: the client's queues.
         shared: the connection for the statements.
-        producer: told which queues are paused.
+        pauses: told which queues are paused.
+        producer: told which queues are limited.
         executor: told which jobs are cancelled.
-        subscribers: told of queues that were paused or resumed.
         timings: intervals.
     """
 
@@ -58,16 +57,16 @@ class ControlPoll:
         settings: Settings,
         queues: ClientQueues,
         shared: SharedConnection,
+        pauses: Pauses,
         producer: Producer,
         executor: Executor,
-        subscribers: Subscribers,
         timings: ControlPollTimings,
     ) -> None:
         self._queues = queues
         self._shared = shared
+        self._pauses = pauses
         self._producer = producer
         self._executor = executor
-        self._subscribers = subscribers
         self._interval = timings.poll_only if settings.poll_only else timings.listening
         self._paused_sql = (
             f"SELECT name, paused_at IS NOT NULL AS paused, {LIMITED_SQL} AS limited FROM "
@@ -89,8 +88,7 @@ class ControlPoll:
 
     async def _look_at_queues(self, connection: Connection) -> None:
         for row in await connection.fetch(self._paused_sql, list(self._queues)):
-            changed = self._producer.set_paused(row["name"], paused=row["paused"])
-            self._producer.after_claim(partial(self._subscribers.emit_paused, changed, paused=row["paused"]))
+            self._pauses.set(row["name"], paused=row["paused"])
             self._producer.set_limited(row["name"], limited=row["limited"])
 
     async def _look_at_jobs(self, connection: Connection) -> None:

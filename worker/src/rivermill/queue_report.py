@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from functools import partial
 
 from rivermill.client_queues import ClientQueues
 from rivermill.config import Settings
 from rivermill.db import DATABASE_ERRORS, SharedConnection
 from rivermill.errors import MigrationError
-from rivermill.events import Subscribers
 from rivermill.limits import LIMITED_SQL
 from rivermill.producer import Producer
 
@@ -21,14 +19,13 @@ logger = logging.getLogger("rivermill.runtime")
 
 
 class QueueReport:
-    """Upserts the queues' rows, so that they can be seen and paused, and learns which are paused.
+    """Upserts the queues' rows, so that they can be seen and paused.
 
     Args:
         settings: the schema.
         queues: the client's queues.
         shared: the connection for the statement.
-        producer: told which queues are paused.
-        subscribers: told which queues were paused or resumed without a notification having come.
+        producer: told at first which queues are paused, and which are limited.
     """
 
     def __init__(
@@ -37,39 +34,31 @@ class QueueReport:
         queues: ClientQueues,
         shared: SharedConnection,
         producer: Producer,
-        subscribers: Subscribers,
     ) -> None:
         self._settings = settings
         self._queues = queues
         self._shared = shared
         self._producer = producer
-        self._subscribers = subscribers
 
     async def run(self) -> None:
-        """Report every ten minutes until cancelled."""
+        """Report every ten minutes until cancelled; ``ControlPoll`` looks at what the rows say."""
         while True:
             await asyncio.sleep(_INTERVAL_SECONDS)
             try:
-                for queue, paused in (await self.report()).items():
-                    self._producer.after_claim(partial(self._subscribers.emit_paused, [queue], paused=paused))
+                await self._upsert(sorted(self._queues.configs))
             except (MigrationError, *DATABASE_ERRORS) as error:
                 logger.warning("queues could not be reported", extra={"error": str(error)})
 
-    async def report(self) -> dict[str, bool]:
-        """Report now.
-
-        Returns:
-            The queues that were paused or resumed, and whether they are paused now.
+    async def begin(self) -> None:
+        """Report for the first time, and begin with the queues as they are: there is no event for one that is paused.
 
         Raises:
             DatabaseUnavailableError: there is no connection.
             MigrationError: the schema has no River tables.
         """
-        rows = await self._upsert(sorted(self._queues.configs))
-        paused = {name: row["paused"] for name, row in rows.items()}
-        for name, row in rows.items():
+        for name, row in (await self._upsert(sorted(self._queues.configs))).items():
+            self._producer.set_paused(name, paused=row["paused"])
             self._producer.set_limited(name, limited=row["limited"])
-        return {name: is_paused for name, is_paused in paused.items() if self._producer.set_paused(name, paused=is_paused)}
 
     async def introduce(self, queue: str) -> Mapping[str, bool]:
         """Report one queue that is new here; returns whether it is ``paused``, and whether ``limited``.

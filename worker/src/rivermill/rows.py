@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -98,24 +99,11 @@ def job_from_record(record: Any) -> JobRow:
 
 def readable_part(record: Any) -> JobRow:
     """What can be decoded of a row that cannot be decoded whole, for those who are told of its failure."""
-    return JobRow(
-        id=record["id"],
-        kind=record["kind"],
-        queue=record["queue"],
-        state=JobState(record["state"]),
-        args=json_object(record["args"]),
-        attempt=record["attempt"],
-        max_attempts=record["max_attempts"],
-        priority=record["priority"],
-        created_at=record["created_at"],
-        scheduled_at=record["scheduled_at"],
-        attempted_at=record["attempted_at"],
-        attempted_by=tuple(record["attempted_by"] or ()),
-        # Their number decides when the job runs again.
-        errors=tuple(AttemptError(_NO_TIME, 0, text, "") for text in record["errors"] or ()),
-        metadata=json_object(record["metadata"]),
-        tags=tuple(record["tags"]),
-    )
+    texts = {name: record[name] if json_object(record[name]) else "{}" for name in ("args", "metadata")}
+    row = job_from_record({**record, **texts, "errors": None})
+    # Their number decides when the job runs again.
+    errors = tuple(AttemptError(_NO_TIME, 0, text, "") for text in record["errors"] or ())
+    return replace(row, errors=errors, encoded_args=record["args"], encoded_metadata=record["metadata"])
 
 
 def json_object(text: str) -> dict[str, Any]:

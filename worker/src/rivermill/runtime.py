@@ -31,6 +31,7 @@ from rivermill.maintenance.services import Maintenance, MaintenanceTimings, stat
 from rivermill.maintenance.terms import Terms
 from rivermill.metrics import Metrics
 from rivermill.notify import Callbacks, Listener, ListenerTimings
+from rivermill.pauses import Pauses
 from rivermill.producer import Producer
 from rivermill.queue_report import QueueReport
 from rivermill.queue_work import RunningQueues
@@ -109,11 +110,12 @@ class Runtime:
             self._extensions,
         )
         self._limit_watch = LimitWatch(settings, shared, self._producer)
-        self._queue_report = QueueReport(settings, queues, shared, self._producer, subscribers)
+        self._pauses = Pauses(self._producer, subscribers)
+        self._queue_report = QueueReport(settings, queues, shared, self._producer)
         self._queues = queues
         self._running_queues = RunningQueues(self._queue_report, self._producer, self._executor, self._beat)
         self._control_poll = ControlPoll(
-            settings, queues, shared, self._producer, self._executor, subscribers, timings.control_poll
+            settings, queues, shared, self._pauses, self._producer, self._executor, timings.control_poll
         )
         self._cordon = Cordon(self._producer, self._executor, self._completer, self._on_cordon)
         self._maintenance = Maintenance(
@@ -160,7 +162,7 @@ class Runtime:
         self._stopped = asyncio.get_running_loop().create_future()
         try:
             self._start_http()
-            await self._queue_report.report()
+            await self._queue_report.begin()
             await self._listener.start()
         except BaseException:
             await self._close()
@@ -264,7 +266,7 @@ class Runtime:
             self._producer,
             self._executor,
             self._elector,
-            self._subscribers,
+            self._pauses,
             self._beat,
         )
         return Callbacks(

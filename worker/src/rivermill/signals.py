@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
-from rivermill.events import Subscribers
 from rivermill.executor import Executor
 from rivermill.leader import Elector
 from rivermill.limits import is_limited
+from rivermill.pauses import Pauses
 from rivermill.producer import Producer
 
 logger = logging.getLogger("rivermill.notify")
@@ -22,10 +21,10 @@ class Signals:
 
     Args:
         client_id: the client's id.
-        producer: told of inserts, and of queues that are paused and resumed.
+        producer: told of inserts.
         executor: told of cancelled jobs.
         elector: told of leaders that resign or shall.
-        subscribers: told of queues that are paused and resumed.
+        pauses: told of queues that are paused and resumed.
         beat: called when the client's row has changed.
     """
 
@@ -35,13 +34,13 @@ class Signals:
         producer: Producer,
         executor: Executor,
         elector: Elector,
-        subscribers: Subscribers,
+        pauses: Pauses,
         beat: Callable[[], None],
     ) -> None:
         self._client_id = client_id
         self._producer = producer
         self._executor = executor
-        self._subscribers = subscribers
+        self._pauses = pauses
         self._beat = beat
         self.topics: Mapping[str, Callable[[str], None]] = {
             "river_insert": self._on_insert,
@@ -59,9 +58,7 @@ class Signals:
         message = _decode(payload)
         action, queue, job_id = message.get("action"), message.get("queue"), message.get("job_id")
         if action in ("pause", "resume") and isinstance(queue, str):
-            paused = action == "pause"
-            changed = self._producer.set_paused(queue, paused=paused)
-            self._producer.after_claim(partial(self._subscribers.emit_paused, changed, paused=paused))
+            self._pauses.set(queue, paused=action == "pause")
         elif action == "metadata_changed" and isinstance(queue, str):
             self._producer.set_limited(queue, limited=is_limited(message.get("metadata")))
         elif action == "cancel" and isinstance(job_id, int):
