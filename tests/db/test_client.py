@@ -91,6 +91,9 @@ async def test_nothing_to_insert_and_unknown_kinds(client: Client, dsn: str, sch
 
     with pytest.raises(UnknownKindError, match="mail"):
         await Client(dsn, schema=schema, workers=workers).insert(Mail())
+    others_work_it = Client(dsn, schema=schema, workers=workers, skip_unknown_job_check=True)
+    assert (await others_work_it.insert(Mail())).job.kind == "mail"
+    await others_work_it.stop()
 
 
 async def test_a_rolled_back_transaction_inserts_and_notifies_nothing(

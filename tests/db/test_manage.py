@@ -84,6 +84,14 @@ async def test_tags_and_metadata_filter(client: Client, mixed: list[int]) -> Non
     assert [(job.id, job.metadata) for job in page.jobs] == [(mixed[0], {"output": {"n": 1, "text": "<"}})]
 
 
+async def test_a_condition_of_ones_own(client: Client, mixed: list[int]) -> None:
+    where, given = "id = ANY(@ids) AND (tags[1] = @tag OR kind = 'it''s @tag')  -- @> is an operator", {"tag": "tag1"}
+    params = JobListParams(where=where, where_args=given | {"ids": mixed[:4]}, states=list(JobState), limit=1)
+    page = await client.job_list(params)
+    assert [job.id for job in page.jobs] == [mixed[1]]
+    assert [job.id for job in (await client.job_list(replace(params, after=page.last_cursor))).jobs] == [mixed[3]]
+
+
 async def test_deleting_many(client: Client, connection: Connection, schema: Schema, mixed: list[int]) -> None:
     for wrong in ({}, {"filters": JobFilter(ids=[1]), "everything": True}, {"everything": True, "limit": 0}):
         with pytest.raises(ValidationError):

@@ -190,6 +190,7 @@ WRITTEN: dict[str, tuple[str, str, Any]] = {
     "fetch_only_known_kinds": ("1", "1", True),
     "leader_election_disabled": ("true", "yes", True),
     "discard_unknown_kinds": ("true", "on", True),
+    "skip_unknown_job_check": ("true", "true", True),
     "reindexer_index_names": ("a, b", "[a, b]", ("a", "b")),
     "reindexer_schedule": ("none", "none", Never()),
 }

@@ -96,8 +96,11 @@ class InsertMethods(ClientBase):
         return params
 
     def _check_kinds(self, jobs: Sequence[InsertParams]) -> None:
-        if not self._workers:
+        if not self._workers or self.settings.skip_unknown_job_check:
             return
         for kind in {kind_of(job.args) for job in jobs}:
             if self._workers.get(kind) is None:
-                raise UnknownKindError(f"kind {kind!r}: no worker is registered for it; add one to this client's workers")
+                raise UnknownKindError(
+                    f"kind {kind!r}: no worker is registered for it; add one to this client's workers, "
+                    "or set skip_unknown_job_check=True if other clients work it"
+                )

@@ -88,6 +88,7 @@ class Settings:
         transaction_pooler: ``dsn`` leads to a pooler that lends servers by the transaction, such as PgBouncer; needs
             ``poll_only`` or ``listener_dsn``.
         fetch_only_known_kinds: leave jobs without a worker here to other clients.
+        skip_unknown_job_check: insert jobs of any kind, also of those that only other clients work.
         leader_election_disabled: never lead, so never do maintenance nor insert periodic jobs.
         periodic_jobs: inserted while this client leads; ``Client.periodic_jobs`` can change them later.
         http_port: port of ``/livez``, ``/readyz`` and ``/metrics``; None serves nothing.
@@ -123,6 +124,7 @@ class Settings:
     listener_dsn: str | None = field(default=None, repr=False)
     transaction_pooler: bool = False
     fetch_only_known_kinds: bool = False
+    skip_unknown_job_check: bool = False
     leader_election_disabled: bool = False
     periodic_jobs: Sequence[PeriodicJob] = ()
     pod: PodIdentity = PodIdentity()

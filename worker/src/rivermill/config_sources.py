@@ -69,7 +69,7 @@ SOURCES = (
     *_same(read_limit, "job_timeout", "job_cleaner_timeout", "reindexer_timeout"),
     *_same(read_limit, "completed_retention", "cancelled_retention", "discarded_retention"),
     *_same(read_boolean, "poll_only", "transaction_pooler", "fetch_only_known_kinds", "leader_election_disabled"),
-    *_same(read_boolean, "discard_unknown_kinds"),
+    *_same(read_boolean, "discard_unknown_kinds", "skip_unknown_job_check"),
     *_same(read_names, "reindexer_index_names"),
     *_same(read_schedule, "reindexer_schedule"),
 )

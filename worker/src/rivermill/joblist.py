@@ -9,7 +9,7 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from rivermill import gojson
 from rivermill.errors import ValidationError
 from rivermill.job import JobRow, JobState
+from rivermill.named_args import number_args
 from rivermill.schema import Schema
 
 MAX_LIST = 10_000
@@ -84,26 +85,26 @@ class JobFilter:
         """Whether it lets every job through."""
         return not (self.ids or self.kinds or self.queues or self.states or self.priorities)
 
-    def where(self, values: list[Any]) -> list[str]:
-        """The conditions; their parameters are appended to ``values``."""
+    def conditions(self, values: list[Any]) -> list[str]:
+        """The conditions in SQL; their parameters are appended to ``values``."""
         columns = (
             ("id", "bigint[]", self.ids),
             ("kind", "text[]", self.kinds),
             ("queue", "text[]", self.queues),
             ("priority", "smallint[]", self.priorities),
         )
-        conditions = []
+        found = []
         for column, sql_type, wanted in columns:
             if wanted:
                 values.append(list(wanted))
-                conditions.append(f"{column} = ANY(${len(values)}::{sql_type})")
+                found.append(f"{column} = ANY(${len(values)}::{sql_type})")
         # The index that has the queue begins with the state, which PostgreSQL skips by itself only from 18 on.
         states = self.states or (JobState if self.queues else ())
         if states:
             # Constants, unlike a parameter, are looked up in the statistics: few jobs of a state are found by their state.
             names = ", ".join(f"'{JobState(state).value}'" for state in dict.fromkeys(states))
-            conditions.append(f"state IN ({names})")
-        return conditions
+            found.append(f"state IN ({names})")
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,18 +115,23 @@ class JobListParams(JobFilter):
         tags_all: tags that a job must all have.
         tags_any: tags of which a job must have one.
         metadata: a JSON object, or the text of one, that the job's metadata must contain (``@>``).
+        where: one more condition, in SQL, over the columns of ``river_job``; values are ``@name`` in it, never text of it.
+        where_args: the values, of types that the driver takes for their places. Mirrors ``JobListParams.Where``.
         order_by: ``FINALIZED_AT`` lists final states only, and all of them if ``states`` is empty.
         descending: largest first; nulls come last ascending and first descending.
         limit: 1 to 10,000 jobs.
         after: a cursor, or the last job of the page before.
 
     Raises:
-        ValidationError: ``limit`` is out of its range, or ``FINALIZED_AT`` meets a state that is not final.
+        ValidationError: ``limit`` is out of its range, ``FINALIZED_AT`` meets a state that is not final, or names in ``where``
+            and ``where_args`` differ.
     """
 
     tags_all: Sequence[str] = ()
     tags_any: Sequence[str] = ()
     metadata: Mapping[str, Any] | str | None = None
+    where: str = ""
+    where_args: Mapping[str, Any] = field(default_factory=dict)
     order_by: JobListOrder = JobListOrder.ID
     descending: bool = False
     limit: int = 100
@@ -134,6 +140,7 @@ class JobListParams(JobFilter):
     def __post_init__(self) -> None:
         if not 1 <= self.limit <= MAX_LIST:
             raise ValidationError(f"limit {self.limit}: use 1 to {MAX_LIST}")
+        number_args(self.where, self.where_args, [])
         if self.order_by is JobListOrder.FINALIZED_AT:
             if not self.states:
                 object.__setattr__(self, "states", tuple(state for state in JobState if state.final))
@@ -167,7 +174,7 @@ class JobListParams(JobFilter):
     def statement(self, schema: Schema, columns: str) -> tuple[str, list[Any]]:
         """The SELECT and its parameters."""
         values: list[Any] = [self.limit]
-        conditions = [*self.where(values), *self._more(values)]
+        conditions = [*self.conditions(values), *self._more(values)]
         if self.time_field == "finalized_at" and not self._nullable:
             conditions.append("finalized_at IS NOT NULL")  # always so; it lets the partial index be used
         if self.after is not None:
@@ -188,6 +195,9 @@ class JobListParams(JobFilter):
         if self.metadata is not None:
             values.append(gojson.encode_object(self.metadata))
             conditions.append(f"metadata @> ${len(values)}::text::jsonb")
+        if self.where:
+            # On lines of its own, so that a comment in it ends there.
+            conditions.append(f"(\n{number_args(self.where, self.where_args, values)}\n)")
         return conditions
 
     def _keyset(self, after: JobListCursor, values: list[Any]) -> str:

@@ -28,7 +28,7 @@ def delete_many_statement(schema: Schema, filters: JobFilter, limit: int) -> tup
     if not 1 <= limit <= MAX_LIST:
         raise ValidationError(f"limit {limit}: use 1 to {MAX_LIST}")
     table, values = schema.table("river_job"), [limit]
-    where = " AND ".join(["state <> 'running'", *filters.where(values)])
+    where = " AND ".join(["state <> 'running'", *filters.conditions(values)])
     sql = f"""
         WITH doomed AS (
             SELECT id FROM {table} WHERE {where} ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
