@@ -31,6 +31,7 @@ from rivermill.insert import JobInsertResult
 from rivermill.insert_rows import InsertOpts, InsertParams
 from rivermill.job import AttemptError, Job, JobRow, JobState
 from rivermill.joblist import JobFilter, JobListCursor, JobListOrder, JobListParams, JobListResult
+from rivermill.joblog import JobLog
 from rivermill.limits import Concurrency
 from rivermill.periodic import PeriodicJob, PeriodicJobs
 from rivermill.queues import Queue
@@ -72,6 +73,7 @@ __all__ = [
     "JobListOrder",
     "JobListParams",
     "JobListResult",
+    "JobLog",
     "JobNotRunningError",
     "JobOutcome",
     "JobQueue",
