@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
+from tests.interop.adapter.beside import MethodsBeside
 from tests.interop.adapter.methods import Methods
 from tests.interop.adapter.rpc import respond
 from tests.interop.adapter.state import State
@@ -15,7 +16,7 @@ _MAX_LINE = 64 << 20
 async def main() -> None:
     """Serve."""
     state = State.from_environment()
-    methods = Methods(state).table()
+    methods = Methods(state).table() | MethodsBeside(state).table()
     reader = asyncio.StreamReader(limit=_MAX_LINE)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     try:

@@ -75,13 +75,15 @@ def _end(job: Job[Any], args: Echo) -> None:
             _resume(job)
         case "error":
             raise JobFailure("conformance retryable error")
-        case "error_once":  # beside the contract
-            _fail_first(job)
+        case "error_once" | "panic":  # beside the contract
+            _fail_beside(job, args)
         case _:
             raise JobFailure(f"unknown behavior {args.behavior!r}")
 
 
-def _fail_first(job: Job[Any]) -> None:
+def _fail_beside(job: Job[Any], args: Echo) -> None:
+    if args.behavior == "panic":
+        raise RuntimeError("conformance panic")
     if job.attempt == 1:
         raise JobFailure("conformance first attempt fails")
 

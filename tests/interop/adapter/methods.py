@@ -81,10 +81,7 @@ class Methods:
 
     async def insert(self, request: params.Insert) -> dict[str, Any]:
         client, tx = await self._state.on(request)
-        jobs = [
-            InsertParams(Echo(job.behavior, job.duration_ms, job.message), _insert_opts(job.opts)) for job in request.jobs or ()
-        ]
-        results = await client.insert_many(jobs, tx=tx)
+        results = await client.insert_many(insert_params(request), tx=tx)
         return {
             "results": [
                 {"job": encode_job(one.job), "unique_skipped_as_duplicate": one.unique_skipped_as_duplicate} for one in results
@@ -165,6 +162,13 @@ class Methods:
         if self._state.runner is None:
             raise Failure(REFUSED, "no client is running")
         return self._state.runner
+
+
+def insert_params(request: params.Insert) -> list[InsertParams]:
+    """The jobs that are to be inserted."""
+    return [
+        InsertParams(Echo(job.behavior, job.duration_ms, job.message), _insert_opts(job.opts)) for job in request.jobs or ()
+    ]
 
 
 def _text(raw: msgspec.Raw) -> str | None:

@@ -78,6 +78,36 @@ class OneJob(Place):
     id: int = 0
 
 
+class DeleteMany(Strict):
+    ids: list[int] | None = None
+    kinds: list[str] | None = None
+    limit: int = 0
+    queues: list[str] | None = None
+    schema: str = ""
+    states: list[str] | None = None
+
+
+class Update(Strict):
+    id: int = 0
+    output: msgspec.Raw = NOTHING
+    schema: str = ""
+
+
+class QueueAdd(Strict):
+    max_workers: int = 0
+    name: str = ""
+
+
+class QueueName(Strict):
+    name: str = ""
+    schema: str = ""
+
+
+class QueueList(Strict):
+    limit: int = 0
+    schema: str = ""
+
+
 class QueueAction(Place):
     action: str = ""
     name: str = ""

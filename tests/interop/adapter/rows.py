@@ -19,18 +19,18 @@ def encode_job(row: JobRow) -> dict[str, Any]:
     return {
         "args": msgspec.Raw(row.encoded_args.encode()),
         "attempt": row.attempt,
-        "attempted_at": _time(row.attempted_at),
+        "attempted_at": encode_time(row.attempted_at),
         "attempted_by": row.attempted_by,
-        "created_at": _time(row.created_at),
+        "created_at": encode_time(row.created_at),
         "errors": [{"at": _error_time(e), "attempt": e.attempt, "error": e.error, "trace": e.trace} for e in row.errors],
-        "finalized_at": _time(row.finalized_at),
+        "finalized_at": encode_time(row.finalized_at),
         "id": row.id,
         "kind": row.kind,
         "max_attempts": row.max_attempts,
         "metadata": _without_nonce(row.encoded_metadata),
         "priority": row.priority,
         "queue": row.queue,
-        "scheduled_at": _time(row.scheduled_at),
+        "scheduled_at": encode_time(row.scheduled_at),
         "state": row.state,
         "tags": row.tags,
         "unique_key": row.unique_key.hex() if row.unique_key is not None else None,
@@ -38,7 +38,8 @@ def encode_job(row: JobRow) -> dict[str, Any]:
     }
 
 
-def _time(at: datetime | None) -> str | None:
+def encode_time(at: datetime | None) -> str | None:
+    """A time in UTC."""
     return None if at is None else gojson.encode_time(at)
 
 
@@ -46,7 +47,7 @@ def _error_time(error: AttemptError) -> str | None:
     """With nanoseconds, if there are any."""
     if _NANOSECONDS.fullmatch(error.encoded_at):
         return error.encoded_at
-    return _time(error.at)
+    return encode_time(error.at)
 
 
 def _without_nonce(metadata: str) -> msgspec.Raw:

@@ -10,6 +10,7 @@ from typing import Any
 from rivermill import (
     ClaimMetric,
     Client,
+    ClientQueues,
     ErrorHandlerResult,
     EventKind,
     Hook,
@@ -113,6 +114,11 @@ class Runner:
         self._events: list[str] = []
         self._subscription = self._client.subscribe(_EVENTS, buffer=_EVENT_BUFFER)
         self._watching: asyncio.Task[None] | None = None
+
+    @property
+    def queues(self) -> ClientQueues:
+        """The queues that the client works."""
+        return self._client.queues
 
     async def start(self) -> None:
         """Start working."""
