@@ -6,7 +6,7 @@ SRC := operator/src worker/src examples/library/src devcluster demo scripts
 ALL := $(SRC) tests benchmarks
 COV := $(BIN)/coverage run -m pytest
 .DEFAULT_GOAL := help
-.PHONY: help setup lint types unit test-db test-db-15 test-interop test-chart test-image test-cluster test-chaos test-long test bench bench-operator bench-keda simulate demo \
+.PHONY: help setup lint types unit test-db test-db-15 test-interop test-chart test-image test-cluster test-chaos test-long test bench bench-gates bench-operator bench-keda simulate demo \
         chart lock coverage clean cluster-up cluster-down format
 
 help: ## this list
@@ -66,6 +66,9 @@ test: setup ## everything this computer can run
 
 bench: setup ## benchmarks, into build/
 	$(BIN)/python -m benchmarks
+
+bench-gates: setup ## the speed gates of River's conformance suite, beside River for Go, into build/
+	$(BIN)/python -m benchmarks.gates
 
 bench-operator: setup ## the operator with 200 JobQueues and 5,000 pods, into build/
 	$(BIN)/python -m benchmarks.operator
