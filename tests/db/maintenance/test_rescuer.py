@@ -124,5 +124,6 @@ async def test_rows_that_cannot_be_decoded_are_rescued_too(connection: Connectio
     (odd,) = await insert(connection, schema, metadata="[1]")
     await connection.execute(f"UPDATE {schema.table('river_job')} SET errors = ARRAY['7'::jsonb]")
     (good,) = await insert(connection, schema)
-    assert await rescue(connection, schema, rules()) == Rescued(age=2)
-    assert {(await row(connection, schema, job_id))["state"] for job_id in (odd, good)} == {"retryable"}
+    (often,) = await insert(connection, schema, metadata='{"river:rescue_count": 1e400}')
+    assert await rescue(connection, schema, rules()) == Rescued(age=3)
+    assert {(await row(connection, schema, job_id))["state"] for job_id in (odd, good, often)} == {"retryable"}

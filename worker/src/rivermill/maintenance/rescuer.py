@@ -27,6 +27,8 @@ from rivermill.worker import Workers
 logger = logging.getLogger("rivermill.rescuer")
 
 ERROR_TEXT = "Stuck job rescued by JobRescuer"
+#: What somebody else wrote there may be any number, and one that is no integer of PostgreSQL's would spoil the whole batch.
+MOST_RESCUES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +184,7 @@ async def _write(connection: Connection, schema: Schema, judged: Sequence[tuple[
             errors = array_append(job.errors, input.error::jsonb),
             metadata = job.metadata || jsonb_build_object('river:rescue_count',
                 CASE WHEN jsonb_typeof(job.metadata -> 'river:rescue_count') = 'number'
-                     THEN (job.metadata ->> 'river:rescue_count')::numeric::int ELSE 0 END + 1)
+                     THEN least(abs((job.metadata ->> 'river:rescue_count')::numeric), {MOST_RESCUES})::int ELSE 0 END + 1)
         FROM input JOIN locked USING (id) WHERE job.id = input.id
         RETURNING job.id
     """
