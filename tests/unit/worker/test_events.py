@@ -8,7 +8,8 @@ import pytest
 
 from rivermill import Client, ConfigError, EventKind, JobState, Subscription, ValidationError
 from rivermill.events import Event, Subscribers
-from rivermill.job_events import event_kind
+from rivermill.job_events import JobEvents, event_kind
+from rivermill.schema import Schema
 
 PAUSED, RESUMED, FAILED = EventKind.QUEUE_PAUSED, EventKind.QUEUE_RESUMED, EventKind.JOB_FAILED
 
@@ -105,3 +106,7 @@ def test_what_is_refused() -> None:
         subscribers.subscribe([FAILED], buffer=0)
     with pytest.raises(ConfigError, match="no events"):
         Client("postgresql://x").subscribe([FAILED])
+
+
+def test_a_job_may_be_due_since_ever() -> None:
+    JobEvents(Schema(), Subscribers()).ended(1, started=0.0, scheduled_at=float("-inf"))

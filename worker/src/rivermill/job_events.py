@@ -14,8 +14,8 @@ from typing import Any
 
 from rivermill.db import Connection
 from rivermill.events import Event, EventKind, JobStats, Subscribers
-from rivermill.job import JobRow, JobState
-from rivermill.rows import job_columns, job_from_record, readable_part
+from rivermill.job import JobState
+from rivermill.rows import job_columns, readable_job
 from rivermill.schema import Schema
 
 _BY_STATE = {
@@ -25,6 +25,8 @@ _BY_STATE = {
     JobState.RETRYABLE: EventKind.JOB_FAILED,
     JobState.SCHEDULED: EventKind.JOB_SNOOZED,
 }
+#: Seconds; a job may be due since ever (``-infinity``), which is no ``timedelta``.
+_LONGEST_WAIT = 1e9
 _AVAILABLE = {"snoozed": EventKind.JOB_SNOOZED, "interrupted": EventKind.JOB_INTERRUPTED, "returned": None}
 
 
@@ -72,7 +74,7 @@ class JobEvents:
         """An attempt has ended that began at ``started``, monotonic seconds, and was due at ``scheduled_at``, epoch seconds."""
         now = time.monotonic()
         run = now - started
-        wait = timedelta(seconds=time.time() - run - scheduled_at)
+        wait = timedelta(seconds=min(time.time() - run - scheduled_at, _LONGEST_WAIT))
         self._ended[job_id] = _Ended(now, wait, timedelta(seconds=run))
 
     async def write(self, connection: Connection, sql: str, args: tuple[Any, ...], outcomes: Mapping[int, str]) -> None:
@@ -90,7 +92,7 @@ class JobEvents:
             records = [*records, *await connection.fetch(self._others, list(unchanged))]
         now = time.monotonic()
         for record in records:
-            row = _decode(record)
+            row = readable_job(record)
             ended = self._ended.pop(row.id, None)
             kind = event_kind(row.state, outcomes[row.id])
             if kind is not None:
@@ -101,10 +103,3 @@ class JobEvents:
 
 def _stats(ended: _Ended | None, now: float) -> JobStats | None:
     return None if ended is None else JobStats(ended.queue_wait, ended.run, timedelta(seconds=now - ended.at))
-
-
-def _decode(record: Any) -> JobRow:
-    try:
-        return job_from_record(record)
-    except (ValueError, RecursionError):
-        return readable_part(record)

@@ -97,6 +97,14 @@ def job_from_record(record: Any) -> JobRow:
     )
 
 
+def readable_job(record: Any) -> JobRow:
+    """One row, or what of it can be decoded."""
+    try:
+        return job_from_record(record)
+    except (ValueError, RecursionError):
+        return readable_part(record)
+
+
 def readable_part(record: Any) -> JobRow:
     """What can be decoded of a row that cannot be decoded whole, for those who are told of its failure."""
     texts = {name: record[name] if json_object(record[name]) else "{}" for name in ("args", "metadata")}

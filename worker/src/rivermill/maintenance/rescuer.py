@@ -20,7 +20,7 @@ from rivermill.errors import ArgsDecodeError
 from rivermill.job import JobRow, JobState
 from rivermill.outcome import error_element
 from rivermill.retry import next_retry
-from rivermill.rows import job_columns, job_from_record, readable_part
+from rivermill.rows import job_columns, readable_job
 from rivermill.schema import Schema
 from rivermill.worker import Workers
 
@@ -149,18 +149,11 @@ async def _rescue(connection: Connection, schema: Schema, rules: RescueRules, re
     now = datetime.now(UTC)
     judged = []
     for record in records:
-        row = _decode(record)
+        row = readable_job(record)
         verdict = rules.judge(row, now, dead=record["dead"])
         if verdict is not None:
             judged.append((row, verdict))
     return await _write(connection, schema, judged, now) if judged else set()
-
-
-def _decode(record: Any) -> JobRow:
-    try:
-        return job_from_record(record)
-    except (ValueError, RecursionError):
-        return readable_part(record)
 
 
 async def _write(connection: Connection, schema: Schema, judged: Sequence[tuple[JobRow, Verdict]], now: datetime) -> set[int]:
