@@ -131,43 +131,74 @@ async def test_decode_isolation(peers: list[Peer], connection: Connection, river
     for row in (foreign, *sound):
         assert (await reaches(peer, row["id"], "completed"))["attempt"] == 1
     assert (await get(peer, foreign["id"]))["errors"] == _READ
+    failed = await _worked_or_refused(connection, river, array["id"], "cancelled")
+    assert (await peer.call("stats"))["error_handler_calls"] == failed
+    await peer.call("stop")
+    rows = await insert(peer, job("", "array", scheduled_at=due), job("", "array", scheduled_at=due, max_attempts=1))
+    await connection.execute(
+        f"UPDATE {table} SET metadata = '[1, 2]', state = 'available', scheduled_at = now() WHERE id = ANY($1)",
+        [row["id"] for row in rows],
+    )
+    await peer.call("start", retry_delay_ms=3_600_000)
+    for row, state in zip(rows, ("retryable", "discarded"), strict=True):
+        await _worked_or_refused(connection, river, row["id"], state)
+
+
+async def _worked_or_refused(connection: Connection, river: Schema, job_id: int, refused: str) -> bool:
+    """A job whose metadata are an array is worked, or fails in this state; its metadata stay as they are either way."""
 
     async def over() -> dict[str, Any] | None:
-        found = await raw_row(connection, river, array["id"])
-        return found if found["state"] in ("completed", "cancelled") else None
+        found = await raw_row(connection, river, job_id)
+        return found if found["state"] in ("completed", refused) else None
 
     ended = await until(over)
-    assert ended["metadata"] == [1, 2]
-    failed = ended["state"] == "cancelled"
+    failed: bool = ended["state"] == refused
+    assert (ended["metadata"], ended["attempt"]) == ([1, 2], 1)
     assert [e["error"].partition(":")[0] for e in ended["errors"] or ()] == ["job row couldn't be decoded"] * failed
-    assert (await peer.call("stats"))["error_handler_calls"] == failed
+    return failed
 
 
-@pytest.mark.long
 @scenario("TestChaos/LeaderDeath", BOTH_WAYS)
 async def test_leader_death(peers: list[Peer], connection: Connection, river: Schema) -> None:
+    """Periodic jobs, which only a leader inserts, tell who led: one client in each term."""
     dying, living = peers
+    periodic = f"SELECT count(*) FROM {river.table('river_job')} WHERE metadata ? 'river:periodic_job_id'"
 
     async def leads(name: str) -> bool:
         found = await leader(connection, river)
         return found is not None and found[0] == name
 
-    await dying.call("start", client_id="dying")
+    async def inserts(peer: Peer, rows: int) -> bool:
+        started = (await peer.call("stats"))["periodic_starts"] == 1
+        return started and await connection.fetchval(periodic) == rows
+
+    await dying.call("start", client_id="dying", periodic_run_on_start=True)
     await until(lambda: leads("dying"), LEADERSHIP)
-    await living.call("start", client_id="living")
+    await until(lambda: inserts(dying, 1), MAINTENANCE)
+    await living.call("start", client_id="living", periodic_run_on_start=True)
+    (row,) = await insert(living, job())
+    await reaches(living, row["id"], "completed")
+    assert (await living.call("stats"))["periodic_starts"] == 0
     await dying.kill()
-    (row,) = await insert(living, job("", "scheduled", scheduled_at="2020-01-01T00:00:00Z"))
+    # It cannot resign: its term is ended here, as if it had run out.
+    await connection.execute(f"UPDATE {river.table('river_leader')} SET expires_at = now() - interval '1 second'")
+    (due,) = await insert(living, job("", "scheduled", scheduled_at="2020-01-01T00:00:00Z"))
     await until(lambda: leads("living"), LEADERSHIP)
-    await reaches(living, row["id"], "completed", MAINTENANCE)
+    await until(lambda: inserts(living, 2), MAINTENANCE)
+    await reaches(living, due["id"], "completed", MAINTENANCE)
+    assert await leads("living")
+    assert await connection.fetchval(periodic) == 2
 
 
 @scenario("TestChaos/ListenerReconnect", BOTH_WAYS)
 async def test_listener_reconnect(peers: list[Peer], connection: Connection) -> None:
+    """The connection that it listens on is lost, then all that it has."""
     inserting, working = peers
     await working.call("start", fetch_poll_interval_ms=_NEVER, leader_election_disabled=True)
-    for _ in range(2):
+    all_of_them = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1"
+    for sql in (f"{all_of_them} AND query ILIKE 'listen %'", all_of_them):
         old = await until(lambda: listener(connection, working.application))
-        await connection.execute("SELECT pg_terminate_backend($1)", old)
+        await connection.execute(sql, working.application)
 
         async def again(old: int = old) -> bool:
             return await listener(connection, working.application) not in (None, old)
