@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from pathlib import Path
 from typing import Any
 
 from rivermill.db import Connection
@@ -37,7 +39,8 @@ async def _all_in(connection: Connection, river: Schema, state: str) -> list[dic
 
 
 @scenario("TestFleet/ClaimOrder", BOTH_WAYS)
-async def test_claim_order(peers: list[Peer], connection: Connection, river: Schema) -> None:
+async def test_claim_order(peers: list[Peer], connection: Connection, river: Schema, tmp_path: Path) -> None:
+    """The order in which attempts begin: ours may claim two short jobs at once, with one time for both."""
     inserting, working = peers
     past = "2020-01-01T00:00:0{}Z"
     rows = await insert(
@@ -52,10 +55,13 @@ async def test_claim_order(peers: list[Peer], connection: Connection, river: Sch
     )
     assert {row["state"] for row in rows if row["scheduled_at"] < "2021"} == {"scheduled"}
     await connection.execute(f"UPDATE {river.table('river_job')} SET state = 'available'")
-    await working.call("start", max_workers=1, leader_election_disabled=True)
+    runs = tmp_path / "runs.jsonl"
+    await working.call("start", client_id="works", max_workers=1, leader_election_disabled=True, runs=str(runs))
     worked = await until(lambda: _all_in(connection, river, "completed"))
-    worked.sort(key=lambda row: row["attempted_at"])
-    assert [row["args"]["message"] for row in worked] == list("1234567")
+    messages = {row["id"]: row["args"]["message"] for row in worked}
+    events = [json.loads(line) for line in runs.read_text(encoding="ascii").splitlines()]
+    assert [messages[event["job"]] for event in events if event["event"] == "started"] == list("1234567")
+    assert len(events) == 2 * len(worked)
 
 
 @scenario("TestFleet/Competition", SIDE_BY_SIDE)
@@ -71,15 +77,20 @@ async def test_competition(peers: list[Peer], connection: Connection, river: Sch
 
 @scenario("TestFleet/HeterogeneousFleet", BOTH_WAYS)
 async def test_heterogeneous_fleet(peers: list[Peer], connection: Connection, river: Schema) -> None:
+    """A client leaves what it does not know, although that comes first, to one that starts later."""
     first, second = peers
     rows = await insert(first, *(job("", f"job {n}", scheduled_at="2031-01-01T00:00:00Z") for n in range(40)))
     ids = [row["id"] for row in rows]
-    await _rename(connection, river, "conformance_echo_peer", *ids[::2])
-    kinds = {"conformance_echo_peer": first, "conformance_echo": second}
-    for kind, peer in kinds.items():
-        options = {"client_id": kind, "worker_kinds": [kind], "fetch_only_known_kinds": True}
-        await peer.call("start", leader_election_disabled=True, **options)
+    await _rename(connection, river, "conformance_echo_peer", *ids[20:])
     await connection.execute(f"UPDATE {river.table('river_job')} SET state = 'available', scheduled_at = now()")
+    for kind, peer in {"conformance_echo_peer": first, "conformance_echo": second}.items():
+        waiting = [await get(first, job_id) for job_id in ids[:20]] if peer is first else []
+        options = {"client_id": kind, "worker_kinds": [kind], "fetch_only_known_kinds": True, "max_workers": 1}
+        await peer.call("start", leader_election_disabled=True, **options)
+        for job_id in ids[20:]:
+            await reaches(first, job_id, "completed")
+        for row in waiting:
+            assert await get(first, row["id"]) == row
     rows = await until(lambda: _all_in(connection, river, "completed"))
     assert all(row["attempt"] == 1 and row["attempted_by"] == [row["kind"]] for row in rows)
 
@@ -87,14 +98,24 @@ async def test_heterogeneous_fleet(peers: list[Peer], connection: Connection, ri
 @scenario("TestFleet/KindAlias", EACH)
 async def test_kind_alias(peers: list[Peer], connection: Connection, river: Schema) -> None:
     (peer,) = peers
-    old, new, unknown = await insert(peer, job("output", "old"), job("output", "new"), job("", "unknown"))
-    await _rename(connection, river, "conformance_echo_renamed", new["id"])
-    await _rename(connection, river, "conformance_echo_peer", unknown["id"])
-    await peer.call("start", worker_kinds=["conformance_echo_renamed"], fetch_only_known_kinds=True)
-    for row, kind in ((old, "conformance_echo"), (new, "conformance_echo_renamed")):
-        worked = await reaches(peer, row["id"], "completed")
-        assert (worked["kind"], worked["attempt"]) == (kind, 1)
-    assert (await get(peer, unknown["id"]))["attempt"] == 0
+    for fetch_only_known_kinds in (False, True):
+        old, new, unknown = await insert(peer, job("output", "old"), job("output", "new"), job("", "unknown"))
+        await _rename(connection, river, "conformance_echo_renamed", new["id"])
+        await _rename(connection, river, "conformance_echo_peer", unknown["id"])
+        await peer.call(
+            "start",
+            worker_kinds=["conformance_echo_renamed"],
+            fetch_only_known_kinds=fetch_only_known_kinds,
+            retry_delay_ms=60_000,
+        )
+        for row, kind in ((old, "conformance_echo"), (new, "conformance_echo_renamed")):
+            worked = await reaches(peer, row["id"], "completed")
+            assert (worked["kind"], worked["attempt"]) == (kind, 1)
+        if fetch_only_known_kinds:
+            assert (await get(peer, unknown["id"]))["attempt"] == 0
+        else:
+            await reaches(peer, unknown["id"], "retryable")
+        await peer.call("stop")
 
 
 @scenario("TestFleet/RescuerUnknownKind", EACH)
@@ -119,10 +140,15 @@ async def test_rescuer_unknown_kind(peers: list[Peer], connection: Connection, r
 @scenario("TestFleet/UnknownKind", BOTH_WAYS)
 async def test_unknown_kind(peers: list[Peer], connection: Connection, river: Schema) -> None:
     inserting, working = peers
-    (row,) = await insert(inserting, job("", "unknown", scheduled_at="2031-01-01T00:00:00Z"))
-    await _rename(connection, river, "conformance_unknown", row["id"])
+    later: dict[str, Any] = {"scheduled_at": "2031-01-01T00:00:00Z"}
+    row, last = await insert(inserting, job("", "unknown", **later), job("", "unknown", max_attempts=1, **later))
+    await _rename(connection, river, "conformance_unknown", row["id"], last["id"])
     await connection.execute(f"UPDATE {river.table('river_job')} SET state = 'available', scheduled_at = now()")
-    await working.call("start", leader_election_disabled=True)
+    await working.call("start", client_id="knows it not", leader_election_disabled=True)
+    (known,) = await insert(inserting, job("", "known"))
+    assert (await reaches(inserting, known["id"], "completed"))["attempt"] == 1
+    discarded = await reaches(inserting, last["id"], "discarded")
+    assert [e["error"] for e in discarded["errors"]] == [f"{_UNKNOWN}conformance_unknown"]
 
     async def failures(count: int) -> dict[str, Any] | None:
         found = await get(inserting, row["id"])
@@ -133,3 +159,4 @@ async def test_unknown_kind(peers: list[Peer], connection: Connection, river: Sc
     assert failed["state"] == "retryable"
     expected = [(attempt, f"{_UNKNOWN}conformance_unknown", "") for attempt in (1, 2)]
     assert [(e["attempt"], e["error"], e["trace"]) for e in failed["errors"]] == expected
+    assert failed["attempted_by"] == ["knows it not"] * 2

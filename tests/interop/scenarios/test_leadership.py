@@ -10,7 +10,7 @@ import pytest
 from rivermill.db import Connection
 from rivermill.schema import Schema
 from tests.interop.peers import Peer, PeerError
-from tests.interop.scenarios.database import Ear, leader
+from tests.interop.scenarios.database import Ear, leader, raw_rows
 from tests.interop.scenarios.support import BOTH_WAYS, LEADERSHIP, insert, job, reaches, scenario, until
 
 _ELECTION = 7.0
@@ -46,8 +46,15 @@ async def test_election_disabled(peers: list[Peer], connection: Connection, rive
     await reaches(other, row["id"], "completed")
     await asyncio.sleep(_ELECTION)
     assert await leader(connection, river) is None
-    await other.call("start", client_id="other")
+    # It works another queue, so that the client without elections gets its periodic job.
+    await other.call("start", client_id="other", queues=["others"], periodic_run_on_start=True)
     await _leads(connection, river, "other")
+
+    async def worked() -> bool:
+        rows = [row for row in await raw_rows(connection, river) if "river:periodic_job_id" in row["metadata"]]
+        return [(row["state"], row["attempted_by"]) for row in rows] == [("completed", ["disabled"])]
+
+    await until(worked, LEADERSHIP)
     await other.call("stop")
     await asyncio.sleep(_ELECTION)
     assert await leader(connection, river) is None
