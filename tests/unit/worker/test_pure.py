@@ -201,6 +201,20 @@ def test_registering_workers() -> None:
         workers.add(First)  # type: ignore[arg-type]
 
 
+def test_kinds_of_any_form_are_taken_where_that_is_asked_for() -> None:
+    class Legacy(Data):
+        kind = "send mail!"
+
+    class Old(Worker[Legacy]):
+        def work(self, job: Job[Legacy]) -> None: ...
+
+    with pytest.raises(ValidationError, match="'send mail!'"):
+        Workers().add(Old())
+    workers = Workers(skip_job_kind_validation=True)
+    workers.add(Old())
+    assert workers.kinds() == ("send mail!",)
+
+
 def test_schema_names() -> None:
     assert Schema("MyApp").table("river_job") == '"MyApp"."river_job"'
     assert Schema("a" * 46).channel("river_leadership") == "a" * 46 + ".river_leadership"

@@ -104,10 +104,15 @@ class Workers:
 
     An args type may have other names in its class attribute ``kind_aliases``: jobs inserted under them are worked as well,
     so that a kind can be renamed.
+
+    Args:
+        skip_job_kind_validation: take kinds of any form, for jobs that were named before River had rules for that; the database
+            wants 1 to 127 characters. Mirrors ``Config.SkipJobKindValidation``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, skip_job_kind_validation: bool = False) -> None:
         self._registrations: dict[str, Registration] = {}
+        self._check_kind = _any_kind if skip_job_kind_validation else check_kind
 
     def add(self, worker: Worker[Any]) -> None:
         """Register a worker for the kind of its args type, and for its aliases.
@@ -175,13 +180,17 @@ class Workers:
         return iter(dict.fromkeys(self._registrations.values()))
 
     def _register(self, args_type: type[Any], worker: Worker[Any], executor: ExecutorKind) -> None:
-        kind = check_kind(kind_of(args_type))
-        names = [kind, *(check_kind(alias) for alias in getattr(args_type, "kind_aliases", ()))]
+        kind = self._check_kind(kind_of(args_type))
+        names = [kind, *(self._check_kind(alias) for alias in getattr(args_type, "kind_aliases", ()))]
         for index, name in enumerate(names):
             if name in self._registrations or name in names[:index]:
                 raise ConfigError(f"kind {name!r} has a worker already: register each kind and alias once")
         registration = Registration(kind, args_type, worker, executor, Extensions.of_args(args_type))
         self._registrations.update(dict.fromkeys(names, registration))
+
+
+def _any_kind(kind: str) -> str:
+    return kind
 
 
 class _FunctionWorker(Worker[Any]):
