@@ -8,7 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 import asyncpg
@@ -30,6 +30,7 @@ from rivermill import (
     JobListParams,
     JobState,
     NotFoundError,
+    RateLimit,
     Unique,
     UniqueConflictError,
     ValidationError,
@@ -238,6 +239,8 @@ async def test_everything_that_manages(client: Client, connection: Connection, s
     await client.queue_resume("*", tx=tx)
     assert (await client.queue_update("post", metadata={"a": 1}, tx=tx)).metadata == {"a": 1}
     assert "concurrency" in (await client.queue_limit("post", Concurrency(global_limit=2), tx=tx)).metadata
+    rate = RateLimit(2, timedelta(seconds=1))
+    assert set((await client.queue_rate_limit("post", rate, tx=tx)).metadata) == {"a", "concurrency", "rate_limit"}
     assert [queue.name for queue in await client.queue_list(tx=tx)] == ["post"]
     await client.request_resign(tx=tx)
     await end.rollback()

@@ -18,7 +18,7 @@ from rivermill.completer import general_sql, plain_sql
 from rivermill.control_poll import cancelled_sql
 from rivermill.db import Connection
 from rivermill.jobs import delete_many_statement
-from rivermill.limited_claim import limited_sql
+from rivermill.limited_claim import limited_sql, rated_sql
 from rivermill.maintenance.rescuer import stuck_sql
 from rivermill.rows import job_columns
 from rivermill.schema import Schema
@@ -107,6 +107,35 @@ async def test_a_claim_within_limits_walks_no_more_than_its_window(
     root = await plan(connection, limited_sql(aged), "default", BATCH, CLIENT, None, *limits)
     check(root, {"river_job_prioritized_fetching_index", "river_job_pkey"}, 100 * BATCH)
     assert root["Actual Rows"] == BATCH
+
+
+UNLIMITED = (2**31 - 1, 2**31 - 1, False, None)
+DAY = timedelta(days=1)
+
+
+@pytest.mark.parametrize("by_kind", [False, True], ids=["whole", "by-kind"])
+async def test_a_claim_within_a_rate_does_the_same_and_counts_by_key(
+    connection: Connection, aged: Schema, by_kind: bool
+) -> None:
+    # Of other queues, so that a scan of the whole table would be one.
+    await connection.execute(
+        f"INSERT INTO {aged.table('rivermill_rate')} SELECT 'other' || n, '', date_bin($1, now(), to_timestamp(0)), 1 "
+        "FROM generate_series(1, 5000) AS n",
+        DAY,
+    )
+    await connection.execute(f"ANALYZE {aged.table('rivermill_rate')}")
+    root = await plan(connection, rated_sql(aged), "default", BATCH, CLIENT, None, *UNLIMITED, BATCH, DAY, by_kind, None)
+    check(root, {"river_job_prioritized_fetching_index", "river_job_pkey", "rivermill_rate_pkey"}, 100 * BATCH)
+    assert root["Actual Rows"] == BATCH
+
+
+async def test_a_claim_within_a_rate_that_is_used_up_looks_at_no_job(connection: Connection, aged: Schema) -> None:
+    args = ("default", BATCH, CLIENT, None, *UNLIMITED, BATCH, DAY, False, None)
+    assert len(await connection.fetch(rated_sql(aged), *args)) == BATCH
+    (record,) = await connection.fetch(rated_sql(aged), *args)
+    assert (record["id"], record["rate_full"]) == (None, True)
+    root = await plan(connection, rated_sql(aged), *args)
+    assert root["Shared Hit Blocks"] + root["Shared Read Blocks"] <= 20
 
 
 async def test_jobs_to_rescue_are_found_by_state_and_not_by_walking_all_ids(connection: Connection, aged: Schema) -> None:

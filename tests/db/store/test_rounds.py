@@ -233,6 +233,30 @@ async def test_a_client_whose_clock_is_fast_hides_no_durations(
 
 
 @pytest.mark.parametrize(
+    ("metadata", "rate"),
+    [
+        ("{}", None),
+        ('{"rate_limit": {"limit": 7, "period_seconds": 2}}', 3.5),
+        ('{"rate_limit": {"limit": 7, "period_seconds": 0.5, "partition": {}}}', 14.0),
+        ('{"rate_limit": {"limit": 7, "period_seconds": 2, "partition": {"by_kind": true}}}', None),
+        ('{"rate_limit": {"limit": 7, "period_seconds": 0}}', None),
+        ('{"rate_limit": {"limit": 7}}', None),
+        ('{"rate_limit": {"limit": "many", "period_seconds": 2}}', None),
+        ('{"rate_limit": {"limit": 1, "period_seconds": 1e300}}', None),
+        ('{"rate_limit": 3}', None),
+    ],
+)
+async def test_a_queue_tells_of_its_rate_limit(
+    connection: Connection, schema: Schema, database: Database, metadata: str, rate: float | None
+) -> None:
+    await connection.execute(
+        f"INSERT INTO {schema.table('river_queue')} (name, metadata, updated_at) VALUES ('a', $1, now())", metadata
+    )
+    (a,) = (await PostgresStore(database, schema.name).observe([QueueProbe("a")], [])).queues
+    assert a.rate_limit == rate
+
+
+@pytest.mark.parametrize(
     ("depth", "seconds", "after"),
     [(100_000, 0.2, 50_000), (1_500, 0.2, 1_001), (1_001, 9.0, 1_001), (4_000, 0.03, 4_000), (4_000, 0.001, 8_000),
      (80_000, 0.001, 100_000)],

@@ -25,6 +25,7 @@ from rivermill import (
     JobFilter,
     JobState,
     NotFoundError,
+    RateLimit,
     SyncClient,
     Unique,
     UniqueConflictError,
@@ -129,6 +130,7 @@ def test_managing(client: SyncClient, tx: Any) -> None:
         lambda: client.queue_get("a", tx=tx),
         lambda: client.queue_update("a", metadata={}, tx=tx),
         lambda: client.queue_limit("a", Concurrency(global_limit=1), tx=tx),
+        lambda: client.queue_rate_limit("a", RateLimit(1, timedelta(seconds=1)), tx=tx),
     ]
     for call in calls:
         with pytest.raises(NotFoundError):

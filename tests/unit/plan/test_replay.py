@@ -23,7 +23,7 @@ from tests.unit.plan.build import client, deployment, depth, job_queue, pod
 SCHEDULE = {"cron": "0 8 * * 1-5", "durationSeconds": 3600, "replicas": 2, "timeZone": "Europe/Berlin"}
 QUEUE = job_queue(schedules=[SCHEDULE], manualReplicas=7, idleSlots=3)
 STORE = StoreView(
-    (depth(waiting=300, oldest_seconds=0.1 + 0.2, concurrency_limit=90), depth("high")),
+    (depth(waiting=300, oldest_seconds=0.1 + 0.2, concurrency_limit=90, rate_limit=1 / 3), depth("high")),
     (client(1, running=2), client(2, wanted_state="cordoned", state="drained")),
     degraded="arrivals",
 )

@@ -22,7 +22,7 @@ from rivermill_operator.model.status import Decision
 from rivermill_operator.plan.estimate import JobSeconds, Rate, update_queue
 from rivermill_operator.plan.memory import QueueMemory, ScalingMemory
 from rivermill_operator.plan.scaling import decide
-from rivermill_operator.plan.terms import Capacity, Load, compute
+from rivermill_operator.plan.terms import Capacity, Load, compute, slots_of_rate
 from tests.unit.plan.build import depth, job_queue
 
 EMPTY = Capacity(0, 0, 10, 5.0)
@@ -107,6 +107,14 @@ def test_more_of_anything_never_needs_fewer_pods(
         assert compute([high], EMPTY, 100).out >= wanted >= 0
 
 
+@pytest.mark.parametrize(
+    ("starts", "seconds", "slots"),
+    [(100.0, 1.0, 110), (4.0, 1.0, 6), (0.001, 1.0, 1), (1.0, 0.0, 1), (10.0, 0.1, 2), (1e6, 60.0, 60_007_746)],
+)
+def test_slots_that_a_rate_can_use(starts: float, seconds: float, slots: int) -> None:
+    assert slots_of_rate(starts, seconds) == slots
+
+
 @given(st.integers(0, 10**6), st.integers(0, 40), st.integers(0, 10**6))
 def test_desired_replicas_stay_within_bounds_and_are_reproducible(waiting: int, ready: int, arrived: int) -> None:
     store = StoreView((depth(waiting=waiting, arrived=arrived),))
@@ -140,6 +148,29 @@ def test_unknown_never_lowers(ready: int, since: float) -> None:
             "the limit of 25 running jobs of queue default",
         ),
         (StoreView((depth(waiting=1, concurrency_limit=25),)), FleetView(), {}, 1, "1 pod wanted, since the jobs"),
+        # Two starts in five seconds, of jobs that are taken to last 7.5 s, use five slots; nothing starts sooner on more.
+        (
+            StoreView((depth(waiting=10**6, rate_limit=0.4),)),
+            FleetView(),
+            {},
+            1,
+            "the rate limit of queue default, which 5 slots can use up",
+        ),
+        (
+            StoreView((depth(waiting=10**6, rate_limit=100.0, concurrency_limit=25),)),
+            FleetView(),
+            {},
+            3,
+            "the limit of 25 running",
+        ),
+        (StoreView((depth(waiting=1, rate_limit=0.001),)), FleetView(), {}, 1, "1 pod wanted, since the jobs"),
+        (
+            StoreView((depth(waiting=10**6, oldest_seconds=16.0, rate_limit=0.4),)),
+            FleetView(5, 5),
+            {"scaleIn": {"windowSeconds": 0}},
+            1,
+            "the rate limit of queue default",
+        ),
         (StoreView(()), FleetView(5, 5), {}, 5, "scale-in to 0 allowed in"),
         # One job is soon done by five pods, but it has waited for long.
         (

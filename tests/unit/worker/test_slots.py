@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from rivermill.config import QueueConfig
 from rivermill.deadlines import Deadlines
+from rivermill.limited_claim import LimitedClaims
 from rivermill.lookahead import Flow, Stock, stock_for
-from rivermill.producer import _QueueState
+from rivermill.queue_state import QueueState
 from rivermill.slots import Slots
 from rivermill.tallies import Spreads, Tallies
 
@@ -96,11 +98,30 @@ def test_a_slow_claim_does_not_let_more_be_claimed_ahead_than_is_worked_soon() -
         ({"wanted": True, "hungry": True}, 3, 5.0),  # more is there, and room for a quarter of the slots
         ({"wanted": True, "hungry": True}, 0, float("inf")),
         ({"wanted": True, "paused": True}, 10, float("inf")),
+        ({"wanted": True, "hungry": True, "closed": True}, 10, 7.0),
+        ({"closed": True, "cooldown": 3.0}, 10, 8.0),
     ],
 )
-def test_when_a_claim_is_due(changes: dict[str, bool], room: int, due: float) -> None:
-    state = _QueueState(QueueConfig(10), cooldown=0.01, interval=1.0, claimed_at=5.0, poll_at=7.0, **changes)
-    assert state.due_at(room) == due
+def test_when_a_claim_is_due(changes: dict[str, Any], room: int, due: float) -> None:
+    times = {"cooldown": 0.01, "interval": 1.0, "claimed_at": 5.0, "poll_at": 7.0}
+    assert QueueState(QueueConfig(10), **{**times, **changes}).due_at(room) == due
+
+
+@pytest.mark.parametrize(
+    ("claims", "due"),
+    [
+        (LimitedClaims([]), 7.0),
+        (LimitedClaims([], opens_after=0.5, closed=True), 6.5),
+        (LimitedClaims([], opens_after=3600.0, closed=True), 7.0),  # its limit may have been changed by then
+        (LimitedClaims([], opens_after=0.5), 6.5),
+    ],
+)
+def test_a_claim_is_due_when_the_rate_limit_lets_more_start(claims: LimitedClaims, due: float) -> None:
+    state = QueueState(QueueConfig(10), cooldown=0.01, interval=1.0, claimed_at=5.0, poll_at=7.0, wanted=False)
+    state.keep_to(claims, 6.0)
+    assert state.due_at(1) == due
+    state.wanted = True  # jobs were inserted
+    assert state.due_at(1) == (due if claims.closed else 5.01)
 
 
 @dataclass(eq=False)

@@ -32,7 +32,7 @@ from rivermill.insert_rows import InsertOpts, InsertParams
 from rivermill.job import AttemptError, Job, JobRow, JobState
 from rivermill.joblist import JobFilter, JobListCursor, JobListOrder, JobListParams, JobListResult
 from rivermill.joblog import JobLog
-from rivermill.limits import Concurrency
+from rivermill.limits import Concurrency, RateLimit
 from rivermill.periodic import PeriodicJob, PeriodicJobs
 from rivermill.queues import Queue
 from rivermill.resumable import Step
@@ -94,6 +94,7 @@ __all__ = [
     "PodIdentity",
     "Queue",
     "QueueConfig",
+    "RateLimit",
     "RivermillError",
     "Schedule",
     "Settings",

@@ -26,13 +26,13 @@ def claim_sql(schema: Schema, *, known_kinds: bool = False) -> str:
     )
 
 
-def claiming(schema: Schema, ids: str) -> str:
-    """Claim the jobs whose ids a query selects, and locks, for client ``$3``."""
+def claiming(schema: Schema, ids: str, *, now: str = "now()") -> str:
+    """Claim the jobs whose ids a query selects, and locks, for client ``$3``, at a time that an SQL expression says."""
     return f"""
         UPDATE {schema.table("river_job")} SET
             state = 'running',
             attempt = attempt + 1,
-            attempted_at = now(),
+            attempted_at = {now},
             attempted_by = array_append(
                 CASE WHEN array_length(attempted_by, 1) >= {_MAX_ATTEMPTED_BY}
                      THEN attempted_by[array_length(attempted_by, 1) + 2 - {_MAX_ATTEMPTED_BY}:]

@@ -12,7 +12,7 @@ from rivermill.client_base import ClientBase
 from rivermill.insert_rows import check_queue
 from rivermill.job import Job, JobRow
 from rivermill.joblist import JobFilter, JobListParams, JobListResult
-from rivermill.limits import Concurrency
+from rivermill.limits import Concurrency, RateLimit
 from rivermill.outcome import encode_updates
 from rivermill.queues import ALL_QUEUES, Queue
 from rivermill.transactions import Transaction
@@ -140,6 +140,16 @@ class QueueMethods(ClientBase):
         """Limit how many jobs of a queue run at once, or with None end its limits; raises NotFoundError if there is none."""
         async with self._connection(tx) as connection:
             return await self._queues.limit(connection, name, concurrency)
+
+    async def queue_rate_limit(self, name: str, rate: RateLimit | None, *, tx: Transaction | None = None) -> Queue:
+        """Limit how many jobs of a queue start in each period, or with None end that limit.
+
+        Raises:
+            MigrationError: the schema lacks a table: run ``rivermill migrate up``.
+            NotFoundError: there is no such queue.
+        """
+        async with self._connection(tx) as connection:
+            return await self._queues.limit_rate(connection, name, rate)
 
     async def queue_pause(self, name: str, *, tx: Transaction | None = None) -> None:
         """Stop every client's claims from a queue (``*``: all); raises NotFoundError if there is none."""

@@ -13,7 +13,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 
 from rivermill.claiming import Claiming
@@ -24,55 +24,12 @@ from rivermill.db import DATABASE_ERRORS, STATEMENT_TIMEOUT, SharedConnection, b
 from rivermill.executor import Executor
 from rivermill.extensions import ClaimMetric, Extensions
 from rivermill.limited_claim import LimitedClaim
-from rivermill.lookahead import Flow, Stock, stock_for
+from rivermill.lookahead import stock_for
 from rivermill.metrics import Metrics
+from rivermill.queue_state import QueueState
 from rivermill.shares import Want, share_slots
 
 logger = logging.getLogger("rivermill.producer")
-
-
-@dataclass(slots=True)
-class _QueueState:
-    """What the loop knows of one queue; times are monotonic seconds.
-
-    Attributes:
-        cooldown: least seconds between two claims.
-        interval: most seconds between two claims while there is room.
-        hungry: whether the last claim brought all it asked for.
-        wanted: whether a claim is due as soon as the cooldown allows.
-        stock: jobs to claim beyond the free slots, and the room that is worth a claim.
-        leaving: whether the queue is to be removed.
-        limited: whether its jobs are claimed within limits.
-        ended_seen: jobs that had ended when outcomes were written last.
-        unwritten: whether some of these outcomes may still have been unwritten then.
-    """
-
-    config: QueueConfig
-    cooldown: float
-    interval: float
-    paused: bool = False
-    leaving: bool = False
-    limited: bool = False
-    ended_seen: int = 0
-    unwritten: bool = False
-    hungry: bool = False
-    wanted: bool = True
-    claimed_at: float = float("-inf")
-    poll_at: float = 0.0
-    flow: Flow = field(default_factory=Flow)
-    stock: Stock = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.stock = stock_for(self.flow, self.config.max_workers)
-
-    def due_at(self, room: int) -> float:
-        """When the next claim may go out, with room for so many jobs."""
-        if self.paused or self.leaving or room <= 0:
-            return float("inf")
-        if self.hungry and room >= self.stock.batch:
-            return self.claimed_at
-        earliest = self.claimed_at + self.cooldown
-        return earliest if self.wanted else max(earliest, self.poll_at)
 
 
 class Producer:
@@ -137,9 +94,11 @@ class Producer:
     def set_limited(self, queue: str, *, limited: bool) -> None:
         """Claim a queue's jobs within the limits of its row, or without any."""
         state = self._queues.get(queue)
-        if state is not None and state.limited is not limited:
-            state.limited, state.wanted = limited, True
-            logger.info("queue is %s", "limited" if limited else "not limited any more", extra={"queue": queue})
+        if state is not None and (state.limited is not limited or state.closed):
+            if state.limited is not limited:
+                logger.info("queue is %s", "limited" if limited else "not limited any more", extra={"queue": queue})
+            # Where it was closed its limits may be others now.
+            state.limited, state.closed, state.wanted = limited, False, True
             self._wake.set()
 
     def room_made(self, *, backlog: int) -> list[str]:
@@ -150,18 +109,19 @@ class Producer:
         """
         queues = []
         for name, state in self._queues.items():
-            ended = self._executor.ended_in(name) if state.limited else state.ended_seen
-            if state.limited and (state.unwritten or ended != state.ended_seen):
+            counted = state.limited and state.ends_make_room
+            ended = self._executor.ended_in(name) if counted else state.ended_seen
+            if counted and (state.unwritten or ended != state.ended_seen):
                 state.ended_seen, state.unwritten, state.wanted = ended, backlog > 0, True
                 queues.append(name)
         if queues:
             self._wake.set()
         return queues
 
-    def _new_state(self, config: QueueConfig, *, paused: bool = False) -> _QueueState:
+    def _new_state(self, config: QueueConfig, *, paused: bool = False) -> QueueState:
         cooldown = config.fetch_cooldown or self._settings.fetch_cooldown
         interval = config.poll_interval or self._settings.poll_interval
-        return _QueueState(config, cooldown.total_seconds(), interval.total_seconds(), paused=paused)
+        return QueueState(config, cooldown.total_seconds(), interval.total_seconds(), paused=paused)
 
     def add_queue(self, name: str, config: QueueConfig, *, paused: bool) -> None:
         """Claim from one queue more."""
@@ -309,7 +269,9 @@ class Producer:
         try:
             async with self._claim.acquire() as connection:
                 if state.limited:
-                    records = await self._limited_claim.fetch(connection, name, count)
+                    claims = await self._limited_claim.fetch(connection, name, count)
+                    records = claims.records
+                    state.keep_to(claims, time.monotonic())
                 else:
                     records = await connection.fetch(self._sql, name, count, *self._sql_args)
             seconds = time.monotonic() - started

@@ -10,9 +10,9 @@ from typing import Any
 
 from rivermill import gojson
 from rivermill.db import Connection
-from rivermill.errors import NotFoundError, ValidationError
+from rivermill.errors import MigrationError, NotFoundError, ValidationError
 from rivermill.joblist import MAX_LIST
-from rivermill.limits import KEY, Concurrency
+from rivermill.limits import KEY, RATE_KEY, Concurrency, RateLimit
 from rivermill.schema import Schema
 
 ALL_QUEUES = "*"
@@ -87,15 +87,30 @@ class QueueAdmin:
         return _queue(record)
 
     async def limit(self, connection: Connection, name: str, concurrency: Concurrency | None) -> Queue:
-        """Set or remove a queue's limits in its metadata, and tell the clients.
+        """Set or remove a queue's concurrency limits in its metadata, and tell the clients.
 
         Raises:
             NotFoundError: there is no such queue.
         """
-        text = gojson.encode({} if concurrency is None else {KEY: concurrency.to_metadata()})
+        return await self._set(connection, name, KEY, None if concurrency is None else concurrency.to_metadata())
+
+    async def limit_rate(self, connection: Connection, name: str, rate: RateLimit | None) -> Queue:
+        """Set or remove a queue's rate limit in its metadata, and tell the clients.
+
+        Raises:
+            MigrationError: there is no table for what has started.
+            NotFoundError: there is no such queue.
+        """
+        table = self._schema.table("rivermill_rate")
+        if rate is not None and not await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", table):
+            raise MigrationError(f"schema {self._schema.name} has no table rivermill_rate: run `rivermill migrate up` first")
+        return await self._set(connection, name, RATE_KEY, None if rate is None else rate.to_metadata())
+
+    async def _set(self, connection: Connection, name: str, key: str, value: Mapping[str, Any] | None) -> Queue:
+        text = gojson.encode({} if value is None else {key: value})
         sql = f"""
             WITH changed AS (
-                UPDATE {self._table} SET metadata = (metadata - '{KEY}') || $2::text::jsonb, updated_at = now()
+                UPDATE {self._table} SET metadata = (metadata - $4::text) || $2::text::jsonb, updated_at = now()
                 WHERE name = $1 RETURNING *
             ), told AS (
                 SELECT count(pg_notify($3, json_build_object(
@@ -103,7 +118,7 @@ class QueueAdmin:
             )
             SELECT {self._columns} FROM changed, told
         """
-        record = await connection.fetchrow(sql, name, text, self._control)
+        record = await connection.fetchrow(sql, name, text, self._control, key)
         if record is None:
             raise self._missing(name)
         return _queue(record)

@@ -15,7 +15,7 @@ from rivermill.insert import JobInsertResult
 from rivermill.insert_rows import InsertOpts
 from rivermill.job import Job, JobRow
 from rivermill.joblist import JobFilter, JobListParams, JobListResult
-from rivermill.limits import Concurrency
+from rivermill.limits import Concurrency, RateLimit
 from rivermill.queues import Queue
 from rivermill.transactions import AdaptedConnection, Transaction, sync_connection_of
 from rivermill.unique import Unique
@@ -244,6 +244,10 @@ class SyncClient:
     def queue_limit(self, name: str, concurrency: Concurrency | None, *, tx: Transaction | None = None) -> Queue:
         """Limit how many jobs of a queue run at once, or with None end its limits."""
         return self._run(lambda on: self._client.queue_limit(name, concurrency, tx=on), tx)
+
+    def queue_rate_limit(self, name: str, rate: RateLimit | None, *, tx: Transaction | None = None) -> Queue:
+        """Limit how many jobs of a queue start in each period, or with None end that limit."""
+        return self._run(lambda on: self._client.queue_rate_limit(name, rate, tx=on), tx)
 
     def queue_pause(self, name: str, *, tx: Transaction | None = None) -> None:
         """Stop every client's claims from a queue (``*``: all)."""

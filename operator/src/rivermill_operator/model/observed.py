@@ -73,6 +73,7 @@ class QueueDepth:
         finished: durations of completed jobs, summed since the store was opened.
         paused: nothing is claimed from it.
         concurrency_limit: jobs of it that may run at once over all clients (River Pro's ``global_limit``), if any.
+        rate_limit: jobs of it that may start in a second over all clients, on average, if that is limited.
     """
 
     name: str
@@ -86,6 +87,7 @@ class QueueDepth:
     finished: Finished = Finished()
     paused: bool = False
     concurrency_limit: int | None = None
+    rate_limit: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ class QueueInputs:
         job_seconds: what a job takes; an assumption unless ``measured``.
         paused: nothing is claimed.
         concurrency_limit: jobs that may run at once.
+        rate_limit: jobs that may start in a second, on average.
     """
 
     name: str
@@ -47,6 +48,7 @@ class QueueInputs:
     measured: bool
     paused: bool
     concurrency_limit: int | None
+    rate_limit: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,6 +119,12 @@ def _load(
     spec: JobQueueSpec, queue: QueueSpec, depth: QueueDepth, fleet: FleetView, rate: estimate.Rate, job: estimate.JobSeconds
 ) -> terms.Load:
     active = not depth.paused
+    busy_seconds = depth.running_seconds / depth.running if depth.running else 0.0
+    limit = math.inf if depth.concurrency_limit is None else float(depth.concurrency_limit)
+    useful = math.inf
+    if depth.rate_limit is not None:
+        # Jobs that have run for longer than the average so far say more than the average.
+        useful = terms.slots_of_rate(depth.rate_limit, max(job.mean, busy_seconds))
     return terms.Load(
         name=queue.name,
         goal=queue.target_wait_seconds,
@@ -129,8 +135,9 @@ def _load(
         due_soon=depth.due_soon if active else 0,
         oldest=depth.oldest_seconds or 0.0 if active else 0.0,
         busy=fleet.busy.get(queue.name, 0),
-        busy_seconds=depth.running_seconds / depth.running if depth.running else 0.0,
-        limit=math.inf if depth.concurrency_limit is None else float(depth.concurrency_limit),
+        busy_seconds=busy_seconds,
+        limit=min(limit, useful),
+        rate_limited=useful < limit,
     )
 
 
@@ -148,6 +155,7 @@ def _inputs(depth: QueueDepth, load: terms.Load) -> QueueInputs:
         measured=load.job.measured,
         paused=depth.paused,
         concurrency_limit=depth.concurrency_limit,
+        rate_limit=depth.rate_limit,
     )
 
 
@@ -170,9 +178,11 @@ def _wanted(spec: JobQueueSpec, loads: list[terms.Load], fleet: FleetView, memor
 
 
 def _limits(loads: list[terms.Load], capacity: terms.Capacity, most: int, wanted: int) -> tuple[str, ...]:
-    """The concurrency limits of queues without which more pods than ``wanted`` were asked for."""
+    """The limits of queues without which more pods than ``wanted`` were asked for."""
     return tuple(
-        f"the limit of {load.limit:.0f} running jobs of queue {load.name}"
+        f"the rate limit of queue {load.name}, which {explain.count(int(load.limit), 'slot')} can use up"
+        if load.rate_limited
+        else f"the limit of {load.limit:.0f} running jobs of queue {load.name}"
         for load in loads
         if math.isfinite(load.limit)
         and terms.compute([replace(other, limit=math.inf) if other is load else other for other in loads], capacity, most).out
@@ -275,7 +285,8 @@ def _guard(
     settling = len(fleet.starting) - _stuck(fleet, memory)
     slots = max(1, fleet.ready * spec.worker.slots)
     for load in loads:
-        if load.waiting and load.oldest > load.goal / 2:
+        # More slots start nothing sooner where the rate limit is what jobs wait for.
+        if load.waiting and load.oldest > load.goal / 2 and not load.rate_limited:
             return f"no scale-in while jobs of queue {load.name} have waited for more than half their goal"
         # More pods would not help one that its limit holds back.
         if load.waiting * load.job.mean / slots > load.goal / 2 and math.isinf(load.limit):

@@ -29,7 +29,8 @@ class Load:
         oldest: wait of the oldest due job.
         busy: slots of accepting pods that it holds.
         busy_seconds: seconds that these slots stay busy, on average; 0 means as long as a job takes.
-        limit: slots that it may hold at all.
+        limit: slots that it may hold at all, or that its rate limit can use.
+        rate_limited: whether the rate limit is what ``limit`` comes from.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Load:
     busy: int = 0
     busy_seconds: float = 0.0
     limit: float = math.inf
+    rate_limited: bool = False
 
     @property
     def quiet(self) -> bool:
@@ -128,6 +130,15 @@ def compute(loads: Sequence[Load], capacity: Capacity, most_pods: int) -> Terms:
         out=max(math.ceil(together - 1e-9), math.ceil(keep - 1e-9), backlog, least),
         down=max(down, math.ceil(keep - 1e-9), backlog, least),
     )
+
+
+def slots_of_rate(starts: float, seconds: float) -> float:
+    """The slots that so many starts in a second can use, of jobs that take so long on average.
+
+    Their root on top, so that chance does not leave starts unused: what a period does not use is lost.
+    """
+    offered = starts * seconds
+    return max(1.0, math.ceil(offered + math.sqrt(offered) - 1e-9))
 
 
 def arrivals(load: Load, pod_start: float) -> float:

@@ -20,6 +20,17 @@ _LIMIT = """
         THEN (q.metadata #> '{concurrency,global_limit}')::numeric::int END
 """
 
+#: The rate limit over all clients as starts a second; one that is partitioned limits no queue as a whole, either.
+_RATE = """
+    CASE WHEN jsonb_typeof(q.metadata #> '{rate_limit,limit}') = 'number'
+            AND jsonb_typeof(q.metadata #> '{rate_limit,period_seconds}') = 'number'
+            AND coalesce(q.metadata #> '{rate_limit,partition}', 'null') IN ('null', '{}')
+            AND (q.metadata #> '{rate_limit,limit}')::numeric BETWEEN 1 AND 1000000
+            AND (q.metadata #> '{rate_limit,period_seconds}')::numeric BETWEEN 0.001 AND 31622400
+        THEN ((q.metadata #> '{rate_limit,limit}')::numeric / (q.metadata #> '{rate_limit,period_seconds}')::numeric)::float8
+        END
+"""
+
 
 def versions_sql(schema: str) -> str:
     """The version of each migration line."""
@@ -32,7 +43,7 @@ def observe_sql(schema: str) -> str:
     return f"""
         SELECT name, depth.waiting::int, running.running::int, running.seconds AS running_seconds,
             oldest.seconds AS oldest_seconds, soon.due_soon::int, q.paused_at IS NOT NULL AS paused,
-            {_LIMIT} AS concurrency_limit
+            {_LIMIT} AS concurrency_limit, {_RATE} AS rate_limit
         FROM unnest($1::text[], $2::int[], $3::float8[]) WITH ORDINALITY AS wanted (name, depth_bound, horizon, place)
         LEFT JOIN {queue} AS q USING (name)
         CROSS JOIN LATERAL (SELECT count(*) AS waiting FROM (

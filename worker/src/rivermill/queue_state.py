@@ -1,0 +1,66 @@
+"""What the producer knows of one queue, and when it claims from it next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from rivermill.config import QueueConfig
+from rivermill.limited_claim import LimitedClaims
+from rivermill.lookahead import Flow, Stock, stock_for
+
+
+@dataclass(slots=True)
+class QueueState:
+    """What the loop knows of one queue; times are monotonic seconds.
+
+    Attributes:
+        cooldown: least seconds between two claims.
+        interval: most seconds between two claims while there is room.
+        hungry: whether the last claim brought all it asked for.
+        wanted: whether a claim is due as soon as the cooldown allows.
+        poll_at: when a claim is due in any case.
+        stock: jobs to claim beyond the free slots, and the room that is worth a claim.
+        leaving: whether the queue is to be removed.
+        limited: whether its jobs are claimed within limits.
+        closed: whether its rate limit lets no job start before ``poll_at``.
+        ends_make_room: whether jobs may run in it once others have ended.
+        ended_seen: jobs that had ended when outcomes were written last.
+        unwritten: whether some of these outcomes may still have been unwritten then.
+    """
+
+    config: QueueConfig
+    cooldown: float
+    interval: float
+    paused: bool = False
+    leaving: bool = False
+    limited: bool = False
+    closed: bool = False
+    ends_make_room: bool = True
+    ended_seen: int = 0
+    unwritten: bool = False
+    hungry: bool = False
+    wanted: bool = True
+    claimed_at: float = float("-inf")
+    poll_at: float = 0.0
+    flow: Flow = field(default_factory=Flow)
+    stock: Stock = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.stock = stock_for(self.flow, self.config.max_workers)
+
+    def due_at(self, room: int) -> float:
+        """When the next claim may go out, with room for so many jobs."""
+        if self.paused or self.leaving or room <= 0:
+            return float("inf")
+        if self.closed:
+            return max(self.claimed_at + self.cooldown, self.poll_at)
+        if self.hungry and room >= self.stock.batch:
+            return self.claimed_at
+        earliest = self.claimed_at + self.cooldown
+        return earliest if self.wanted else max(earliest, self.poll_at)
+
+    def keep_to(self, claims: LimitedClaims, now: float) -> None:
+        """Note what a claim within limits said of the next one: when more may start, that is due at the latest."""
+        self.closed, self.ends_make_room = claims.closed, claims.ends_make_room
+        if claims.opens_after is not None:
+            self.poll_at = min(self.poll_at, now + claims.opens_after)
