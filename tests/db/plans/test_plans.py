@@ -22,6 +22,7 @@ from rivermill.limited_claim import limited_sql, rated_sql
 from rivermill.maintenance.rescuer import stuck_sql
 from rivermill.rows import job_columns
 from rivermill.schema import Schema
+from rivermill.sequences import advance_sql, begin_sql, find_sql, lock_sql
 
 FINISHED, WAITING, BATCH = 50_000, 2_000, 100
 CLIENT = "client"
@@ -224,3 +225,62 @@ async def test_deleting_many_finds_its_rows_by_an_index(
 ) -> None:
     sql, values = delete_many_statement(aged, JobFilter(**filters), BATCH)
     check(await plan(connection, sql, *values), {index, "river_job_pkey"}, 100 * BATCH)
+
+
+SEQUENCES = 2_000
+
+
+@pytest.fixture
+async def sequences(connection: Connection, aged: Schema) -> Schema:
+    """Many sequences, in each a running job and others that wait, which came after the statistics were taken."""
+    job, turns, waiting = (aged.table(name) for name in ("river_job", "rivermill_sequence", "rivermill_sequence_job"))
+    state = f"(CASE WHEN n % 10 = 0 THEN 'running' ELSE 'pending' END)::{aged.table('river_job_state')}"
+    await connection.execute(f"""
+        WITH jobs AS (
+            INSERT INTO {job} (kind, args, state) SELECT 'part', '{{}}', {state}
+            FROM generate_series(0, {10 * SEQUENCES - 1}) AS n RETURNING id, state
+        ), numbered AS (
+            SELECT id, state, sha256(((row_number() OVER (ORDER BY id) - 1) / 10)::text::bytea) AS key FROM jobs
+        ), up AS (
+            INSERT INTO {turns} SELECT key, id FROM numbered WHERE state = 'running'
+        )
+        INSERT INTO {waiting} SELECT key, id FROM numbered WHERE state = 'pending'
+    """)
+    return aged
+
+
+async def some_keys(connection: Connection, schema: Schema) -> list[bytes]:
+    rows = await connection.fetch(f"SELECT key FROM {schema.table('rivermill_sequence')} ORDER BY key LIMIT {BATCH}")
+    return [row["key"] for row in rows]
+
+
+async def test_turns_are_given_on_by_keys_alone(connection: Connection, sequences: Schema) -> None:
+    keys = await some_keys(connection, sequences)
+    turns = sequences.table("rivermill_sequence")
+    await connection.execute(
+        f"UPDATE {sequences.table('river_job')} SET state = 'completed', finalized_at = now() "
+        f"WHERE id IN (SELECT job_id FROM {turns} WHERE key = ANY($1))",
+        keys,
+    )
+    check(await plan(connection, lock_sql(sequences), keys), {"rivermill_sequence_pkey"}, 20 * BATCH)
+    root = await plan(connection, advance_sql(sequences), keys, "channel")
+    check(root, {"rivermill_sequence_pkey", "rivermill_sequence_job_pkey", "river_job_pkey"}, 100 * BATCH)
+    up = f"SELECT count(*) FROM {sequences.table('river_job')} WHERE kind = 'part' AND state = 'available'"
+    assert await connection.fetchval(up) == BATCH
+
+
+async def test_sequences_begin_by_keys_alone(connection: Connection, sequences: Schema) -> None:
+    keys = await some_keys(connection, sequences)
+    await connection.execute(f"DELETE FROM {sequences.table('rivermill_sequence')} WHERE key = ANY($1)", keys)
+    root = await plan(connection, begin_sql(sequences), keys, "channel")
+    check(root, {"rivermill_sequence_job_pkey", "river_job_pkey"}, 100 * BATCH)
+    assert root["Actual Rows"] == BATCH
+
+
+async def test_a_look_at_sequences_reads_a_job_of_each_and_no_other(connection: Connection, sequences: Schema) -> None:
+    root = await plan(connection, find_sql(sequences))
+    tables = [node.get("Relation Name") for node in nodes(root) if node["Node Type"] == "Seq Scan"]
+    assert set(tables) <= {"rivermill_sequence"}
+    assert root["Actual Rows"] == 0
+    # Three or four pages of the key's index and the row for each, and a walk from key to key.
+    assert root["Shared Hit Blocks"] + root["Shared Read Blocks"] <= 15 * SEQUENCES

@@ -12,12 +12,15 @@ from rivermill import Workers
 from rivermill.leader import ElectionTimings
 from rivermill.maintenance.services import MaintenanceTimings
 from rivermill.notify import ListenerTimings
-from rivermill.runtime import Runtime, Timings
+from rivermill.runtime import Runtime
+from rivermill.sequencer import SequencerTimings
+from rivermill.timings import Timings
 
 FAST = Timings(
     election=ElectionTimings(interval=0.2, jitter=0.1, ttl=1.5, trust=1.2),
     maintenance=MaintenanceTimings(stagger=0.1, schedule=0.2, rescue=0.2, clean_jobs=0.2, clean_queues=0.5, dead_after=1.5),
     listener=ListenerTimings(heartbeat=0.3, check=0.2, timeout=5.0),
+    sequencer=SequencerTimings(leading=0.2, following=0.3, missing=0.3),
 )
 
 

@@ -17,8 +17,9 @@ from rivermill.leader import ElectionTimings
 from rivermill.maintenance.services import MaintenanceTimings
 from rivermill.migrations import LINES, Migrator
 from rivermill.notify import ListenerTimings
-from rivermill.runtime import Runtime, Timings
+from rivermill.runtime import Runtime
 from rivermill.schema import Schema
+from rivermill.timings import Timings
 from tests.db.run.test_work import eventually
 
 DEAD_AFTER = 5.0

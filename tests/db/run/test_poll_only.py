@@ -14,8 +14,9 @@ import pytest
 from rivermill import EventKind, InsertOpts, Interval, Job, JobCancel, JobSnooze, JobState, Never, PeriodicJob, Unique, Workers
 from rivermill.control_poll import ControlPollTimings
 from rivermill.db import Connection
-from rivermill.runtime import Runtime, Timings
+from rivermill.runtime import Runtime
 from rivermill.schema import Schema
+from rivermill.timings import Timings
 from tests.db.run.conftest import FAST
 from tests.db.run.pgbouncer import pgbouncer
 from tests.db.run.support import Bench, Note, eventually, working

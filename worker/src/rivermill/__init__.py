@@ -37,6 +37,7 @@ from rivermill.periodic import PeriodicJob, PeriodicJobs
 from rivermill.queues import Queue
 from rivermill.resumable import Step
 from rivermill.schedules import Interval, Never, Schedule
+from rivermill.sequences import SequenceOpts
 from rivermill.sync import BlockingCallError, SyncClient
 from rivermill.unique import UNIQUE_STATES_DEFAULT, Unique
 from rivermill.worker import NO_TIMEOUT, Worker, Workers
@@ -97,6 +98,7 @@ __all__ = [
     "RateLimit",
     "RivermillError",
     "Schedule",
+    "SequenceOpts",
     "Settings",
     "Step",
     "StuckJob",

@@ -34,6 +34,7 @@ class InsertMethods(ClientBase):
 
         Raises:
             ValidationError: args or an option are not valid, or (UnknownKindError) no worker knows the kind.
+            MigrationError: it is in a sequence, and the schema lacks the tables for that.
             DatabaseUnavailableError: there is no connection.
         """
         chosen = opts or InsertOpts()
@@ -53,6 +54,7 @@ class InsertMethods(ClientBase):
 
         Raises:
             ValidationError: there are no jobs, one is not valid, or two have the same unique key; none is inserted then.
+            MigrationError: as for ``insert``.
             DatabaseUnavailableError: there is no connection.
         """
         params = self._params(jobs)
@@ -70,7 +72,7 @@ class InsertMethods(ClientBase):
             How many jobs were inserted.
 
         Raises:
-            ValidationError: there are no jobs, or one is not valid; none is inserted then.
+            ValidationError: there are no jobs, one is not valid, or is in a sequence; none is inserted then.
             UniqueConflictError: a unique key is taken, or is there twice; none is inserted then.
             DatabaseUnavailableError: there is no connection.
         """

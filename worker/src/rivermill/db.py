@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 
-from rivermill.errors import ConfigError, RivermillError, UniqueConflictError
+from rivermill.errors import ConfigError, MigrationError, RivermillError, UniqueConflictError
 
 Connection = Any
 """An ``asyncpg.Connection`` (asyncpg ships no complete types)."""
@@ -21,7 +21,7 @@ CONNECT_TIMEOUT = timedelta(seconds=10)
 STATEMENT_TIMEOUT = timedelta(seconds=10)
 _STATEMENTS_KEPT = 100
 
-_UNIQUE_VIOLATION = "23505"
+_UNIQUE_VIOLATION, _UNDEFINED_TABLE = "23505", "42P01"
 #: SQLSTATE classes and codes after which the same statement may succeed on a new connection or later.
 _TRANSIENT_CODES = frozenset({"40001", "40P01", "55P03", "57P01", "57P02", "57P03", "25006", "53300"})
 
@@ -95,6 +95,17 @@ def unique_conflict(message: str) -> Iterator[None]:
         if getattr(error, "sqlstate", None) != _UNIQUE_VIOLATION:
             raise
         raise UniqueConflictError(message) from error
+
+
+@contextmanager
+def missing_table(message: str) -> Iterator[None]:
+    """Raise MigrationError where a statement needs a table that is not there, whichever driver says so."""
+    try:
+        yield
+    except Exception as error:
+        if getattr(error, "sqlstate", None) != _UNDEFINED_TABLE:
+            raise
+        raise MigrationError(message) from error
 
 
 async def connect(

@@ -15,11 +15,13 @@ from typing import Any
 
 import asyncpg
 
-from rivermill.db import Connection, unique_conflict
-from rivermill.insert_rows import InsertParams, Row, check_distinct, make_rows
+from rivermill.db import Connection, missing_table, unique_conflict
+from rivermill.errors import ValidationError
+from rivermill.insert_rows import InsertParams, Row, check_distinct, make_rows, sequence_of
 from rivermill.job import JobRow, JobState
 from rivermill.rows import job_columns, job_from_record
 from rivermill.schema import Schema
+from rivermill.sequences import Turns, waiting_cte
 
 #: The rows to insert, one array a column; and where only their args differ, one value for each other column.
 _ARRAYS = """
@@ -35,6 +37,7 @@ _ALIKE = """
     FROM unnest($1::text[]) WITH ORDINALITY AS t (args, n)
 """
 _STORED = "job.id, job.args::text AS args, job.metadata::text AS metadata, job.created_at, job.scheduled_at"
+_STORED_IN_SEQUENCE = f"{_STORED}, job.state::text AS state, false AS duplicate"
 
 
 class JobInsertResult:
@@ -94,10 +97,14 @@ class Inserter:
         self._limiter = limiter
         self._channel = schema.channel("river_insert")
         self._schema = schema
+        self._turns = Turns(schema)
         whole = f"{job_columns('job')}, job.xmax <> 0 AS duplicate"
+        returning = {(False, False): _STORED, (False, True): _STORED_IN_SEQUENCE, (True, False): whole, (True, True): whole}
         self._statements = {
-            (unique, alike): self._statement(_ALIKE if alike else _ARRAYS, self._on_conflict() if unique else "", returning)
-            for unique, returning in ((False, _STORED), (True, whole))
+            (unique, alike, sequence): self._statement(
+                _ALIKE if alike else _ARRAYS, self._on_conflict() if unique else "", stored, sequence=sequence
+            )
+            for (unique, sequence), stored in returning.items()
             for alike in (False, True)
         }
 
@@ -110,7 +117,7 @@ class Inserter:
                 DO UPDATE SET kind = job.kind
         """
 
-    def _statement(self, source: str, on_conflict: str, returning: str) -> str:
+    def _statement(self, source: str, on_conflict: str, returning: str, *, sequence: bool) -> str:
         # One statement, so one transaction: rows and notifications become visible together.
         return f"""
             WITH input AS (
@@ -126,7 +133,7 @@ class Inserter:
                 RETURNING {returning}
             ), notified AS (
                 SELECT count(pg_notify($12, payload)) AS sent FROM unnest($13::text[]) AS payload
-            )
+            ) {waiting_cte(self._schema) if sequence else ""}
             SELECT inserted.* FROM inserted, notified ORDER BY id
         """
 
@@ -136,6 +143,7 @@ class Inserter:
         Raises:
             ValidationError: there are no jobs, one of them is not valid, or two have the same unique key; nothing is
                 inserted then.
+            MigrationError: one is in a sequence, and the schema has no tables for that.
         """
         rows = make_rows(jobs, self._max_attempts)
         unique = any(row.unique_key is not None for row in rows)
@@ -144,11 +152,23 @@ class Inserter:
         common = rows[0][1:]
         alike = all(row[1:] == common for row in rows)
         columns = [[row.args for row in rows], *common] if alike else list(zip(*rows, strict=True))
-        sql = self._statements[unique, alike]
-        records = await connection.fetch(sql, *columns, self._channel, self._payloads(rows))
+        args = (*columns, self._channel, self._payloads(rows))
+        sequences = {key for row in (rows[:1] if alike else rows) if (key := sequence_of(row)) is not None}
+        if sequences:
+            records = await self._insert_into(sequences, connection, self._statements[unique, alike, True], args)
+        else:
+            records = await connection.fetch(self._statements[unique, alike, False], *args)
         if unique:
             return _in_order(rows, records)
         return [JobInsertResult(partial(_new_job, *pair), False) for pair in zip(rows, records, strict=True)]
+
+    async def _insert_into(self, sequences: set[bytes], connection: Connection, sql: str, args: Sequence[Any]) -> list[Any]:
+        """Insert jobs of sequences, and begin those in which it is nobody's turn; returns the rows as they are then."""
+        with missing_table("a sequence needs tables that the schema lacks: run `rivermill migrate up`"):
+            async with connection.transaction() if not connection.is_in_transaction() else nullcontext():
+                records = await connection.fetch(sql, *args)
+                up = await self._turns.begin(connection, sequences)
+        return [{**record, "state": up.get(record["id"], record["state"])} for record in records]
 
     def check(self, job: InsertParams) -> None:
         """Raise the ValidationError that inserting the job would raise."""
@@ -158,10 +178,12 @@ class Inserter:
         """Insert jobs by COPY, in the connection's transaction or one of its own; returns how many.
 
         Raises:
-            ValidationError: there are no jobs, or one of them is not valid.
+            ValidationError: there are no jobs, one of them is not valid, or is in a sequence.
             UniqueConflictError: a unique key is taken, or there twice; nothing is inserted then.
         """
         rows, now = make_rows(jobs, self._max_attempts), datetime.now(UTC)
+        if any(sequence_of(row) is not None for row in rows):
+            raise ValidationError("insert_many_fast: it takes no jobs with a sequence; insert_many does")
         records = [_copied(row, now) for row in rows]
         async with connection.transaction() if not connection.is_in_transaction() else nullcontext():
             with unique_conflict("insert_many_fast: a unique key is taken; insert_many skips duplicates"):
@@ -193,7 +215,7 @@ def _new_job(row: Row, stored: Any) -> JobRow:
     chosen = {"queue": row.queue, "kind": row.kind, "state": row.state, "priority": row.priority}
     limits = {"attempt": 0, "max_attempts": row.max_attempts, "tags": _tags(row)}
     unset = dict.fromkeys(("attempted_at", "finalized_at", "attempted_by", "errors", "unique_key", "unique_states"))
-    return job_from_record({**stored, **chosen, **limits, **unset})
+    return job_from_record({**chosen, **limits, **unset, **stored})
 
 
 def _copied(row: Row, now: datetime) -> tuple[Any, ...]:

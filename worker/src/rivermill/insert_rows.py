@@ -13,6 +13,7 @@ from rivermill import gojson
 from rivermill.args import encode_args, kind_of
 from rivermill.errors import ValidationError
 from rivermill.job import JobState
+from rivermill.sequences import SequenceOpts, key_in
 from rivermill.unique import Unique, unique_key
 
 QUEUE_DEFAULT = "default"
@@ -38,6 +39,7 @@ class InsertOpts:
         scheduled_at: run no earlier than this aware time.
         tags: 3 or more word characters each, ``-`` allowed inside.
         unique: which properties make it the same job as another; an empty ``Unique()`` counts as None.
+        sequence: the jobs that it runs after: one at a time, in the order of their ids.
     """
 
     max_attempts: int | None = None
@@ -48,6 +50,7 @@ class InsertOpts:
     scheduled_at: datetime | None = None
     tags: Sequence[str] | None = None
     unique: Unique | None = None
+    sequence: SequenceOpts | None = None
 
     def over(self, other: InsertOpts) -> InsertOpts:
         """These options, with ``other``'s where they leave the choice open."""
@@ -90,10 +93,11 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Choice:
-    """Options checked and filled in: the columns they make, and what makes the job unique."""
+    """Options checked and filled in: the columns they make, what makes the job unique, and its sequence."""
 
     columns: tuple[int, str, int, str, datetime | None, str, str]
     unique: Unique | None
+    sequence: SequenceOpts | None
 
 
 def make_rows(jobs: Sequence[InsertParams], default_max_attempts: int) -> list[Row]:
@@ -126,6 +130,9 @@ def _row(args: Any, choice: _Choice, turn: datetime | None) -> Row:
     row = Row(encoded, kind, *choice.columns, None, None)
     if turn is not None and row.scheduled_at is None:
         row = row._replace(scheduled_at=turn)
+    if choice.sequence is not None:
+        marks = choice.sequence.metadata(kind=kind, args=encoded, queue=row.queue)
+        row = row._replace(state=JobState.PENDING.value, metadata=gojson.add_members(row.metadata, marks))
     if unique is None:
         return row
     key = unique_key(unique, kind=kind, args=encoded, queue=row.queue, at=row.scheduled_at or datetime.now(UTC))
@@ -147,7 +154,14 @@ def _choose(opts: InsertOpts, default_max_attempts: int) -> _Choice:
         (JobState.PENDING if opts.pending else due).value,
         _check_tags(opts.tags or ()),
     )
-    return _Choice(columns, opts.unique if opts.unique is not None and not opts.unique.empty else None)
+    if opts.sequence is not None and opts.pending:
+        raise ValidationError("pending=True with a sequence: its jobs are pending until their turn anyway, leave it out")
+    return _Choice(columns, opts.unique if opts.unique is not None and not opts.unique.empty else None, opts.sequence)
+
+
+def sequence_of(row: Row) -> bytes | None:
+    """The sequence in which a row is to wait for its turn; None for none."""
+    return key_in(row.metadata) if row.state == JobState.PENDING else None
 
 
 def check_queue(name: str) -> str:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from rivermill.claiming import Claiming
 from rivermill.claims import claim_sql, return_lost_sql
@@ -44,6 +45,7 @@ class Producer:
         pending_ids: jobs that have ended here and are still to be written.
         kinds: the kinds with a worker, for ``fetch_only_known_kinds``.
         extensions: the client's, of which some are told of each claim.
+        claimed: called with the rows of each claim before their jobs begin.
     """
 
     def __init__(
@@ -56,8 +58,10 @@ class Producer:
         pending_ids: Callable[[], Iterable[int]],
         kinds: Sequence[str],
         extensions: Extensions,
+        claimed: Callable[[Sequence[Any]], None],
     ) -> None:
         self._extensions = extensions
+        self._claimed = claimed
         self._pending_ids = pending_ids
         self._settings = settings
         self._claim = claim
@@ -279,6 +283,7 @@ class Producer:
             if records:
                 for hook in self._extensions.jobs_claimed:
                     await hook.jobs_claimed(metric)
+                self._claimed(records)
                 self._executor.submit(name, records)
         except DATABASE_ERRORS as error:
             state.wanted = True

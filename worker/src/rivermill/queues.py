@@ -102,7 +102,8 @@ class QueueAdmin:
             NotFoundError: there is no such queue.
         """
         table = self._schema.table("rivermill_rate")
-        if rate is not None and not await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", table):
+        found = await connection.fetchrow("SELECT to_regclass($1) IS NOT NULL AS there", table)
+        if rate is not None and not found["there"]:
             raise MigrationError(f"schema {self._schema.name} has no table rivermill_rate: run `rivermill migrate up` first")
         return await self._set(connection, name, RATE_KEY, None if rate is None else rate.to_metadata())
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from rivermill.claimed import Policy
 from rivermill.client_queues import ClientQueues
 from rivermill.completer import Completer
 from rivermill.config import Settings
-from rivermill.control_poll import ControlPoll, ControlPollTimings
+from rivermill.control_poll import ControlPoll
 from rivermill.cordon import Cordon
 from rivermill.db import SharedConnection
 from rivermill.drain import Drain
@@ -23,35 +22,27 @@ from rivermill.executor import Executor
 from rivermill.health import Health, HealthServer
 from rivermill.heartbeat import ClientState, Heartbeat, Vitals
 from rivermill.job_events import JobEvents
-from rivermill.leader import ElectionTimings, Elector
+from rivermill.leader import Elector
 from rivermill.limit_watch import LimitWatch
 from rivermill.maintenance.enqueuer import Enqueuer
 from rivermill.maintenance.reindexer import Reindexer
-from rivermill.maintenance.services import Maintenance, MaintenanceTimings, statement_timeout
+from rivermill.maintenance.services import Maintenance, statement_timeout
 from rivermill.maintenance.terms import Terms
 from rivermill.metrics import Metrics
-from rivermill.notify import Callbacks, Listener, ListenerTimings
+from rivermill.notify import Callbacks, Listener
 from rivermill.pauses import Pauses
 from rivermill.producer import Producer
 from rivermill.queue_report import QueueReport
 from rivermill.queue_work import RunningQueues
+from rivermill.sequencer import Sequencer
 from rivermill.signals import Signals
+from rivermill.timings import Timings
 from rivermill.worker import Workers
 
 if TYPE_CHECKING:
     from rivermill.client import Client
 
 logger = logging.getLogger("rivermill.runtime")
-
-
-@dataclass(frozen=True, slots=True)
-class Timings:
-    """Intervals that only tests change."""
-
-    election: ElectionTimings = ElectionTimings()
-    maintenance: MaintenanceTimings = MaintenanceTimings()
-    listener: ListenerTimings = ListenerTimings()
-    control_poll: ControlPollTimings = ControlPollTimings()
 
 
 class Runtime:
@@ -98,6 +89,14 @@ class Runtime:
             queues=queues,
             on_free=self._on_free,
         )
+        self._sequencer = Sequencer(
+            settings,
+            shared,
+            lambda: (*self._executor.job_ids(), *self._completer.job_ids()),
+            lambda: self.leading,
+            self._on_turn,
+            timings.sequencer,
+        )
         self._drain = Drain(self._executor, settings.shutdown_timeout)
         self._producer = Producer(
             settings,
@@ -108,6 +107,7 @@ class Runtime:
             self._completer.job_ids,
             workers.kinds(),
             self._extensions,
+            self._sequencer.claimed,
         )
         self._limit_watch = LimitWatch(settings, shared, self._producer)
         self._pauses = Pauses(self._producer, subscribers)
@@ -175,6 +175,7 @@ class Runtime:
         self._spawn("queue report", self._queue_report.run())
         self._spawn("control poll", self._control_poll.run())
         self._spawn("limit watch", self._limit_watch.run())
+        self._spawn("sequencer", self._sequencer.run())
         self._spawn("pulse", self._pulse())
         self._queues.work = self._running_queues
         self._set_ready()
@@ -230,6 +231,7 @@ class Runtime:
             _, late = await asyncio.wait([task], timeout=10)
             if late:
                 logger.error("completions could not be written", extra={"jobs": self._completer.backlog})
+        await self._sequencer.settle()  # the last client must not leave the next job pending
 
     async def _close(self) -> None:
         self._queues.work = None
@@ -328,6 +330,9 @@ class Runtime:
         self._set_ready()
         self._producer.fetch_soon()
 
+    def _on_turn(self, queue: str) -> None:
+        self._producer.fetch_soon(queue)
+
     def _on_free(self) -> None:
         self._producer.slot_freed()
         self._running_queues.check()
@@ -339,6 +344,7 @@ class Runtime:
 
     def _on_flushed(self) -> None:
         self._limit_watch.flushed(self._completer.backlog)
+        self._sequencer.flushed()
         self._cordon.check()
 
     def _on_cordon(self) -> None:

@@ -69,14 +69,7 @@ class Unique:
         missing = [state.value for state in _REQUIRED if self.by_state and state not in self.by_state]
         if missing:
             raise ValidationError(f"unique by_state {list(self.by_state)}: add {', '.join(missing)}; River requires them")
-        self._check_paths()
-
-    def _check_paths(self) -> None:
-        if isinstance(self.by_args, str):
-            raise ValidationError(f"unique by_args {self.by_args!r}: pass a list of paths, e.g. [{self.by_args!r}], or True")
-        for path in self.paths():
-            if any(not part or part.isdecimal() for part in path):
-                raise ValidationError(f"unique by_args {path}: a name must not be empty or digits only")
+        check_paths("unique by_args", self.by_args)
 
     @property
     def empty(self) -> bool:
@@ -90,10 +83,23 @@ class Unique:
 
     def paths(self) -> list[tuple[str, ...]]:
         """The selected members in the order that River hashes them; empty for all args."""
-        if isinstance(self.by_args, bool):
-            return []
-        paths = {tuple(path.split(".")) if isinstance(path, str) else tuple(path) for path in self.by_args}
-        return sorted(paths, key=lambda path: (".".join(path).encode(), len(path) == 1))
+        return _paths(self.by_args)
+
+
+def check_paths(what: str, by_args: bool | Sequence[str | tuple[str, ...]]) -> None:
+    """Raise ValidationError if args are not selected as ``Unique.by_args`` says; ``what`` is the option's name."""
+    if isinstance(by_args, str):
+        raise ValidationError(f"{what} {by_args!r}: pass a list of paths, e.g. [{by_args!r}], or True")
+    for path in _paths(by_args):
+        if any(not part or part.isdecimal() for part in path):
+            raise ValidationError(f"{what} {path}: a name must not be empty or digits only")
+
+
+def _paths(by_args: bool | Sequence[str | tuple[str, ...]]) -> list[tuple[str, ...]]:
+    if isinstance(by_args, bool):
+        return []
+    paths = {tuple(path.split(".")) if isinstance(path, str) else tuple(path) for path in by_args}
+    return sorted(paths, key=lambda path: (".".join(path).encode(), len(path) == 1))
 
 
 def unique_key(unique: Unique, *, kind: str, args: str, queue: str, at: datetime) -> bytes:

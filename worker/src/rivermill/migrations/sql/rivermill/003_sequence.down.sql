@@ -1,0 +1,2 @@
+DROP TABLE ${schema}.rivermill_sequence_job;
+DROP TABLE ${schema}.rivermill_sequence;
