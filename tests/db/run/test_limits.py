@@ -139,7 +139,7 @@ async def test_a_claim_counts_what_was_claimed_while_it_waited(
     first, second = LimitedClaim(schema, "first", None), LimitedClaim(schema, "second", None)
     transaction = connection.transaction()
     await transaction.start()
-    assert len(await first.fetch(connection, "default", 2)) == 2
+    assert len((await first.fetch(connection, "default", 2)).records) == 2
     waiting = asyncio.create_task(second.fetch(other, "default", 5))
     watcher = await asyncpg.connect(dsn)
     try:
@@ -149,8 +149,8 @@ async def test_a_claim_counts_what_was_claimed_while_it_waited(
         await watcher.close()
     assert not waiting.done()
     await transaction.commit()
-    assert len(await waiting) == 1
-    assert await second.fetch(other, "default", 5) == []
+    assert len((await waiting).records) == 1
+    assert (await second.fetch(other, "default", 5)).records == []
 
 
 async def test_full_parts_are_passed_over(connection: Connection, dsn: str, schema: Schema) -> None:
@@ -160,12 +160,12 @@ async def test_full_parts_are_passed_over(connection: Connection, dsn: str, sche
         await connection.execute(f"INSERT INTO {schema.table('river_queue')} (name) VALUES ('default')")
         await client.queue_limit("default", Concurrency(2, by_args=["to"]))
     claim = LimitedClaim(schema, "me", None)
-    assert len(await claim.fetch(connection, "default", 10)) == 2
+    assert len((await claim.fetch(connection, "default", 10)).records) == 2
     # Those beyond the window have their turn once the part before them is full.
-    found = {record["id"] for record in await claim.fetch(connection, "default", 10)}
+    found = {record["id"] for record in (await claim.fetch(connection, "default", 10)).records}
     assert found == {result.job.id for result in rest}
     known = LimitedClaim(schema, "me", ["note"])
     await connection.execute(f"UPDATE {schema.table('river_job')} SET state = 'available' WHERE state = 'running'")
-    assert [record["kind"] for record in await known.fetch(connection, "default", 10)] == ["note"]
+    assert [record["kind"] for record in (await known.fetch(connection, "default", 10)).records] == ["note"]
     rows = await connection.fetch(f"SELECT state::text FROM {schema.table('river_job')} WHERE kind = 'note'")
     assert [row["state"] for row in rows] == [JobState.RUNNING]
