@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from itertools import pairwise
 
+from rivermill import Client, InsertOpts, InsertParams, SequenceOpts
+from tests.chaos.app import Interval
 from tests.chaos.conftest import JOBS, Mill
 
 RESCUED = "SELECT array_agg(id ORDER BY id) FROM river_job WHERE metadata ? 'river:rescue_count'"
@@ -58,3 +61,23 @@ async def test_a_stopped_worker_loses_its_jobs_and_cannot_end_them_later(mill: M
     await mill.enqueue(count=40, seconds=0.1)
     await mill.finish()
     assert len([run for run in mill.runs() if run.pid == stopped.pid]) > count, "it works on"
+
+
+async def test_sequences_keep_their_order_when_a_worker_is_killed(mill: Mill) -> None:
+    """Killed where it may be: before a job ends, between its end and the next turn, or after that."""
+    opts = InsertOpts(sequence=SequenceOpts(by_args=["seconds"]))
+    lengths = [0.010 + number / 1000 for number in range(15)]
+    async with Client(mill.postgres.url()) as client:
+        jobs = await client.insert_many([InsertParams(Interval(seconds), opts) for _ in range(20) for seconds in lengths])
+    sequence = {result.job.id: result.job.args["seconds"] for result in jobs}
+    await mill.until(lambda: len(mill.runs()) >= 100)
+    victim = mill.processes[0]
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+    killed_at = time.time()
+    await mill.finish()
+    runs = sorted(mill.runs(), key=lambda run: run.started)
+    assert {run.job for run in runs} == set(sequence)
+    for seconds in lengths:
+        pairs = list(pairwise(run for run in runs if sequence[run.job] == seconds))
+        assert [(a, b) for a, b in pairs if a.job > b.job or b.started < (a.ended or killed_at)] == []
