@@ -1,4 +1,4 @@
-"""``rivermill migrate up|down|list|validate``."""
+"""``rivermill migrate up|down|list|validate|storage``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ from rivermill.config import load_settings
 from rivermill.db import Connection, connect
 from rivermill.errors import ConfigError, MigrationError
 from rivermill.migrations import LINES, Applied, Migrator, load
+from rivermill.migrations.storage import GIN_INDEXES, Storage
 from rivermill.schema import Schema
+
+#: A large table's indexes take long to build, and workers go on meanwhile.
+_INDEX_TIMEOUT = timedelta(hours=6)
+_PRESENCE = {True: "there", False: "incomplete, since its building was broken off: make or drop it", None: "dropped"}
 
 
 def add_migrate_command(commands: Any, shared: argparse.ArgumentParser) -> None:
@@ -36,6 +41,22 @@ def add_migrate_command(commands: Any, shared: argparse.ArgumentParser) -> None:
             parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
             parser.add_argument("--show-sql", action="store_true", help="print the statements")
         parser.set_defaults(run=migrate)
+    _add_storage(actions, shared)
+
+
+def _add_storage(actions: Any, shared: argparse.ArgumentParser) -> None:
+    parser = actions.add_parser("storage", parents=[shared], help="show or change how river_job is stored")
+    settings = parser.add_mutually_exclusive_group()
+    settings.add_argument("--tune", dest="tuned", action="store_true", default=None, help="set what suits a busy queue")
+    settings.add_argument("--reset", dest="tuned", action="store_false", default=None, help="take that back")
+    indexes = parser.add_mutually_exclusive_group()
+    for flag, wanted, text in (
+        ("--drop-gin-indexes", False, "drop the indexes of args and metadata, which only searches in them need"),
+        ("--make-gin-indexes", True, "make them again"),
+    ):
+        indexes.add_argument(flag, dest="gin_indexes", action="store_const", const=wanted, default=None, help=text)
+    parser.add_argument("--dry-run", action="store_true", help="only print the statements")
+    parser.set_defaults(run=change_storage)
 
 
 async def migrate(options: argparse.Namespace) -> int:
@@ -56,6 +77,28 @@ async def migrate(options: argparse.Namespace) -> int:
         return await _show(connection, settings.schema, options)
     finally:
         await connection.close()
+
+
+async def change_storage(options: argparse.Namespace) -> int:
+    """Change what is asked for, then say how the table is stored.
+
+    Raises:
+        RivermillError: a setting is wrong, the database cannot be reached, or a statement failed.
+    """
+    settings = load_settings(dsn=options.dsn, schema=options.schema, file=options.config)
+    connection = await connect(settings.dsn, application_name="rivermill migrate", statement_timeout=_INDEX_TIMEOUT)
+    try:
+        storage = Storage(connection, settings.schema)
+        for done in await storage.change(tuned=options.tuned, gin_indexes=options.gin_indexes, dry_run=options.dry_run):
+            print(f"{done.statement} {'[DRY RUN]' if options.dry_run else f'[{done.seconds * 1000:.0f} ms]'}")
+        state = await storage.state()
+    finally:
+        await connection.close()
+    for name, value in sorted(state.parameters.items()):
+        print(f"river_job: {name} = {value}")
+    for name in GIN_INDEXES:
+        print(f"{name}: {_PRESENCE[state.indexes.get(name)]}")
+    return 0
 
 
 async def _change(connection: Connection, schema: Schema, options: argparse.Namespace) -> int:

@@ -1,0 +1,124 @@
+"""How ``river_job`` is stored: settings for a busy table, and the two GIN indexes that working jobs does not need.
+
+Neither is a part of River's migrations, which record versions and never look at tables: ``validate`` of every client passes
+as before, and River's reindexer skips an index that is not there with a warning.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import asyncpg
+
+from rivermill.db import Connection
+from rivermill.errors import MigrationError
+from rivermill.schema import Schema
+
+TUNED: Mapping[str, str] = {
+    "autovacuum_vacuum_scale_factor": "0.01",
+    "autovacuum_vacuum_threshold": "10000",
+    "autovacuum_vacuum_insert_scale_factor": "0.05",
+    "autovacuum_analyze_scale_factor": "0.02",
+    "autovacuum_vacuum_cost_delay": "0",
+}
+"""Storage parameters for a table of which every row is written three times and then kept for a while."""
+
+GIN_INDEXES: Mapping[str, str] = {"river_job_args_index": "args", "river_job_metadata_index": "metadata"}
+"""Name → column. They serve searches for what args or metadata contain (``@>``), and nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class StorageState:
+    """How the table is stored.
+
+    Attributes:
+        parameters: its storage parameters, all of them.
+        indexes: of the GIN indexes those that are there → whether it is complete; one whose building was broken off is not.
+    """
+
+    parameters: Mapping[str, str]
+    indexes: Mapping[str, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A statement, and the time in seconds that it took (0 for a dry run)."""
+
+    statement: str
+    seconds: float
+
+
+class Storage:
+    """Looks at and changes the storage of a schema's ``river_job`` over a connection of the caller's.
+
+    Args:
+        connection: not inside a transaction, since indexes are made and dropped beside running workers.
+        schema: where River's tables are.
+    """
+
+    def __init__(self, connection: Connection, schema: Schema) -> None:
+        self._connection = connection
+        self._schema = schema
+
+    async def state(self) -> StorageState:
+        """How the table is stored now.
+
+        Raises:
+            MigrationError: there is no ``river_job``.
+        """
+        table = await self._connection.fetchrow(
+            "SELECT oid, reloptions FROM pg_catalog.pg_class WHERE oid = to_regclass($1)", self._schema.table("river_job")
+        )
+        if table is None:
+            raise MigrationError(f"schema {self._schema.name} has no river_job: run `rivermill migrate up` first")
+        indexes = await self._connection.fetch(
+            "SELECT relname::text AS name, indisvalid AS valid FROM pg_catalog.pg_index "
+            "JOIN pg_catalog.pg_class ON pg_class.oid = indexrelid WHERE indrelid = $1 AND relname = ANY($2::text[])",
+            table["oid"],
+            list(GIN_INDEXES),
+        )
+        parameters = dict(option.split("=", 1) for option in table["reloptions"] or ())
+        return StorageState(parameters, {index["name"]: index["valid"] for index in indexes})
+
+    async def change(
+        self, *, tuned: bool | None = None, gin_indexes: bool | None = None, dry_run: bool = False
+    ) -> list[Changed]:
+        """Bring the storage to what is wanted; what is so already is left alone. Workers can go on meanwhile.
+
+        Args:
+            tuned: True sets the storage parameters of ``TUNED``, False takes them back, None leaves them.
+            gin_indexes: True makes the two GIN indexes, False drops them, None leaves them.
+            dry_run: only say what would be run.
+
+        Raises:
+            MigrationError: there is no ``river_job``, or a statement failed; those before it have had their effect.
+        """
+        statements = statements_for(self._schema, await self.state(), tuned=tuned, gin_indexes=gin_indexes)
+        return [Changed(statement, 0.0 if dry_run else await self._run(statement)) for statement in statements]
+
+    async def _run(self, statement: str) -> float:
+        started = time.monotonic()
+        try:
+            await self._connection.execute(statement)
+        except asyncpg.PostgresError as error:
+            raise MigrationError(f"{statement} failed: {error}") from error
+        return time.monotonic() - started
+
+
+def statements_for(schema: Schema, state: StorageState, *, tuned: bool | None, gin_indexes: bool | None) -> list[str]:
+    """What has to be run to bring the storage from its state to what is wanted; see ``Storage.change``."""
+    table = schema.table("river_job")
+    statements = []
+    if tuned and any(state.parameters.get(name) != value for name, value in TUNED.items()):
+        statements.append(f"ALTER TABLE {table} SET ({', '.join(f'{name} = {value}' for name, value in TUNED.items())})")
+    if tuned is False and (ours := [name for name in TUNED if name in state.parameters]):
+        statements.append(f"ALTER TABLE {table} RESET ({', '.join(ours)})")
+    for name, column in GIN_INDEXES.items() if gin_indexes is not None else ():
+        there, complete = name in state.indexes, state.indexes.get(name, False)
+        if there and not (gin_indexes and complete):
+            statements.append(f"DROP INDEX CONCURRENTLY {schema.table(name)}")
+        if gin_indexes and not complete:
+            statements.append(f'CREATE INDEX CONCURRENTLY "{name}" ON {table} USING gin ({column})')
+    return statements
