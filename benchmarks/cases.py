@@ -1,4 +1,4 @@
-"""What is measured, and with which settings: each system as its own documentation advises, and at its defaults."""
+"""What is measured beside other systems: each as its own documentation advises, and at its defaults."""
 
 from __future__ import annotations
 
@@ -13,12 +13,18 @@ class Setup:
         settings: as they are printed.
         flags: what its driver is told.
         jobs: fewer than the case's, for the slow ones.
+        made: what its driver is told when it makes and fills the tables.
+        history: finished jobs that are in the table before.
+        old_snapshot: whether a transaction is open all the time that has begun before.
     """
 
     system: str
     settings: str
     flags: tuple[str, ...] = ()
     jobs: int | None = None
+    made: tuple[str, ...] = ()
+    history: int = 0
+    old_snapshot: bool = False
 
     @property
     def label(self) -> str:
@@ -47,15 +53,38 @@ class Case:
 
     def scaled(self, scale: float) -> Case:
         """The same with so many times as many jobs."""
-        setups = tuple(replace(s, jobs=max(1, round(s.jobs * scale)) if s.jobs else None) for s in self.setups)
-        return replace(self, jobs=max(1, round(self.jobs * scale)), setups=setups)
 
-    def only(self, systems: str) -> Case:
-        """The same with only those setups whose system has one of these in its name."""
-        wanted = systems.split(",")
-        return replace(self, setups=tuple(s for s in self.setups if any(name in s.system for name in wanted)))
+        def times(count: int) -> int:
+            return max(1, round(count * scale))
+
+        setups = tuple(
+            replace(s, jobs=times(s.jobs) if s.jobs else None, history=times(s.history) if s.history else 0)
+            for s in self.setups
+        )
+        return replace(self, jobs=times(self.jobs), setups=setups)
+
+    def only(self, systems: str, settings: str = "") -> Case:
+        """The same with only those setups that have one of these in the name of their system, and in their settings.
+
+        Args:
+            systems: several with commas between; all where it is empty.
+            settings: likewise.
+        """
+
+        def named(setup: Setup) -> bool:
+            return _one_in(systems, setup.system) and _one_in(settings, setup.settings)
+
+        return replace(self, setups=tuple(setup for setup in self.setups if named(setup)))
 
 
+def _one_in(parts: str, text: str) -> bool:
+    return any(part in text for part in parts.split(","))
+
+
+#: As graphile-worker's page on performance has it.
+_BATCHED = ("--local-queue=500", "--delay=0")
+#: What awa's page on configuration advises for a queue that is very busy.
+_PARTITIONS = ("--queues=4",)
 _TUNED = ("--cooldown=1ms", "--poll=100ms", "--pool=10")
 
 CASES = (
@@ -75,6 +104,10 @@ CASES = (
             Setup("chancy", "1000 at once, eager", ("--slots=1000",), jobs=10_000),
             Setup("oban", "limit 100", ("--slots=100",), jobs=5_000),
             Setup("procrastinate", "concurrency 10", ("--slots=10",), jobs=1_000),
+            Setup("awa", "1000 workers on 4 partitions", ("--slots=1000", *_PARTITIONS), jobs=50_000, made=_PARTITIONS),
+            Setup("awa", "50 workers, its defaults", ("--slots=50",), jobs=20_000),
+            Setup("graphile-worker", "24 at once, batches of 500", ("--slots=24", *_BATCHED)),
+            Setup("graphile-worker", "24 at once, else its defaults", ("--slots=24",), jobs=10_000),
         ),
         filled=True,
     ),
@@ -86,6 +119,8 @@ CASES = (
             Setup("rivermill", "100 slots", ("--slots=100", "--sleep=0.01")),
             Setup("river", "100 workers, cooldown 1 ms", ("--slots=100", "--sleep=10ms", *_TUNED)),
             Setup("pgqueuer", "batch 100", ("--slots=100", "--sleep=0.01")),
+            Setup("awa", "100 workers", ("--slots=100", "--sleep=0.01")),
+            Setup("graphile-worker", "100 at once, batches of 500", ("--slots=100", "--sleep=0.01", *_BATCHED)),
         ),
         filled=True,
     ),
@@ -100,6 +135,8 @@ CASES = (
             Setup("chancy", "", jobs=1_000),
             Setup("oban", "", jobs=1_000),
             Setup("procrastinate", "", jobs=1_000),
+            Setup("awa", ""),
+            Setup("graphile-worker", ""),
         ),
         flags=("--batch=1",),
     ),
@@ -114,6 +151,7 @@ CASES = (
             Setup("chancy", "push_many", jobs=10_000),
             Setup("oban", "enqueue_many", jobs=10_000),
             Setup("procrastinate", "batch_defer", jobs=20_000),
+            Setup("graphile-worker", "addJobs"),
         ),
         flags=("--batch=1000",),
     ),
@@ -121,7 +159,11 @@ CASES = (
         "insert 1,000 at once, by COPY",
         "insert",
         100_000,
-        (Setup("rivermill", "insert_many_fast", ("--fast",)), Setup("river", "InsertManyFast", ("--fast",))),
+        (
+            Setup("rivermill", "insert_many_fast", ("--fast",)),
+            Setup("river", "InsertManyFast", ("--fast",)),
+            Setup("awa", "enqueue_many_copy"),
+        ),
         flags=("--batch=1000",),
     ),
     Case(
@@ -136,6 +178,8 @@ CASES = (
             Setup("chancy", "eager"),
             Setup("oban", "limit 100"),
             Setup("procrastinate", "concurrency 10", ("--slots=10",)),
+            Setup("awa", "50 workers, its defaults", ("--slots=50",)),
+            Setup("graphile-worker", "24 at once, else its defaults", ("--slots=24",)),
         ),
         figure="call_p50_ms",
         lower=True,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,6 +14,7 @@ import asyncpg
 from devcluster import Postgres
 
 SETTINGS = {"shared_buffers": "2GB", "max_wal_size": "8GB", "fsync": "on", "synchronous_commit": "on"}
+_STATEMENT_SECONDS = 600.0
 
 
 class Server:
@@ -21,20 +23,27 @@ class Server:
     def __init__(self, postgres: Postgres, directory: Path) -> None:
         self._postgres = postgres
         self._pid_file = directory / "data" / "postmaster.pid"
+        self._databases: set[str] = set()
 
     def url(self, database: str = "postgres") -> str:
         """The URL of a database."""
         return self._postgres.url(database=database)
 
-    async def renew_database(self, name: str) -> str:
-        """Make a database anew; returns its URL."""
-        connection = await asyncpg.connect(self.url())
-        try:
-            await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-            await connection.execute(f'CREATE DATABASE "{name}"')
-        finally:
-            await connection.close()
+    def has(self, database: str) -> bool:
+        """Whether a database was made here."""
+        return database in self._databases
+
+    async def renew_database(self, name: str, template: str | None = None) -> str:
+        """Make a database anew, empty or as a copy of another one that nobody uses; returns its URL."""
+        copied = f' TEMPLATE "{template}" STRATEGY file_copy' if template else ""
+        await self._execute("postgres", f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)', f'CREATE DATABASE "{name}"{copied}')
+        self._databases.add(name)
         return self.url(name)
+
+    async def drop_databases(self) -> None:
+        """Drop all that were made."""
+        await self._execute("postgres", *(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)' for name in self._databases))
+        self._databases.clear()
 
     def cpu_seconds(self) -> float:
         """CPU time of all its processes, those that have ended included; 0 for a server that is not ours."""
@@ -58,12 +67,27 @@ class Server:
         finally:
             await connection.close()
 
+    async def settings(self) -> dict[str, str]:
+        """Its version, and every setting that is not as it comes."""
+        connection = await asyncpg.connect(self.url())
+        try:
+            changed = await connection.fetch(
+                "SELECT name, current_setting(name) AS value FROM pg_settings "
+                "WHERE name = 'server_version' OR source NOT IN ('default', 'override', 'client', 'session') ORDER BY name"
+            )
+            return {row["name"]: row["value"] for row in changed}
+        finally:
+            await connection.close()
+
     async def settle(self, database: str) -> None:
         """Fresh statistics and no checkpoint to come, the same for everybody."""
+        await self._execute(database, "VACUUM ANALYZE", "CHECKPOINT")
+
+    async def _execute(self, database: str, *statements: str) -> None:
         connection = await asyncpg.connect(self.url(database))
         try:
-            await connection.execute("VACUUM ANALYZE")
-            await connection.execute("CHECKPOINT")
+            for statement in statements:
+                await connection.execute(statement, timeout=_STATEMENT_SECONDS)
         finally:
             await connection.close()
 
@@ -74,7 +98,12 @@ def _ticks(pid: int, *, with_ended: bool) -> list[int]:
 
 
 @contextmanager
-def server() -> Iterator[Server]:
-    """A server of its own, or the one of ``DATABASE_URL``."""
-    with TemporaryDirectory() as directory, Postgres(Path(directory), settings=SETTINGS) as postgres:
-        yield Server(postgres, Path(directory))
+def server(more: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """A server of its own, with more settings where they are given, or the one of ``DATABASE_URL``."""
+    settings = SETTINGS | dict(more or {})
+    with TemporaryDirectory() as directory, Postgres(Path(directory), settings=settings) as postgres:
+        made = Server(postgres, Path(directory))
+        try:
+            yield made
+        finally:
+            asyncio.run(made.drop_databases())

@@ -13,11 +13,13 @@ from pathlib import Path
 
 from devcluster import paths
 from devcluster.binaries import find_go
+from rivermill import __version__
 
 _HERE = Path(__file__).parent
 _DRIVERS = _HERE / "drivers"
 #: The peers' environments are made once and kept, a folder for each set of versions.
 _PIP = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--prefer-binary")
+_NPM_QUIET = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
 
 
 class SystemNotAvailableError(Exception):
@@ -31,11 +33,13 @@ class System:
     Attributes:
         name: as it is printed.
         command: returns how its driver is started; made ready when first asked for.
+        release: what is measured, with its version.
         home: the name of the system whose driver makes and checks the tables; its own by default.
     """
 
     name: str
     command: Callable[[], list[str]]
+    release: str
     home: str = ""
 
 
@@ -55,32 +59,79 @@ def _river() -> list[str]:
     return [str(program)]
 
 
-def _python(name: str, *requirements: str, versions: tuple[str, ...] = ()) -> Callable[[], list[str]]:
+def _npm(folder: str, driver: str) -> Callable[[], list[str]]:
+    """A system of npm, with a Node.js of its own: the lock beside its ``package.json`` holds both."""
+
     def command() -> list[str]:
-        python = next(filter(None, map(shutil.which, versions)), None) if versions else sys.executable
-        if python is None:
-            raise SystemNotAvailableError(f"{name} needs one of {', '.join(versions)} on the PATH")
-        digest = hashlib.sha256(" ".join((python, *requirements)).encode()).hexdigest()[:12]
-        home = paths.cache() / f"peer-{name}-{digest}"
-        interpreter = home / "bin" / "python"
+        files = [_HERE / folder / name for name in ("package.json", "package-lock.json")]
+        digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+        home = paths.cache() / f"peer-{folder}-{digest}"
         if not (home / "ready").exists():
-            subprocess.run([python, "-m", "venv", "--clear", str(home)], check=True, timeout=120)
-            subprocess.run([str(interpreter), *_PIP, *requirements], check=True, timeout=600)
+            if shutil.which("npm") is None:
+                raise SystemNotAvailableError(f"{folder} needs npm on the PATH")
+            home.mkdir(exist_ok=True)
+            for file in files:
+                shutil.copy(file, home)
+            subprocess.run(["npm", "ci", *_NPM_QUIET], cwd=home, check=True, timeout=600)
             (home / "ready").touch()
-        return [str(interpreter), str(_DRIVERS / f"{name}_driver.py")]
+        node = next(home.glob("node_modules/node-linux-*/bin/node"), None)
+        if node is None:
+            raise SystemNotAvailableError(f"{folder}: npm has no Node.js for this computer")
+        return [str(node), str(_DRIVERS / driver)]
 
     return command
 
 
+def _python(name: str, release: str, *more: str, versions: tuple[str, ...] = ()) -> System:
+    """A system of PyPI, in an environment of its own.
+
+    Args:
+        name: as it is printed; its driver has this name.
+        release: the requirement that installs it.
+        more: what its driver needs beside it.
+        versions: names of interpreters that it runs in; this one by default.
+    """
+
+    def command() -> list[str]:
+        python = next(filter(None, map(shutil.which, versions)), None) if versions else sys.executable
+        if python is None:
+            raise SystemNotAvailableError(f"{name} needs one of {', '.join(versions)} on the PATH")
+        digest = hashlib.sha256(" ".join((python, release, *more)).encode()).hexdigest()[:12]
+        folder = paths.cache() / f"peer-{name}-{digest}"
+        interpreter = folder / "bin" / "python"
+        if not (folder / "ready").exists():
+            subprocess.run([python, "-m", "venv", "--clear", str(folder)], check=True, timeout=120)
+            subprocess.run([str(interpreter), *_PIP, release, *more], check=True, timeout=600)
+            (folder / "ready").touch()
+        return [str(interpreter), str(_DRIVERS / f"{name}_driver.py")]
+
+    return System(name, command, release)
+
+
+def _required(file: str, module: str) -> str:
+    """A module and its version, as a ``go.mod`` or ``package.json`` here requires it."""
+    line = next(line for line in (_HERE / file).read_text(encoding="utf-8").splitlines() if module in line)
+    return line.replace('"', "").strip(" \t,").removeprefix("require ")
+
+
+_PSYCOPG = "psycopg[binary,pool]"
+_RELEASE = f"rivermill {__version__}"
+
 SYSTEMS = {
     system.name: system
     for system in (
-        System("rivermill", _rivermill),
-        System("statements alone", _rivermill, home="rivermill"),
-        System("river", _river, home="rivermill"),
-        System("pgqueuer", _python("pgqueuer", "pgqueuer[asyncpg]==1.6.0")),
-        System("chancy", _python("chancy", "chancy==0.26.0")),
-        System("oban", _python("oban", "oban==0.7.0", "psycopg[binary,pool]", versions=("python3.13", "python3.12"))),
-        System("procrastinate", _python("procrastinate", "procrastinate==3.10.0", "psycopg[binary,pool]")),
+        System("rivermill", _rivermill, _RELEASE),
+        System("statements alone", _rivermill, _RELEASE, home="rivermill"),
+        System("river", _river, _required("river/go.mod", "riverqueue/river "), home="rivermill"),
+        _python("pgqueuer", "pgqueuer[asyncpg]==1.6.0"),
+        _python("chancy", "chancy==0.26.0"),
+        _python("oban", "oban==0.7.0", _PSYCOPG, versions=("python3.13", "python3.12")),
+        _python("procrastinate", "procrastinate==3.10.0", _PSYCOPG),
+        _python("awa", "awa-pg==0.6.9", "asyncpg==0.32.0"),
+        System(
+            "graphile-worker",
+            _npm("graphile", "graphile_driver.mjs"),
+            _required("graphile/package.json", "graphile-worker"),
+        ),
     )
 }

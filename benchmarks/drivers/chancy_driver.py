@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import logging
 from collections.abc import Callable
 from typing import Any
 
-import psycopg
 from chancy import Chancy, Queue, Worker, job
-from common import Drain, Figures, Starts, run, timed_inserts
+from common import Drain, Figures, Starts, run, tally, timed_inserts
+from with_psycopg import some, states
 
 _SILENT = logging.getLogger("benchmarks")
 _SILENT.setLevel(logging.CRITICAL)
@@ -42,21 +43,9 @@ async def prepare(options: argparse.Namespace) -> Figures:
     return {}
 
 
-async def fill(options: argparse.Namespace) -> Figures:
-    """Insert jobs that are due."""
-    options.batch = 1000
-    return await insert(options)
-
-
-async def _count(options: argparse.Namespace, condition: str) -> int:
-    async with await psycopg.AsyncConnection.connect(options.url) as connection:
-        row = await (await connection.execute(f"SELECT count(*) FROM chancy_jobs WHERE {condition}")).fetchone()
-    return row[0] if row else 0
-
-
 async def check(options: argparse.Namespace) -> Figures:
-    """Count the jobs that succeeded."""
-    return {"done": await _count(options, "state = 'succeeded'")}
+    """Count jobs by what has become of them."""
+    return tally(await states(options.url, "chancy_jobs", "state"), waiting="pending", done="succeeded")
 
 
 async def drain(options: argparse.Namespace) -> Figures:
@@ -67,7 +56,8 @@ async def drain(options: argparse.Namespace) -> Figures:
         await _declare(app, options)
         worker = Worker(app, register_signal_handlers=False)
         await worker.start()
-        figures = await count.figures(options.slots, lambda: _count(options, "state IN ('pending', 'running')"))
+        unfinished = functools.partial(some, options.url, "chancy_jobs", "state IN ('pending', 'running')")
+        figures = await count.figures(options.slots, unfinished)
         await worker.stop()
     return figures
 
@@ -100,4 +90,4 @@ async def latency(options: argparse.Namespace) -> Figures:
 if __name__ == "__main__":
     import chancy_driver  # jobs are found by this name, so what is measured must be in the module of this name
 
-    run({mode: getattr(chancy_driver, mode) for mode in ("prepare", "fill", "check", "drain", "insert", "latency")})
+    run({mode: getattr(chancy_driver, mode) for mode in ("prepare", "check", "drain", "insert", "latency")})

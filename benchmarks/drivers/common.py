@@ -1,8 +1,9 @@
 """What the Python drivers share: standard library only, since each runs in the environment of the system that it drives.
 
 A driver is called as ``DRIVER MODE --url URL --jobs N …`` and prints one JSON object. Modes: ``prepare`` makes the tables,
-``fill`` inserts jobs that are due, ``drain`` works them, ``insert`` and ``latency`` measure inserts and starts,
-``check`` counts the jobs that are done in the database.
+``history`` fills them with finished jobs, ``fill`` inserts jobs that are due, ``drain`` works them, ``insert`` and ``latency``
+measure inserts and starts, ``check`` counts the jobs in the database by what has become of them.
+Connections that only watch are named ``WATCHER``, so that they are not counted as the system's.
 """
 
 from __future__ import annotations
@@ -13,10 +14,14 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 Figures = dict[str, Any]
+Mode = Callable[[argparse.Namespace], Awaitable[Figures]]
+
+WATCHER = "benchmark watcher"
+_FILL_BATCH = 1000
 
 
 class Drain:
@@ -29,13 +34,17 @@ class Drain:
     def __init__(self, jobs: int) -> None:
         self.jobs, self.ran, self.spent = jobs, 0, 0.0
         self.all_ended = asyncio.Event()
-        self._first = 0.0
+        self.first = 0.0
         self._cpu = time.process_time()
+
+    def cpu_seconds(self) -> float:
+        """CPU time of this process since this was made."""
+        return time.process_time() - self._cpu
 
     async def work(self, sleep: float) -> None:
         """A job's body."""
         began = time.perf_counter()
-        self._first = self._first or began
+        self.first = self.first or began
         if sleep:
             await asyncio.sleep(sleep)
             self.spent += time.perf_counter() - began
@@ -48,11 +57,11 @@ class Drain:
         await self.all_ended.wait()
         while await unfinished():
             await asyncio.sleep(0.005)
-        seconds = time.perf_counter() - self._first
+        seconds = time.perf_counter() - self.first
         return {
             "per_second": self.jobs / seconds,
             "of_slots": self.spent / seconds / slots,
-            "client_us": (time.process_time() - self._cpu) / self.jobs * 1e6,
+            "client_us": self.cpu_seconds() / self.jobs * 1e6,
             "ran": self.ran,
         }
 
@@ -98,10 +107,22 @@ async def timed_inserts(jobs: int, batch: int, insert: Callable[[range], Awaitab
     return {"per_second": jobs / seconds, "client_us": (time.process_time() - cpu) / jobs * 1e6, "ran": jobs}
 
 
+def tally(counts: Mapping[str, int], *, waiting: str, done: str) -> Figures:
+    """How many jobs wait, are done, and are neither, which none should be.
+
+    Args:
+        counts: jobs in each state, in the system's own words.
+        waiting: the state of jobs that have never run.
+        done: the state of jobs that have ended well.
+    """
+    other = sum(number for state, number in counts.items() if state not in (waiting, done))
+    return {"waiting": counts.get(waiting, 0), "done": counts.get(done, 0), "other": other}
+
+
 def options() -> argparse.Namespace:
     """The arguments that every driver takes."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("mode", choices=("prepare", "fill", "drain", "insert", "latency", "check"))
+    parser.add_argument("mode", choices=("prepare", "history", "fill", "drain", "insert", "latency", "check"))
     parser.add_argument("--url", required=True)
     parser.add_argument("--jobs", type=int, default=100_000)
     parser.add_argument("--slots", type=int, default=100)
@@ -110,14 +131,25 @@ def options() -> argparse.Namespace:
     parser.add_argument("--sleep", type=float, default=0.0)
     parser.add_argument("--fast", action="store_true")
     parser.add_argument("--ceiling", action="store_true")
+    parser.add_argument("--queues", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--watch-memory", action="store_true")
+    parser.add_argument("--storage", default="")
     return parser.parse_args()
 
 
-def run(modes: dict[str, Callable[[argparse.Namespace], Awaitable[Figures]]]) -> None:
-    """Run the chosen mode and print what it measured."""
+def run(modes: dict[str, Mode]) -> None:
+    """Run the chosen mode and print what it measured; ``fill`` inserts in batches where a driver has no other way."""
     chosen = options()
+    if chosen.mode == "fill" and "fill" not in modes:
+        chosen.mode, chosen.batch = "insert", _FILL_BATCH
     if chosen.mode not in modes:
         sys.exit(f"no mode {chosen.mode} here")
     figures = asyncio.run(modes[chosen.mode](chosen))  # type: ignore[arg-type]
-    figures["rss_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    figures.setdefault("rss_mb", most_rss_mb())
     print(json.dumps(figures))
+
+
+def most_rss_mb() -> float:
+    """The most memory that this process has had, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

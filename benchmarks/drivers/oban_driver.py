@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from common import Drain, Figures, Starts, run, timed_inserts
+from common import Drain, Figures, Starts, run, tally, timed_inserts
 from oban import Oban, worker
 from oban.schema import install
 from psycopg_pool import AsyncConnectionPool
+from with_psycopg import some, states
 
 #: What the job does: its class is found by name, so it finds here what is measured.
 _body: list[Callable[[int], Any]] = []
@@ -40,22 +42,9 @@ async def prepare(options: argparse.Namespace) -> Figures:
     return {}
 
 
-async def fill(options: argparse.Namespace) -> Figures:
-    """Insert jobs that are due."""
-    options.batch = 1000
-    return await insert(options)
-
-
-async def _count(pool: AsyncConnectionPool, condition: str) -> int:
-    async with pool.connection() as connection:
-        row = await (await connection.execute(f"SELECT count(*) FROM oban_jobs WHERE {condition}")).fetchone()
-    return row[0] if row else 0
-
-
 async def check(options: argparse.Namespace) -> Figures:
-    """Count the jobs that were completed."""
-    async with _pool(options) as pool:
-        return {"done": await _count(pool, "state = 'completed'")}
+    """Count jobs by what has become of them."""
+    return tally(await states(options.url, "oban_jobs", "state"), waiting="available", done="completed")
 
 
 async def drain(options: argparse.Namespace) -> Figures:
@@ -65,7 +54,8 @@ async def drain(options: argparse.Namespace) -> Figures:
     async with _pool(options) as pool:
         oban = Oban(pool=pool, queues={"default": options.slots})
         await oban.start()
-        figures = await count.figures(options.slots, lambda: _count(pool, "state IN ('available', 'executing')"))
+        unfinished = functools.partial(some, options.url, "oban_jobs", "state IN ('available', 'executing')")
+        figures = await count.figures(options.slots, unfinished)
         await oban.stop()
     return figures
 
@@ -95,4 +85,4 @@ async def latency(options: argparse.Namespace) -> Figures:
 if __name__ == "__main__":
     import oban_driver  # jobs are found by this name, so what is measured must be in the module of this name
 
-    run({mode: getattr(oban_driver, mode) for mode in ("prepare", "fill", "check", "drain", "insert", "latency")})
+    run({mode: getattr(oban_driver, mode) for mode in ("prepare", "check", "drain", "insert", "latency")})

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from collections import Counter
 from typing import Any
 
 import asyncpg
-from common import Drain, Figures, Starts, run, timed_inserts
+from common import WATCHER, Drain, Figures, Starts, run, tally, timed_inserts
 from pgqueuer import PgQueuer
 from pgqueuer.db import AsyncpgDriver
 from pgqueuer.queries import Queries
@@ -15,6 +16,10 @@ from pgqueuer.queries import Queries
 
 async def _driver(options: argparse.Namespace) -> AsyncpgDriver:
     return AsyncpgDriver(await asyncpg.connect(options.url))
+
+
+async def _watcher(options: argparse.Namespace) -> Any:
+    return await asyncpg.connect(options.url, server_settings={"application_name": WATCHER})
 
 
 async def _some(queries: Queries, numbers: range) -> None:
@@ -30,22 +35,19 @@ async def prepare(options: argparse.Namespace) -> Figures:
     return {}
 
 
-async def fill(options: argparse.Namespace) -> Figures:
-    """Insert jobs that are due."""
-    queries = Queries(await _driver(options))
-    return await timed_inserts(options.jobs, 1000, lambda numbers: _some(queries, numbers))
-
-
 async def check(options: argparse.Namespace) -> Figures:
-    """Count what its log says was successful; finished jobs leave the queue."""
-    connection = await asyncpg.connect(options.url)
-    done = await connection.fetchval("SELECT count(DISTINCT job_id) FROM pgqueuer_log WHERE status = 'successful'")
-    return {"done": done}
+    """Count what waits, and what its log says has ended; finished jobs leave the queue."""
+    connection = await _watcher(options)
+    counts = Counter(dict(await connection.fetch("SELECT status::text, count(*) FROM pgqueuer GROUP BY 1")))
+    ended = await connection.fetch(
+        "SELECT status::text, count(DISTINCT job_id) FROM pgqueuer_log WHERE status NOT IN ('queued', 'picked') GROUP BY 1"
+    )
+    return tally(counts + Counter(dict(ended)), waiting="queued", done="successful")
 
 
 async def drain(options: argparse.Namespace) -> Figures:
     """Work jobs that are there already."""
-    count, connection = Drain(options.jobs), await asyncpg.connect(options.url)
+    count, connection = Drain(options.jobs), await _watcher(options)
     queue = PgQueuer(await _driver(options))
 
     @queue.entrypoint("benchmark")
@@ -81,4 +83,4 @@ async def latency(options: argparse.Namespace) -> Figures:
 
 
 if __name__ == "__main__":
-    run({"prepare": prepare, "fill": fill, "check": check, "drain": drain, "insert": insert, "latency": latency})
+    run({"prepare": prepare, "check": check, "drain": drain, "insert": insert, "latency": latency})

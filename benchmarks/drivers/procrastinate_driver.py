@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 from contextlib import suppress
 
 import procrastinate
-import psycopg
-from common import Drain, Figures, Starts, run, timed_inserts
+from common import Drain, Figures, Starts, run, tally, timed_inserts
+from with_psycopg import some, states
 
 
 def _app(options: argparse.Namespace) -> procrastinate.App:
@@ -23,21 +24,9 @@ async def prepare(options: argparse.Namespace) -> Figures:
     return {}
 
 
-async def fill(options: argparse.Namespace) -> Figures:
-    """Insert jobs that are due."""
-    options.batch = 1000
-    return await insert(options)
-
-
-async def _count(options: argparse.Namespace, condition: str) -> int:
-    async with await psycopg.AsyncConnection.connect(options.url) as connection:
-        row = await (await connection.execute(f"SELECT count(*) FROM procrastinate_jobs WHERE {condition}")).fetchone()
-    return row[0] if row else 0
-
-
 async def check(options: argparse.Namespace) -> Figures:
-    """Count the jobs that succeeded."""
-    return {"done": await _count(options, "status = 'succeeded'")}
+    """Count jobs by what has become of them."""
+    return tally(await states(options.url, "procrastinate_jobs", "status"), waiting="todo", done="succeeded")
 
 
 async def drain(options: argparse.Namespace) -> Figures:
@@ -52,7 +41,8 @@ async def drain(options: argparse.Namespace) -> Figures:
         working = asyncio.create_task(
             app.run_worker_async(queues=["default"], concurrency=options.slots, install_signal_handlers=False)
         )
-        figures = await count.figures(options.slots, lambda: _count(options, "status IN ('todo', 'doing')"))
+        unfinished = functools.partial(some, options.url, "procrastinate_jobs", "status IN ('todo', 'doing')")
+        figures = await count.figures(options.slots, unfinished)
         working.cancel()
         with suppress(asyncio.CancelledError):
             await working
@@ -97,4 +87,4 @@ async def latency(options: argparse.Namespace) -> Figures:
 
 
 if __name__ == "__main__":
-    run({"prepare": prepare, "fill": fill, "check": check, "drain": drain, "insert": insert, "latency": latency})
+    run({"prepare": prepare, "check": check, "drain": drain, "insert": insert, "latency": latency})

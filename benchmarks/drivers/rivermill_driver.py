@@ -5,75 +5,107 @@ from __future__ import annotations
 import argparse
 import asyncio
 import time
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from contextlib import suppress
+from typing import Any
 
 import asyncpg
-from common import Drain, Figures, Starts, run, timed_inserts
+from common import WATCHER, Drain, Figures, Starts, run, tally, timed_inserts
+from rivermill_worker import Noop, drain_by_processes, queue_names, rss_mb, watch_memory, working_client
 
-from rivermill import Client, Job, Workers
+from rivermill import Client, InsertOpts, Job, Workers
 from rivermill.claims import claim_sql
 from rivermill.completer import plain_sql
-from rivermill.migrations.migrator import Migrator
+from rivermill.migrations import LINES, Migrator
+from rivermill.migrations.storage import Storage
 from rivermill.schema import Schema
 
 _CLIENT = "ceiling"
 _LEFT = "SELECT EXISTS (SELECT FROM river_job WHERE state IN ('available', 'running'))"
+_WARM_UP = "warm_up"
 
 
-@dataclass
-class Noop:
-    """A job that does nothing, or sleeps."""
-
-    kind: ClassVar[str] = "benchmark"
-    num: int = 0
+async def _watcher(options: argparse.Namespace) -> Any:
+    return await asyncpg.connect(options.url, server_settings={"application_name": WATCHER})
 
 
 async def prepare(options: argparse.Namespace) -> Figures:
-    """Make River's tables and ours."""
-    connection = await asyncpg.connect(options.url)
-    for line in ("main", "rivermill"):
+    """Make River's tables and ours; ``--storage`` is what of their storage is changed."""
+    connection = await _watcher(options)
+    for line in LINES:
         await Migrator(connection, Schema(), line).up()
+    wanted = options.storage.split(",")
+    await Storage(connection, Schema()).change(
+        tuned=True if "tuned" in wanted else None, gin_indexes=False if "without-gin" in wanted else None
+    )
+    await connection.close()
+    return {}
+
+
+async def history(options: argparse.Namespace) -> Figures:
+    """Add finished jobs; their indexes are built behind them, which takes a tenth of the time."""
+    connection = await _watcher(options)
+    indexes = await connection.fetch(
+        "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'river_job' AND indexname <> 'river_job_pkey'"
+    )
+    await connection.execute("SET maintenance_work_mem = '1GB'")
+    for index in indexes:
+        await connection.execute(f'DROP INDEX "{index["indexname"]}"')
+    await connection.execute(
+        "INSERT INTO river_job (kind, args, state, attempt, attempted_by, scheduled_at, attempted_at, finalized_at) "
+        "SELECT 'history', jsonb_build_object('num', n), 'completed', 1, '{history}', at, at, at "
+        "FROM generate_series(1, $1::int) AS n, "
+        "LATERAL (SELECT now() - interval '1 hour' + n * interval '1 microsecond' AS at)",
+        options.jobs,
+    )
+    for index in indexes:
+        await connection.execute(index["indexdef"])
     await connection.close()
     return {}
 
 
 async def fill(options: argparse.Namespace) -> Figures:
-    """Insert jobs that are due, oldest first."""
-    connection = await asyncpg.connect(options.url)
-    await connection.execute("TRUNCATE river_job")
+    """Insert jobs that are due, oldest first, spread over the queues."""
+    connection = await _watcher(options)
     await connection.execute(
-        "INSERT INTO river_job (kind, args, scheduled_at) "
-        "SELECT 'benchmark', jsonb_build_object('num', n), now() - interval '1 hour' + n * interval '1 microsecond' "
-        "FROM generate_series(1, $1::int) AS n",
+        "INSERT INTO river_job (kind, args, queue, scheduled_at) "
+        "SELECT 'benchmark', jsonb_build_object('num', n), ($2::text[])[1 + n % cardinality($2::text[])], "
+        "now() - interval '1 hour' + n * interval '1 microsecond' FROM generate_series(1, $1::int) AS n",
         options.jobs,
+        queue_names(options),
     )
     await connection.close()
     return {}
 
 
 async def check(options: argparse.Namespace) -> Figures:
-    """Count the jobs that were completed at their first attempt."""
-    connection = await asyncpg.connect(options.url)
-    done = await connection.fetchval("SELECT count(*) FROM river_job WHERE state = 'completed' AND attempt = 1")
+    """Count jobs by what has become of them; done are those that were completed at their first attempt."""
+    connection = await _watcher(options)
+    counts = await connection.fetch(
+        "SELECT CASE WHEN state = 'completed' AND attempt <> 1 THEN 'again' ELSE state::text END, count(*) "
+        "FROM river_job WHERE kind = 'benchmark' AND queue <> $1 GROUP BY 1",
+        _WARM_UP,
+    )
     await connection.close()
-    return {"done": done}
+    return tally(dict(counts), waiting="available", done="completed")
 
 
 async def drain(options: argparse.Namespace) -> Figures:
     """Work jobs that are there already."""
     if options.ceiling:
         return await _drive_statements(options)
-    workers, count = Workers(), Drain(options.jobs)
-
-    @workers.work
-    async def work(_: Job[Noop]) -> None:
-        await count.work(options.sleep)
-
-    connection = await asyncpg.connect(options.url)
-    client = Client(options.url, workers=workers, queues={"default": options.slots})
+    connection = await _watcher(options)
+    if options.processes > 1:
+        return await drain_by_processes(options, lambda: connection.fetchval(_LEFT))
+    count, samples = Drain(options.jobs), list[list[float]]()
+    client = working_client(options, count)
     await client.start()
+    watching = asyncio.create_task(watch_memory(count, samples)) if options.watch_memory else None
     figures = await count.figures(options.slots, lambda: connection.fetchval(_LEFT))
+    if watching is not None:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+        figures["memory"] = [*samples, [count.ran, rss_mb()]]
     await client.stop()
     await connection.close()
     return figures
@@ -118,7 +150,7 @@ async def insert(options: argparse.Namespace) -> Figures:
             jobs = [Noop(number) for number in numbers]
             return await (client.insert_many_fast(jobs) if options.fast else client.insert_many(jobs))
 
-        await client.insert(Noop())
+        await client.insert(Noop(), InsertOpts(queue=_WARM_UP))
         return await timed_inserts(options.jobs, options.batch, some)
 
 
@@ -138,4 +170,4 @@ async def latency(options: argparse.Namespace) -> Figures:
 
 
 if __name__ == "__main__":
-    run({"prepare": prepare, "fill": fill, "check": check, "drain": drain, "insert": insert, "latency": latency})
+    run({mode.__name__: mode for mode in (prepare, history, fill, check, drain, insert, latency)})

@@ -146,16 +146,14 @@ func drain(ctx context.Context, o options) (map[string]any, error) {
 	}
 	took := time.Duration(time.Now().UnixNano() - first.Load())
 	used := cpu() - before
-	connections := pool.Stat().TotalConns()
 	if err := client.Stop(ctx); err != nil {
 		return nil, err
 	}
 	return map[string]any{
-		"per_second":  float64(o.jobs) / took.Seconds(),
-		"of_slots":    float64(spent.Load()) / float64(took) / float64(o.slots),
-		"client_us":   float64(used.Microseconds()) / float64(o.jobs),
-		"ran":         ended.Load(),
-		"connections": connections,
+		"per_second": float64(o.jobs) / took.Seconds(),
+		"of_slots":   float64(spent.Load()) / float64(took) / float64(o.slots),
+		"client_us":  float64(used.Microseconds()) / float64(o.jobs),
+		"ran":        ended.Load(),
 	}, nil
 }
 

@@ -1,0 +1,81 @@
+"""``build/bench.json``: every invocation's run, one after the other. Ratios are made within a run, never across."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cases import Case
+from benchmarks.systems import SYSTEMS
+
+BUILD = Path(__file__).resolve().parent.parent / "build"
+REPORT = BUILD / "bench.json"
+Run = dict[str, Any]
+
+
+def head(cases: Sequence[Case], rounds: int, server: dict[str, str]) -> Run:
+    """What a run is told by: when, of what, with what, on what.
+
+    Args:
+        cases: what is run.
+        rounds: how often.
+        server: settings of the server that are not as they come.
+    """
+    systems = {setup.system for case in cases for setup in case.setups}
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "arguments": sys.argv[1:],
+        "commit": _commit(),
+        "rounds": rounds,
+        "machine": {
+            "cores": os.cpu_count(),
+            "processor": _processor(),
+            "python": platform.python_version(),
+            "load_average": [round(load, 2) for load in os.getloadavg()],
+        },
+        "server": server,
+        "systems": {name: SYSTEMS[name].release for name in sorted(systems)},
+    }
+
+
+def read() -> list[Run]:
+    """All runs, the oldest first."""
+    if not REPORT.exists():
+        return []
+    runs: list[Run] = json.loads(REPORT.read_text(encoding="utf-8")).get("runs", [])
+    return runs
+
+
+def write(run: Run) -> None:
+    """Add a run, or put it in the place of what it was after fewer rounds."""
+    BUILD.mkdir(exist_ok=True)
+    runs = [other for other in read() if other["started"] != run["started"]]
+    partial = REPORT.with_suffix(".partial")
+    partial.write_text(json.dumps({"runs": [*runs, run]}, indent=2) + "\n", encoding="utf-8")
+    partial.rename(REPORT)
+
+
+def cases_of(runs: Sequence[Run]) -> Iterator[tuple[str, Run, dict[str, Any]]]:
+    """Every case of every run, by its name and with its run; the cases in the order of their first appearance."""
+    for name in dict.fromkeys(name for run in runs for name in run["cases"]):
+        for run in runs:
+            if name in run["cases"]:
+                yield name, run, run["cases"][name]
+
+
+def _commit() -> str:
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    done = subprocess.run(command, cwd=BUILD.parent, check=False, capture_output=True, text=True, timeout=30)
+    return done.stdout.strip() or "unknown"
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
