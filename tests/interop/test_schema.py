@@ -11,6 +11,7 @@ import pytest
 
 from rivermill.db import Connection
 from rivermill.migrations import Migrator
+from rivermill.migrations.storage import Storage
 from rivermill.schema import Schema
 from tests.interop.catalog import catalog
 from tests.interop.peers import Peer, PeerError
@@ -102,6 +103,17 @@ async def test_our_line_is_none_of_rivers_business(connection: Connection, schem
     assert (await go.call("existing_versions", schema=schema.name))["versions"] == list(range(1, NEWEST + 1))
     with pytest.raises(PeerError, match=r"irreversible|other lines|non-main"):
         await go.call("migrate", schema=schema.name, direction="down", target_version=-1)
+
+
+async def test_how_the_table_is_stored_is_none_of_rivers_business(
+    connection: Connection, empty_schema: Schema, go: Peer
+) -> None:
+    await Migrator(connection, empty_schema).up()
+    await Storage(connection, empty_schema).change(tuned=True, gin_indexes=False)
+    assert (await go.call("validate", schema=empty_schema.name))["ok"] is True
+    assert (await go.call("migrate", schema=empty_schema.name))["versions"] == []
+    down = await go.call("migrate", schema=empty_schema.name, direction="down", target_version=-1)
+    assert down["versions"] == list(range(NEWEST, 0, -1))
 
 
 async def test_the_bitmask_function_answers_alike(
