@@ -85,6 +85,8 @@ def _one_in(parts: str, text: str) -> bool:
 _BATCHED = ("--local-queue=500", "--delay=0")
 #: What awa's page on configuration advises for a queue that is very busy.
 _PARTITIONS = ("--queues=4",)
+#: 200 a second with these keep 50 of 100 slots busy.
+_SLEEPS, _GO_SLEEPS = ("--slots=100", "--sleep=0.25"), ("--slots=100", "--sleep=250ms")
 _TUNED = ("--cooldown=1ms", "--poll=100ms", "--pool=10")
 
 CASES = (
@@ -184,5 +186,24 @@ CASES = (
         figure="call_p50_ms",
         lower=True,
         flags=("--rate=100",),
+    ),
+    Case(
+        "insert to start, half of the slots busy, 200 a second",
+        "latency",
+        2_000,
+        (
+            Setup("rivermill", "100 slots, all defaults", _SLEEPS),
+            Setup("river", "100 workers, cooldown 1 ms", (*_GO_SLEEPS, *_TUNED)),
+            Setup("river", "100 workers, all defaults", _GO_SLEEPS),
+            Setup("pgqueuer", "batch 100", _SLEEPS),
+            Setup("chancy", "100 at once, eager", _SLEEPS),
+            Setup("oban", "limit 100", _SLEEPS),
+            Setup("procrastinate", "concurrency 100", _SLEEPS, jobs=500),
+            Setup("awa", "100 workers", _SLEEPS),
+            Setup("graphile-worker", "100 at once, else its defaults", _SLEEPS),
+        ),
+        figure="call_p50_ms",
+        lower=True,
+        flags=("--rate=200",),
     ),
 )

@@ -127,7 +127,7 @@ SYSTEMS = {
         _python("chancy", "chancy==0.26.0"),
         _python("oban", "oban==0.7.0", _PSYCOPG, versions=("python3.13", "python3.12")),
         _python("procrastinate", "procrastinate==3.10.0", _PSYCOPG),
-        _python("awa", "awa-pg==0.6.9", "asyncpg==0.32.0"),
+        _python("awa", "awa-pg==0.6.9"),
         System(
             "graphile-worker",
             _npm("graphile", "graphile_driver.mjs"),

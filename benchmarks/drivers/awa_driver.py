@@ -6,12 +6,10 @@ import argparse
 from dataclasses import dataclass
 from typing import Any
 
-import asyncpg
 from awa import AsyncClient, PartitionedQueue
-from common import WATCHER, Drain, Figures, Starts, run, tally, timed_inserts
+from common import Drain, Figures, Starts, run, timed_inserts
 
 _QUEUE = "default"
-_UNFINISHED = "SELECT EXISTS (SELECT FROM awa.jobs WHERE state::text <> 'completed')"
 
 
 @dataclass
@@ -21,8 +19,13 @@ class Benchmark:
     num: int
 
 
-async def _watcher(options: argparse.Namespace) -> Any:
-    return await asyncpg.connect(options.url, server_settings={"application_name": WATCHER})
+async def _left(client: AsyncClient) -> tuple[int, int]:
+    """How many jobs wait, and how many are neither waiting nor done, by its own count; done ones soon leave its tables."""
+    waiting = other = 0
+    for queue in await client.queue_stats():
+        waiting += queue.available
+        other += queue.total_queued - queue.available + queue.failed
+    return waiting, other
 
 
 def _partitions(options: argparse.Namespace) -> PartitionedQueue:
@@ -45,25 +48,27 @@ async def prepare(options: argparse.Namespace) -> Figures:
 
 
 async def check(options: argparse.Namespace) -> Figures:
-    """Count jobs by what has become of them."""
-    connection = await _watcher(options)
-    counts = dict(await connection.fetch("SELECT state::text, count(*) FROM awa.jobs GROUP BY 1"))
-    await connection.close()
-    return tally(counts, waiting="available", done="completed")
+    """Count jobs by what has become of them; what is no longer there is done."""
+    client = AsyncClient(options.url)
+    waiting, other = await _left(client)
+    await client.close()
+    return {"waiting": waiting, "done": options.jobs - waiting - other, "other": other}
 
 
 async def drain(options: argparse.Namespace) -> Figures:
     """Work jobs that are there already."""
-    count, client, connection = Drain(options.jobs), AsyncClient(options.url), await _watcher(options)
+    count, client = Drain(options.jobs), AsyncClient(options.url)
 
     @client.task(Benchmark, queue=_QUEUE)
     async def work(_: Any) -> None:
         await count.work(options.sleep)
 
+    async def unfinished() -> bool:
+        return any(await _left(client))
+
     await _start(client, options)
-    figures = await count.figures(options.slots, lambda: connection.fetchval(_UNFINISHED))
+    figures = await count.figures(options.slots, unfinished)
     await client.shutdown()
-    await connection.close()
     return figures
 
 
@@ -85,14 +90,14 @@ async def insert(options: argparse.Namespace) -> Figures:
 
 async def latency(options: argparse.Namespace) -> Figures:
     """Time inserts to starts."""
-    starts, client = Starts(options.jobs), AsyncClient(options.url)
+    starts, client = Starts(options), AsyncClient(options.url)
 
     @client.task(Benchmark, queue=_QUEUE)
     async def work(job: Any) -> None:
-        starts.begun(job.args.num)
+        await starts.work(job.args.num)
 
     await _start(client, options)
-    figures = await starts.figures(lambda number: client.insert(Benchmark(number), queue=_QUEUE), options.rate)
+    figures = await starts.figures(lambda number: client.insert(Benchmark(number), queue=_QUEUE))
     await client.shutdown()
     return figures
 

@@ -76,13 +76,13 @@ async def insert(options: argparse.Namespace) -> Figures:
 
 async def latency(options: argparse.Namespace) -> Figures:
     """Time inserts to starts."""
-    starts = Starts(options.jobs)
-    _body[:] = [starts.begun]
+    starts = Starts(options)
+    _body[:] = [starts.work]
     async with _app(options) as app:
         await _declare(app, options)
         worker = Worker(app, register_signal_handlers=False)
         await worker.start()
-        figures = await starts.figures(lambda num: app.push(benchmark.job.with_kwargs(num=num)), options.rate)
+        figures = await starts.figures(lambda num: app.push(benchmark.job.with_kwargs(num=num)))
         await worker.stop()
     return figures
 

@@ -67,28 +67,34 @@ class Drain:
 
 
 class Starts:
-    """Times of inserts and of the starts that they lead to."""
+    """Times of inserts and of the starts that they lead to.
 
-    def __init__(self, jobs: int) -> None:
-        self.jobs = jobs
-        self.called, self.returned, self.started = [0.0] * jobs, [0.0] * jobs, [0.0] * jobs
+    Args:
+        options: how many jobs, how many are inserted a second, and how many seconds each takes.
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        self.called, self.returned, self.started = ([0.0] * options.jobs for _ in range(3))
         self.ran = 0
 
-    def begun(self, num: int) -> None:
-        """A job's body begins."""
+    async def work(self, num: int) -> None:
+        """A job's body."""
         self.started[num] = time.perf_counter()
+        if self._options.sleep:
+            await asyncio.sleep(self._options.sleep)
         self.ran += 1
 
-    async def figures(self, insert: Callable[[int], Awaitable[Any]], rate: float) -> Figures:
-        """Insert at a steady rate, wait for all to start, and say how long each took."""
+    async def figures(self, insert: Callable[[int], Awaitable[Any]]) -> Figures:
+        """Insert at a steady rate, wait for all to end, and say how long each took to start."""
         await asyncio.sleep(1.0)
         begin = time.perf_counter()
-        for num in range(self.jobs):
-            await asyncio.sleep(max(0.0, begin + num / rate - time.perf_counter()))
+        for num in range(self._options.jobs):
+            await asyncio.sleep(max(0.0, begin + num / self._options.rate - time.perf_counter()))
             self.called[num] = time.perf_counter()
             await insert(num)
             self.returned[num] = time.perf_counter()
-        while self.ran < self.jobs:
+        while self.ran < self._options.jobs:
             await asyncio.sleep(0.01)
         pairs = list(zip(self.called, self.returned, self.started, strict=True))
         return {

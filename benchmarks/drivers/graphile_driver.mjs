@@ -110,6 +110,7 @@ async function latency() {
   let ran = 0;
   const runner = await start(async ({ num }) => {
     started[num] = performance.now();
+    if (values.sleep) await sleep(1000 * number("sleep"));
     ran += 1;
   });
   const utils = await makeWorkerUtils({ ...connection, logger });

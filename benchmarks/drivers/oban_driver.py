@@ -72,12 +72,12 @@ async def insert(options: argparse.Namespace) -> Figures:
 
 async def latency(options: argparse.Namespace) -> Figures:
     """Time inserts to starts."""
-    starts = Starts(options.jobs)
-    _body[:] = [starts.begun]
+    starts = Starts(options)
+    _body[:] = [starts.work]
     async with _pool(options) as pool:
         oban = Oban(pool=pool, queues={"default": options.slots})
         await oban.start()
-        figures = await starts.figures(lambda num: oban.enqueue(Benchmark.new({"num": num})), options.rate)
+        figures = await starts.figures(lambda num: oban.enqueue(Benchmark.new({"num": num})))
         await oban.stop()
     return figures
 

@@ -69,14 +69,14 @@ async def insert(options: argparse.Namespace) -> Figures:
 
 async def latency(options: argparse.Namespace) -> Figures:
     """Time inserts to starts."""
-    starts, queue, queries = Starts(options.jobs), PgQueuer(await _driver(options)), Queries(await _driver(options))
+    starts, queue, queries = Starts(options), PgQueuer(await _driver(options)), Queries(await _driver(options))
 
     @queue.entrypoint("benchmark")
     async def work(job: Any) -> None:
-        starts.begun(int(job.payload))
+        await starts.work(int(job.payload))
 
     working = asyncio.create_task(queue.run(batch_size=options.slots))
-    figures = await starts.figures(lambda number: queries.enqueue("benchmark", b"%d" % number), options.rate)
+    figures = await starts.figures(lambda number: queries.enqueue("benchmark", b"%d" % number))
     queue.shutdown.set()
     await working
     return figures

@@ -69,17 +69,17 @@ async def insert(options: argparse.Namespace) -> Figures:
 
 async def latency(options: argparse.Namespace) -> Figures:
     """Time inserts to starts."""
-    starts, app = Starts(options.jobs), _app(options)
+    starts, app = Starts(options), _app(options)
 
     @app.task(name="benchmark", queue="default")
     async def work(num: int) -> None:
-        starts.begun(num)
+        await starts.work(num)
 
     async with app.open_async():
         working = asyncio.create_task(
             app.run_worker_async(queues=["default"], concurrency=options.slots, install_signal_handlers=False)
         )
-        figures = await starts.figures(lambda number: work.defer_async(num=number), options.rate)
+        figures = await starts.figures(lambda number: work.defer_async(num=number))
         working.cancel()
         with suppress(asyncio.CancelledError):
             await working

@@ -156,15 +156,15 @@ async def insert(options: argparse.Namespace) -> Figures:
 
 async def latency(options: argparse.Namespace) -> Figures:
     """Time inserts to starts, at default settings."""
-    workers, starts = Workers(), Starts(options.jobs)
+    workers, starts = Workers(), Starts(options)
 
     @workers.work
     async def work(job: Job[Noop]) -> None:
-        starts.begun(job.args.num)
+        await starts.work(job.args.num)
 
     client = Client(options.url, workers=workers, queues={"default": options.slots})
     await client.start()
-    figures = await starts.figures(lambda number: client.insert(Noop(number)), options.rate)
+    figures = await starts.figures(lambda number: client.insert(Noop(number)))
     await client.stop()
     return figures
 

@@ -203,6 +203,7 @@ func latency(ctx context.Context, o options) (map[string]any, error) {
 	started := make([]time.Time, o.jobs)
 	var ended atomic.Int64
 	work := &worker{
+		sleep: o.sleep,
 		begun: func(num int) {
 			mutex.Lock()
 			defer mutex.Unlock()
