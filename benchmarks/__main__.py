@@ -11,6 +11,7 @@ from benchmarks import report, rounds, wake
 from benchmarks.cases import CASES
 from benchmarks.growth import GROWTH, MEMORY
 from benchmarks.server import server
+from benchmarks.systems import make_ready
 
 #: The cases of each, and how often they are run.
 SETS = {"peers": (CASES, 5), "growth": (GROWTH, 3), "memory": (MEMORY, 1)}
@@ -29,11 +30,12 @@ def main() -> int:
     options = parser.parse_args()
     cases, usual = SETS[options.what]
     wanted = [case.only(options.system, options.setup).scaled(options.scale) for case in cases if options.case in case.name]
-    wanted = [case for case in wanted if case.setups]
+    left_out = make_ready(report.systems_of(wanted))
+    wanted = [case for case in (case.without(left_out) for case in wanted) if case.setups]
     if not wanted:
         parser.error("there is no such case with such a system and setup")
     with server() as postgres:
-        run = report.head(wanted, options.rounds or usual, asyncio.run(postgres.settings()))
+        run = report.head(wanted, options.rounds or usual, asyncio.run(postgres.settings()), left_out)
         for figures in rounds.run(postgres, wanted, options.rounds or usual):
             report.write(run | {"cases": figures})
     return 0 if options.no_wake or options.what != "peers" else wake.main()

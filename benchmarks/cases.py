@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 
@@ -75,6 +76,10 @@ class Case:
             return _one_in(systems, setup.system) and _one_in(settings, setup.settings)
 
         return replace(self, setups=tuple(setup for setup in self.setups if named(setup)))
+
+    def without(self, systems: Collection[str]) -> Case:
+        """The same without these systems."""
+        return replace(self, setups=tuple(setup for setup in self.setups if setup.system not in systems))
 
 
 def _one_in(parts: str, text: str) -> bool:

@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,15 +20,16 @@ REPORT = BUILD / "bench.json"
 Run = dict[str, Any]
 
 
-def head(cases: Sequence[Case], rounds: int, server: dict[str, str]) -> Run:
+def head(cases: Sequence[Case], rounds: int, server: Mapping[str, str], left_out: Mapping[str, str]) -> Run:
     """What a run is told by: when, of what, with what, on what.
 
     Args:
         cases: what is run.
         rounds: how often.
         server: settings of the server that are not as they come.
+        left_out: systems that could not be had, and why.
     """
-    systems = {setup.system for case in cases for setup in case.setups}
+    systems = systems_of(cases)
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "arguments": sys.argv[1:],
@@ -41,8 +42,14 @@ def head(cases: Sequence[Case], rounds: int, server: dict[str, str]) -> Run:
             "load_average": [round(load, 2) for load in os.getloadavg()],
         },
         "server": server,
-        "systems": {name: SYSTEMS[name].release for name in sorted(systems)},
+        "systems": {name: SYSTEMS[name].release for name in systems},
+        "left_out": dict(left_out),
     }
+
+
+def systems_of(cases: Sequence[Case]) -> list[str]:
+    """The names of all that is measured."""
+    return list(dict.fromkeys(setup.system for case in cases for setup in case.setups))
 
 
 def read() -> list[Run]:

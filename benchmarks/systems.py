@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,3 +135,20 @@ SYSTEMS = {
         ),
     )
 }
+
+
+def make_ready(names: Iterable[str]) -> dict[str, str]:
+    """Install or build what the systems need, so that no run has to wait for it.
+
+    Returns:
+        The systems that cannot be had on this computer, with the reason.
+    """
+    missing = {}
+    for name in names:
+        print(f"making {name} ready", flush=True)
+        try:
+            SYSTEMS[name].command()
+        except SystemNotAvailableError as error:
+            print(f"{name} is left out: {error}", flush=True)
+            missing[name] = str(error)
+    return missing

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import measure, report
+from benchmarks import measure, report, systems
 from benchmarks.cases import CASES, Case, Setup
 from benchmarks.drivers.common import tally
 from benchmarks.growth import GROWTH, MEMORY
@@ -16,7 +16,7 @@ from benchmarks.measure import BenchmarkError, condensed, percentile, quarters
 from benchmarks.plots import draw
 from benchmarks.progress import Progress
 from benchmarks.rounds import summary
-from benchmarks.systems import SYSTEMS
+from benchmarks.systems import SYSTEMS, System
 from benchmarks.table import tables
 
 FIRST, OTHER = Setup("rivermill", "fast"), Setup("river", "")
@@ -117,6 +117,15 @@ def test_cases_can_be_cut_by_system_and_settings() -> None:
     assert case.only("", "").setups == setups
     assert case.only("river").setups == (FIRST, OTHER, setups[2])
     assert case.only("rivermill,statements", "slow").setups == setups[2:]
+    assert case.without({"rivermill"}).setups == (OTHER, setups[3])
+
+
+def test_a_system_that_cannot_be_had_is_left_out_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> list[str]:
+        raise systems.SystemNotAvailableError("no npm")
+
+    monkeypatch.setitem(SYSTEMS, "river", System("river", refuse, "v1"))
+    assert systems.make_ready(["rivermill", "river"]) == {"river": "no npm"}
 
 
 @pytest.mark.parametrize(
