@@ -13,8 +13,9 @@ from rivermill_operator.store.connection import DATABASE_ERRORS, connect
 from rivermill_operator.store.port import StoreError
 
 _CHECK_SECONDS = 10.0
-#: The first to connect after an outage lets everybody look.
-_MAX_BACKOFF = 3.0
+#: The first to connect after an outage lets everybody look; what a person has to mend is tried less often.
+_MAX_BACKOFF, _MAX_REFUSED_BACKOFF = 3.0, 30.0
+_REFUSED = frozenset({"AuthenticationFailed", "DatabaseNotFound", "InvalidDatabaseURL", "PermissionDenied"})
 
 logger = logging.getLogger("rivermill.store.listen")
 
@@ -43,16 +44,17 @@ class Listener:
         """Listen until cancelled; a lost connection is made anew, and everybody looks once."""
         failures = 0
         while True:
+            refused = False
             try:
                 await self._session()
             except StoreError as error:
                 failures += 1
+                refused = error.reason in _REFUSED
                 logger.warning("cannot listen", extra={"reason": error.reason, "error": error.message})
             except DATABASE_ERRORS as error:
                 failures = 0
                 logger.warning("listening was interrupted", extra={"error": str(error)})
-            delay = min(_MAX_BACKOFF, 0.5 * 2 ** min(failures, 10))
-            await asyncio.sleep(delay * random.uniform(0.5, 1.0))
+            await asyncio.sleep(back_off(failures, refused=refused) * random.uniform(0.5, 1.0))
 
     async def _session(self) -> None:
         connection = await connect(self._dsn)
@@ -90,6 +92,11 @@ class Listener:
             except (ValueError, AttributeError):
                 logger.warning("undecodable notification", extra={"channel": channel})
         self._wake(schema, queue if isinstance(queue, str) else None)
+
+
+def back_off(failures: int, *, refused: bool) -> float:
+    """The longest pause in seconds after so many failures in a row."""
+    return float(min(_MAX_REFUSED_BACKOFF if refused else _MAX_BACKOFF, 0.5 * 2 ** min(failures, 10)))
 
 
 async def _either(*events: asyncio.Event) -> None:
