@@ -19,7 +19,7 @@ from typing import Any
 
 import asyncpg
 
-from benchmarks.rounds import percentile
+from benchmarks.measure import percentile
 from benchmarks.server import Server, server
 from rivermill.db import Connection
 from tests.interop.peers import Peer, command_of

@@ -129,7 +129,7 @@ class Runtime:
             enqueuer,
             Reindexer(settings, name),
             steady_seconds=lambda: self._listener.steady_seconds,
-            resign=self._resign,
+            resign=lambda: self._elector.request_resign(stand_back=True),
         )
         self._terms = Terms(self._maintenance.run, lambda task: self._on_task_done("maintenance", task))
         self._elector = Elector(shared, settings.schema, settings.client_id, self._terms.change, timings.election)
@@ -320,9 +320,6 @@ class Runtime:
         else:
             reason = None
         self._health.ready(reason)
-
-    def _resign(self) -> None:
-        self._elector.request_resign(stand_back=True)
 
     # --- events ---
 
