@@ -121,7 +121,7 @@ def running(cluster: Cluster, certificates: Certificates, logs: Path) -> Iterato
                 f"--metrics-service-bind-address=127.0.0.1:{service}"]  # fmt: skip
     adapter = [str(folder / "adapter"), f"--metrics-service-address=127.0.0.1:{service}",
                f"--metrics-service-grpc-authority={_NAME}", f"--cert-dir={certificates.directory}", f"--secure-port={secure}",
-               f"--metrics-port={own}", *(f"--{what}-kubeconfig={cluster.kubeconfig}"
+               f"--port={own}", *(f"--{what}-kubeconfig={cluster.kubeconfig}"
                                           for what in ("lister", "authentication", "authorization"))]  # fmt: skip
     with (
         process(operator, logs / "keda-operator.log", **environment),
