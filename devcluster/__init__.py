@@ -6,7 +6,7 @@ from devcluster.cluster import Cluster, prepare
 from devcluster.current import CurrentCluster
 from devcluster.debian import prepare as prepare_packages
 from devcluster.errors import DevclusterError
-from devcluster.postgres import Postgres
+from devcluster.postgres import Postgres, temporary_postgres
 from devcluster.steps import together
 from devcluster.surroundings import check as check_surroundings
 
@@ -19,6 +19,7 @@ __all__ = [
     "check_surroundings",
     "prepare",
     "prepare_packages",
+    "temporary_postgres",
     "together",
     "tools",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -10,7 +11,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata, util
 from pathlib import Path
 from types import TracebackType
@@ -152,6 +153,17 @@ class Postgres:
     def _as_user(self) -> dict[str, Any]:
         # Postgres refuses to run as root.
         return {"user": _NOBODY, "group": _NOBODY, "extra_groups": [], "cwd": "/"} if os.geteuid() == 0 else {}
+
+
+@contextlib.contextmanager
+def temporary_postgres(listen: Sequence[str] = ("127.0.0.1",)) -> Iterator[Postgres]:
+    """A server whose files go with it; in no directory of pytest's, since the next run of pytest bars others from all of these.
+
+    Args:
+        listen: addresses to listen on.
+    """
+    with tempfile.TemporaryDirectory(prefix="rivermill-data-") as directory, Postgres(Path(directory), listen=listen) as server:
+        yield server
 
 
 def _let_through(directory: Path) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from devcluster import Postgres
+from devcluster import Postgres, temporary_postgres
 from rivermill import Client
 from tests.chaos.app import Interval
 
@@ -103,8 +103,8 @@ class Mill:
 
 
 @pytest.fixture
-def postgres(tmp_path: Path) -> Iterator[Postgres]:
-    with Postgres(tmp_path / "postgres") as server:
+def postgres() -> Iterator[Postgres]:
+    with temporary_postgres() as server:
         yield server
 
 

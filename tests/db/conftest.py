@@ -5,12 +5,11 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import asyncpg
 import pytest
 
-from devcluster import Postgres
+from devcluster import Postgres, temporary_postgres
 from rivermill.db import Connection
 from rivermill.migrations import LINES, Migrator
 from rivermill.schema import Schema
@@ -19,8 +18,8 @@ _numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    with Postgres(Path(tmp_path_factory.mktemp("postgres"))) as server:
+def postgres() -> Iterator[Postgres]:
+    with temporary_postgres() as server:
         yield server
 
 

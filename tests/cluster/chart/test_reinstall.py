@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from devcluster import Cluster, Postgres
+from devcluster import Cluster, Postgres, temporary_postgres
 from tests.cluster.chart.conftest import VALUES, Installation
 from tests.cluster.world import APP, INTERRUPTED, LIBRARY, ROOT, WORKER, World, enqueue, eventually, ready, sql, unfinished
 
 
 @pytest.fixture(scope="session")
-def database(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def database(cluster: Cluster) -> Iterator[Postgres]:
     cluster.build(WORKER, ROOT / "Dockerfile.worker", ROOT)
     cluster.build(LIBRARY, ROOT / "examples" / "library" / "Dockerfile", ROOT / "examples" / "library")
     cluster.load(LIBRARY)
-    with Postgres(tmp_path_factory.mktemp("postgres"), listen=("127.0.0.1", cluster.host_address)) as server:
+    with temporary_postgres(("127.0.0.1", cluster.host_address)) as server:
         yield server
 
 

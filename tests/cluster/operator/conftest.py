@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from devcluster import AnyCluster, Postgres
+from devcluster import AnyCluster, Postgres, temporary_postgres
 from tests.cluster.world import APP, LIBRARY, ROOT, WORKER, World
 
 
@@ -23,9 +23,8 @@ def images(cluster: AnyCluster) -> None:
 
 
 @pytest.fixture(scope="session")
-def database(cluster: AnyCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    directory = Path(tmp_path_factory.mktemp("cluster-postgres"))
-    with Postgres(directory, listen=("127.0.0.1", cluster.host_address)) as server:
+def database(cluster: AnyCluster) -> Iterator[Postgres]:
+    with temporary_postgres(("127.0.0.1", cluster.host_address)) as server:
         yield server
 
 

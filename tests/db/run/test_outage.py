@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 import asyncpg
 import pytest
 
-from devcluster import Postgres
+from devcluster import temporary_postgres
 from rivermill import Client, Job, Workers
 from rivermill.db import Connection
 from rivermill.leader import ElectionTimings
@@ -73,7 +72,7 @@ async def leader_is_back(dsn: str) -> None:
         await connection.close()
 
 
-async def test_living_clients_keep_their_jobs_over_an_outage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_living_clients_keep_their_jobs_over_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
     original = Runtime.__init__
     monkeypatch.setattr(Runtime, "__init__", lambda self, *args: original(self, *args, timings=TIMINGS))
     workers = Workers()
@@ -82,7 +81,7 @@ async def test_living_clients_keep_their_jobs_over_an_outage(tmp_path: Path, mon
     async def work(job: Job[Nothing]) -> None:
         pass
 
-    with Postgres(tmp_path / "postgres") as server:
+    with temporary_postgres() as server:
         connection = await asyncpg.connect(server.url())
         for line in LINES:
             await Migrator(connection, Schema("public"), line).up()
