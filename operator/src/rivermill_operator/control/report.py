@@ -66,7 +66,7 @@ def decision_status(decision: Decision, time: str) -> dict[str, Any]:
     return {
         "time": time,
         "terms": dict(decision.terms),
-        "bounds": list(decision.bounds),
+        "bounds": [bound.text for bound in decision.bounds],
         "won": decision.won,
         "pending": decision.pending,
         "sentence": decision.sentence,

@@ -20,6 +20,19 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
+class Bound:
+    """What changed the outcome of a decision.
+
+    Attributes:
+        reason: of the condition ``ScalingLimited``, CamelCase.
+        text: what it is, for a sentence.
+    """
+
+    reason: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class QueueInputs:
     """What a decision knew about one queue.
 
@@ -69,7 +82,7 @@ class Decision:
 
     desired_replicas: int | None
     terms: Mapping[str, int] = field(default_factory=dict)
-    bounds: tuple[str, ...] = ()
+    bounds: tuple[Bound, ...] = ()
     pending: str | None = None
     sentence: str = ""
     won: str | None = None

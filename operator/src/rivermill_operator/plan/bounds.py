@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from rivermill_operator.model.observed import FleetView, Moment, ServerView
 from rivermill_operator.model.spec import JobQueueSpec
+from rivermill_operator.model.status import Bound
 
 CONNECTIONS_PER_POD = 3
 
@@ -16,7 +17,7 @@ class Bounded(NamedTuple):
     """Replicas, and the bounds that changed them in the order applied."""
 
     replicas: int
-    bounds: tuple[str, ...] = ()
+    bounds: tuple[Bound, ...] = ()
 
 
 def apply(spec: JobQueueSpec, wanted: int, server: ServerView, fleet: FleetView) -> Bounded:
@@ -24,11 +25,11 @@ def apply(spec: JobQueueSpec, wanted: int, server: ServerView, fleet: FleetView)
     scaling, replicas, bounds = spec.scaling, wanted, []
     if replicas < scaling.min_replicas:
         replicas = scaling.min_replicas
-        bounds.append(f"minReplicas {scaling.min_replicas}")
-    for limit, reason in _limits(spec, server, fleet):
+        bounds.append(Bound("MinReplicas", f"minReplicas {scaling.min_replicas}"))
+    for limit, bound in _limits(spec, server, fleet):
         if replicas > limit:
             replicas = limit
-            bounds.append(reason)
+            bounds.append(bound)
     return Bounded(replicas, tuple(bounds))
 
 
@@ -37,19 +38,20 @@ def most(spec: JobQueueSpec) -> int:
     return min(limit for limit, _ in _limits(spec, ServerView(), FleetView()))
 
 
-def _limits(spec: JobQueueSpec, server: ServerView, fleet: FleetView) -> list[tuple[int, str]]:
-    limits = [(spec.scaling.max_replicas, f"maxReplicas {spec.scaling.max_replicas}")]
+def _limits(spec: JobQueueSpec, server: ServerView, fleet: FleetView) -> list[tuple[int, Bound]]:
+    most = spec.scaling.max_replicas
+    limits = [(most, Bound("MaxReplicas", f"maxReplicas {most}"))]
     budget = spec.database.max_connections
     if budget is not None:
-        limits.append((budget // CONNECTIONS_PER_POD, f"maxConnections {budget} at {CONNECTIONS_PER_POD} a pod"))
+        text = f"maxConnections {budget} at {CONNECTIONS_PER_POD} a pod"
+        limits.append((budget // CONNECTIONS_PER_POD, Bound("MaxConnections", text)))
     if server.connections_limit is not None:
         own = CONNECTIONS_PER_POD * (fleet.ready + fleet.draining)
         others = max(0, server.connections_used - own)
         room = max(0, server.connections_limit - others) // CONNECTIONS_PER_POD
         # What others open and close must not drain pods that hold their connections already.
-        limits.append(
-            (max(room, fleet.accepting), f"the server's {server.connections_limit} connections, {others} in use by others")
-        )
+        text = f"the server's {server.connections_limit} connections, {others} in use by others"
+        limits.append((max(room, fleet.accepting), Bound("ServerConnections", text)))
     return limits
 
 

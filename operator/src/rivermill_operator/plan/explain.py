@@ -33,7 +33,7 @@ def sentence(decision: Decision, loads: Sequence[Load], wanted: int, draining: i
     if decision.won in _WHY and wanted:
         text += f"; {count(wanted, 'pod')} wanted, since {_WHY[decision.won]}"
     if decision.bounds:
-        text += f"; limited by {', '.join(decision.bounds)}"
+        text += f"; limited by {', '.join(bound.text for bound in decision.bounds)}"
     if decision.pending:
         text += f"; {decision.pending}"
     return text + "."

@@ -93,8 +93,10 @@ def _scaling_active(job_queue: JobQueue, observed: Observed) -> Condition:
 
 
 def _scaling_limited(decision: Decision) -> Condition:
+    """The last bound is the one that set the number."""
     if decision.bounds:
-        return _is(SCALING_LIMITED, true=True, reason="Bounded", message=f"Limited by {', '.join(decision.bounds)}.")
+        message = f"Limited by {', '.join(bound.text for bound in decision.bounds)}."
+        return _is(SCALING_LIMITED, true=True, reason=decision.bounds[-1].reason, message=message)
     return _is(SCALING_LIMITED, true=False, reason="WithinBounds", message="No bound changed the outcome.")
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from rivermill_operator.model.observed import PAUSED, FleetView, Moment, QueueDepth, StoreView, Unknown
 from rivermill_operator.model.spec import JobQueueSpec, QueueSpec
-from rivermill_operator.model.status import Decision, QueueInputs
+from rivermill_operator.model.status import Bound, Decision, QueueInputs
 from rivermill_operator.plan import bounds, by_hand, estimate, explain, terms
 from rivermill_operator.plan.memory import QueueMemory, ScalingMemory
 from rivermill_operator.plan.probes import assumed_seconds
@@ -44,7 +44,7 @@ class Wanted:
     down: int
     calm: int
     terms: Mapping[str, int]
-    limits: tuple[str, ...] = ()
+    limits: tuple[Bound, ...] = ()
 
 
 def decide(
@@ -90,7 +90,8 @@ def decide(
         loads = [replace(load, rate=estimate.Rate()) for load in loads]
         memory = replace(memory, recommendations=((now.seconds, 0),), peaks=())
     wanted = _wanted(spec, loads, fleet, memory, now)
-    pauses = (f"the pause of queue {depth.name}" for depth in store.queues if depth.paused and depth.waiting)
+    paused = (depth.name for depth in store.queues if depth.paused and depth.waiting)
+    pauses = (Bound("QueuePaused", f"the pause of queue {name}") for name in paused)
     wanted = replace(wanted, limits=(*wanted.limits, *pauses))
     decision, memory = _settle(spec, store, fleet, memory, now, wanted, loads, pod_start)
     return replace(
@@ -177,17 +178,22 @@ def _wanted(spec: JobQueueSpec, loads: list[terms.Load], fleet: FleetView, memor
     return Wanted(max(found.out + lost, least), max(found.down + lost, least), max(calm + lost, least), named, limits)
 
 
-def _limits(loads: list[terms.Load], capacity: terms.Capacity, most: int, wanted: int) -> tuple[str, ...]:
+def _limits(loads: list[terms.Load], capacity: terms.Capacity, most: int, wanted: int) -> tuple[Bound, ...]:
     """The limits of queues without which more pods than ``wanted`` were asked for."""
     return tuple(
-        f"the rate limit of queue {load.name}, which {explain.count(int(load.limit), 'slot')} can use up"
-        if load.rate_limited
-        else f"the limit of {load.limit:.0f} running jobs of queue {load.name}"
+        _limit(load)
         for load in loads
         if math.isfinite(load.limit)
         and terms.compute([replace(other, limit=math.inf) if other is load else other for other in loads], capacity, most).out
         > wanted
     )
+
+
+def _limit(load: terms.Load) -> Bound:
+    if load.rate_limited:
+        slots = explain.count(int(load.limit), "slot")
+        return Bound("RateLimit", f"the rate limit of queue {load.name}, which {slots} can use up")
+    return Bound("ConcurrencyLimit", f"the limit of {load.limit:.0f} running jobs of queue {load.name}")
 
 
 def late_seconds(memory: ScalingMemory) -> float:
@@ -221,7 +227,7 @@ def _settle(
     manual = by_hand.replicas(spec, memory, now.seconds)
     if manual is not None:
         bounded = bounds.apply(spec, manual, store.server, fleet)
-        reasons = (f"manualReplicas {manual}", *bounded.bounds)
+        reasons = (Bound("ManualReplicas", f"manualReplicas {manual}"), *bounded.bounds)
         left = spec.scaling.manual_seconds - (now.seconds - memory.manual.since) if memory.manual else 0.0
         decision = Decision(bounded.replicas, wanted.terms, reasons, f"the rule returns in {left:.0f} s", won="manual")
         return replace(decision, sentence=explain.sentence(decision, loads, wanted.out, fleet.draining)), memory
