@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rivermill_operator.control.wake import Wakes, until_look, until_tick
+from rivermill_operator.control.wake import Wakes
+from rivermill_operator.plan.looks import until_look, until_tick
 
 
 @pytest.mark.parametrize(

@@ -15,13 +15,14 @@ from rivermill_operator.control.apply import Problem, Turns, apply
 from rivermill_operator.control.observe import Observer
 from rivermill_operator.control.report import build_status, news, restore_manual
 from rivermill_operator.control.series import Series
-from rivermill_operator.control.wake import Wakes, until_look, until_tick
+from rivermill_operator.control.wake import Wakes
 from rivermill_operator.kube.port import Kube, KubeError
 from rivermill_operator.metrics import Metrics
 from rivermill_operator.model.observed import Observed, Unknown
 from rivermill_operator.model.parse import read_job_queue
 from rivermill_operator.model.spec import JobQueue
 from rivermill_operator.plan import Memory, Plan
+from rivermill_operator.plan.looks import until_look, until_tick
 from rivermill_operator.plan.memory import ScalingMemory
 from rivermill_operator.plan.replay import Inputs, save
 from rivermill_operator.store.port import StoreProvider

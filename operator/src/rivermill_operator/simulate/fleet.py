@@ -17,14 +17,13 @@ from rivermill_operator.model.observed import (
 )
 from rivermill_operator.model.spec import DatabaseSpec, JobQueue, JobQueueSpec, QueueSpec, ScalingSpec, WorkerSpec
 from rivermill_operator.plan import Memory, Plan, plan
+from rivermill_operator.plan.looks import LOOK_SECONDS, until_look, until_tick
 from rivermill_operator.plan.probes import probes
 from rivermill_operator.simulate.cluster import Pod
 from rivermill_operator.simulate.engine import Simulation
 from rivermill_operator.simulate.workload import NEVER, Workload
 
-#: Between a wake-up and the look that follows it, as in ``control.wake``.
-DEBOUNCE_SECONDS = 0.05
-#: A look that is due sooner than this is not brought forward by an insert.
+#: An insert brings no look forward that is due sooner than this; it would show little more, and the simulation take far longer.
 _SOON_SECONDS = 2.0
 
 
@@ -36,7 +35,9 @@ class Fleet:
     def __init__(self) -> None:
         self._memory = Memory()
         self._images = 0
-        self._look_at = NEVER
+        self._regular = NEVER
+        self._asked = False
+        self._asked_at = -NEVER
         self._turn = 0
         self._blind_since: float | None = None
 
@@ -44,40 +45,48 @@ class Fleet:
         """Look for the first time."""
         self._simulation = simulation
         self._job_queue = job_queue(simulation.workload, self._images)
-        self._schedule(0.0)
+        self._look_in(0.0)
 
     def job_due(self) -> None:
         """A notification of the database."""
         if self._simulation.observable():
             self._simulation.notify = False
-            self._schedule(DEBOUNCE_SECONDS)
+            self._ask()
 
     def pods_changed(self) -> None:
         """The watch on pods."""
-        self._schedule(DEBOUNCE_SECONDS)
+        self._ask()
 
     def rollout(self) -> None:
         """Another image."""
         self._images += 1
         self._job_queue = job_queue(self._simulation.workload, self._images)
-        self._schedule(DEBOUNCE_SECONDS)
+        self._ask()
 
-    def _schedule(self, seconds: float) -> None:
-        at = self._simulation.now + seconds
-        if at < self._look_at:
-            self._look_at = at
-            self._turn += 1
-            self._simulation.call_in(seconds, self._look, self._turn)
+    def _ask(self) -> None:
+        """A wake-up; the regular look is never late for it."""
+        if not self._asked:
+            self._asked = True
+            now = self._simulation.now
+            self._look_in(max(0.0, min(until_look(now, self._asked_at, LOOK_SECONDS), self._regular - now)))
+
+    def _look_in(self, seconds: float) -> None:
+        self._turn += 1
+        self._simulation.call_in(seconds, self._look, self._turn)
 
     def _look(self, turn: int) -> None:
         if turn != self._turn:
             return  # an earlier look took its place
-        self._look_at = NEVER
+        now = self._simulation.now
+        self._asked_at = now if self._asked else self._asked_at
+        self._asked = False
         decided = plan(self._observe(), self._job_queue, self._memory)
         self._memory = decided.memory
-        self._apply(decided)
+        delay = until_tick(now, decided.wake_after)
+        self._regular = now + delay
+        self._look_in(delay)
         self._simulation.notify = decided.wake_after > _SOON_SECONDS
-        self._schedule(max(decided.wake_after, DEBOUNCE_SECONDS))
+        self._apply(decided)
 
     # --- observing ---
 
