@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -38,10 +39,11 @@ def rolled(
     now: float = 0.0,
     since: float | None = None,
     limit: int | None = None,
+    free: float = math.inf,
     **spec: Any,
 ) -> Rollout:
     ready_since = None if since is None else (NEW, since)
-    return roll(RolloutSpec(**spec), live, old, desired, limit=limit, now=now, ready_since=ready_since)
+    return roll(RolloutSpec(**spec), live, old, desired, limit=limit, free=free, now=now, ready_since=ready_since)
 
 
 def sizes(rollout: Rollout) -> dict[str, int]:
@@ -117,6 +119,33 @@ def test_connections_bound_all_versions_together() -> None:
     assert sizes(draining) == {NEW: 0, OLD: 3}
     room = rolled(version(NEW, 0), version(OLD, 3, serving=3), limit=4)
     assert sizes(room) == {NEW: 1, OLD: 3}
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "free", "wanted"),
+    [
+        # All beside all, and as many as there are connections for: a quarter of the old pods gives way to the rest.
+        ({}, {"serving": 4}, 4, {NEW: 4, OLD: 4}),
+        ({}, {"serving": 4}, 3, {NEW: 3, OLD: 3}),
+        ({}, {"serving": 4}, 0, {NEW: 0, OLD: 3}),
+        ({"serving": 1}, {"serving": 3, "draining": 1}, -2, {NEW: 1, OLD: 2}),
+        ({"serving": 3}, {"serving": 1}, 1, {NEW: 4, OLD: 1}),
+        # The pods that are there keep theirs, and those that drain can be called back.
+        ({"serving": 4}, {}, -9, {NEW: 4, OLD: 0}),
+        ({"serving": 2, "draining": 2}, {}, 0, {NEW: 4, OLD: 0}),
+        ({"serving": 1, "draining": 2}, {}, 0, {NEW: 3, OLD: 0}),
+    ],
+)
+def test_new_pods_have_connections_on_the_server(
+    new: dict[str, int], old: dict[str, int], free: float, wanted: dict[str, int]
+) -> None:
+    found = rolled(version(NEW, sum(new.values()), **new), version(OLD, sum(old.values()), **old), free=free)
+    assert sizes(found) == wanted
+
+
+def test_what_drains_is_called_back_where_connections_allow_no_more() -> None:
+    found = rolled(version(NEW, 4, serving=1, draining=3), limit=4)
+    assert sizes(found) == {NEW: 4}
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -9,6 +11,7 @@ from zoneinfo import ZoneInfo
 from rivermill_operator.model.observed import FleetView, Moment, ServerView
 from rivermill_operator.model.spec import JobQueueSpec
 from rivermill_operator.model.status import Bound
+from rivermill_operator.plan.versions import Version
 
 CONNECTIONS_PER_POD = 3
 
@@ -46,13 +49,23 @@ def _limits(spec: JobQueueSpec, server: ServerView, fleet: FleetView) -> list[tu
         text = f"maxConnections {budget} at {CONNECTIONS_PER_POD} a pod"
         limits.append((budget // CONNECTIONS_PER_POD, Bound("MaxConnections", text)))
     if server.connections_limit is not None:
-        own = CONNECTIONS_PER_POD * (fleet.ready + fleet.draining)
+        own = CONNECTIONS_PER_POD * (fleet.ready + fleet.beside + fleet.draining)
         others = max(0, server.connections_used - own)
         room = max(0, server.connections_limit - others) // CONNECTIONS_PER_POD
+        # What is going holds its connections until it has gone.
+        room -= fleet.beside + fleet.draining - fleet.recallable
         # What others open and close must not drain pods that hold their connections already.
         text = f"the server's {server.connections_limit} connections, {others} in use by others"
         limits.append((max(room, fleet.accepting), Bound("ServerConnections", text)))
     return limits
+
+
+def free(server: ServerView, fleet: Iterable[Version]) -> float:
+    """Pods that the server has connections for besides all that are there or start; infinite where it did not say."""
+    if server.connections_limit is None:
+        return math.inf
+    coming = sum(max(0, version.accepting - version.serving) for version in fleet)
+    return (server.connections_limit - server.connections_used) // CONNECTIONS_PER_POD - coming
 
 
 def schedule_floor(spec: JobQueueSpec, now: Moment, lead_seconds: float) -> int:

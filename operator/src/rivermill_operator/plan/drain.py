@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from itertools import chain
 
 from rivermill_operator.plan.plan import SetDeletionCost, SetReplicas
-from rivermill_operator.plan.versions import DEAD_AFTER_SECONDS, LOWEST_COST, Member, Version
+from rivermill_operator.plan.versions import LOWEST_COST, Member, Version
 
 SETTLE_SECONDS = 1.0
 #: A pod that could go waits so long for others that are about to, so that they go in one write.
@@ -101,11 +101,10 @@ def grow(version: Version, desired: int, *, warm_only: bool = False) -> Drain:
         desired: accepting pods.
         warm_only: make no new pods.
     """
-    draining = sorted(version.draining, key=lambda m: (-m.running, -m.pod.age_seconds))
-    back = [m for m in draining if m.client is not None and m.client.silent_seconds <= DEAD_AFTER_SECONDS]
+    back = sorted(version.recallable, key=lambda m: (-m.running, -m.pod.age_seconds))
     back = back[: max(0, desired - version.accepting)]
     deployment = version.deployment
-    replicas = desired + len(draining) - len(back)
+    replicas = desired + len(version.draining) - len(back)
     scales: tuple[SetReplicas, ...] = ()
     if replicas > deployment.replicas and not warm_only:
         scales = (SetReplicas(deployment.name, replicas, deployment.resource_version),)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rivermill_operator.model.observed import FleetView, PodView, StartingPod, StoreView, Unknown
 from rivermill_operator.plan.memory import ScalingMemory
-from rivermill_operator.plan.rollout import trusted
+from rivermill_operator.plan.rollout import serving, trusted
 from rivermill_operator.plan.versions import Version
 
 
@@ -29,13 +29,16 @@ def fleet_view(live: Version | None, old: Sequence[Version], memory: ScalingMemo
     starting = [_starting(m.pod) for m in accepting if not m.pod.ready]
     missing = sum(max(0, v.deployment.replicas - len(v.members)) for v in fleet)
     size = _size(live, old, last)
-    ready = min(size, sum(version.serving for version in fleet))
+    at_work = sum(version.serving for version in fleet)
+    ready = min(size, at_work)
     was_starting = frozenset(memory.starting)
     return FleetView(
         replicas=sum(v.deployment.replicas for v in fleet),
         ready=ready,
         starting=(*starting, *(StartingPod("", 0.0) for _ in range(missing)))[: size - ready],
         draining=sum(len(version.draining) for version in fleet),
+        recallable=len(serving(live, old).recallable) if live else 0,
+        beside=at_work - ready,
         busy=dict(busy),
         started=tuple(
             m.pod.ready_after_seconds

@@ -39,6 +39,7 @@ def move(base: Plan, before: Memory, observed: Observed, job_queue: JobQueue, li
         old,
         base.decision.desired_replicas,
         limit=None if budget is None else budget // bounds.CONNECTIONS_PER_POD,
+        free=bounds.free(observed.store.server, (live, *old)),
         now=now,
         ready_since=memory.ready_since,
     )

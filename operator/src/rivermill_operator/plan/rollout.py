@@ -58,6 +58,7 @@ def roll(
     desired: int,
     *,
     limit: int | None,
+    free: float = math.inf,
     now: float,
     ready_since: tuple[str, float] | None,
 ) -> Rollout:
@@ -69,6 +70,7 @@ def roll(
         old: the others, the youngest first.
         desired: accepting pods that the queues need.
         limit: the most pods of all versions together, draining ones included; None is no limit.
+        free: pods that the database server has connections for besides all that are there; a trial's one is made all the same.
         now: seconds of a monotonic clock.
         ready_since: as the last call returned it.
     """
@@ -85,9 +87,10 @@ def roll(
         room -= max(0, trial - live.accepting)
         serving, targets = previous, [Target(live, trial, grows=True)]
         others = [v for v in old if v is not previous]
-    targets.append(Target(serving, min(share, serving.accepting + int(max(0, min(room, desired)))), grows=True))
+    own = serving.accepting + len(serving.recallable)
+    targets.append(Target(serving, min(share, own + int(max(0, min(room, free, desired)))), grows=True))
     spare = desired - serving.serving
-    if limit is not None and limit <= desired:
+    if (limit is not None and limit <= desired) or own + free < share:
         spare -= max(1, math.ceil(desired * _GIVE_WAY))
     for version in others:
         keep = max(0, min(spare, version.deployment.replicas))

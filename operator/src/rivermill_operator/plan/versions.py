@@ -67,6 +67,11 @@ class Version:
         return tuple(member for member in self.members if member.draining)
 
     @property
+    def recallable(self) -> tuple[Member, ...]:
+        """The draining pods that can be told to take jobs again: their workers are alive."""
+        return tuple(m for m in self.draining if m.client is not None and m.client.silent_seconds <= DEAD_AFTER_SECONDS)
+
+    @property
     def accepting(self) -> int:
         """Replicas that claim, or will once they have started."""
         return max(0, self.deployment.replicas - len(self.draining))
