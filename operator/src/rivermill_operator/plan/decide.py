@@ -10,6 +10,7 @@ from rivermill_operator.model.spec import JobQueue, Migrate, Mode
 from rivermill_operator.model.status import Condition, Decision
 from rivermill_operator.plan import manifests, scaling
 from rivermill_operator.plan.fleet import fleet_view, imagined
+from rivermill_operator.plan.grace import short_grace
 from rivermill_operator.plan.lost import find_lost
 from rivermill_operator.plan.memory import ScalingMemory
 from rivermill_operator.plan.move import hold, move, rejection
@@ -68,7 +69,9 @@ def _refuse(observed: Observed, job_queue: JobQueue, memory: Memory) -> Plan:
 
 def _forget(memory: Memory, learnt: ScalingMemory) -> Memory:
     """What is remembered would be old when the rule returns: it then begins as after a restart."""
-    return Memory(desired=memory.desired, conditions=memory.conditions, scaling=ScalingMemory(manual=learnt.manual))
+    return Memory(
+        desired=memory.desired, conditions=memory.conditions, warned=memory.warned, scaling=ScalingMemory(manual=learnt.manual)
+    )
 
 
 def _base(observed: Observed, job_queue: JobQueue, decision: Decision, memory: Memory, live: Version | None) -> Plan:
@@ -78,8 +81,11 @@ def _base(observed: Observed, job_queue: JobQueue, decision: Decision, memory: M
     bury, lost = find_lost(observed, memory)
     # Where nothing is written, pods that were asked for are asked for again at each look: they are no reason for the next one.
     grown = memory.scaling.grown if job_queue.spec.mode is Mode.SCALE and observed.conflict is None else None
+    # Once for each spec: the estimate moves, and what it says of a spec stays as true as it was.
+    warning = None if memory.warned == job_queue.generation else short_grace(job_queue.spec.worker, memory.scaling)
     remembered = replace(
         memory,
+        warned=memory.warned if warning is None else job_queue.generation,
         desired=decision.desired_replicas,
         conditions=tuple((c.type, c.status, c.reason) for c in found),
         homes=tuple(pod.uid for pod in observed.pods),
@@ -90,7 +96,7 @@ def _base(observed: Observed, job_queue: JobQueue, decision: Decision, memory: M
         decision=decision,
         conditions=found,
         memory=remembered,
-        events=_events(memory, decision, found),
+        events=(*_events(memory, decision, found), *([warning] if warning else ())),
         bury=bury if job_queue.spec.mode is Mode.SCALE else (),
         wake_after=_wake_after(observed, decision, grown),
     )

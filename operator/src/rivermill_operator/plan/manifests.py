@@ -171,7 +171,7 @@ def _environment(job_queue: JobQueue) -> list[dict[str, Any]]:
         "RIVER_WORKERS": str(spec.worker.slots),
         "RIVER_MAX_ATTEMPTS": str(spec.worker.max_attempts),
         "RIVER_POLL_INTERVAL": duration(spec.worker.poll_interval),
-        "RIVER_SHUTDOWN_TIMEOUT": duration(_shutdown_seconds(spec.worker)),
+        "RIVER_SHUTDOWN_TIMEOUT": duration(shutdown_seconds(spec.worker)),
         "RIVER_HTTP_PORT": str(HTTP_PORT),
         "RIVER_LOG_FORMAT": "json",
     }
@@ -188,7 +188,7 @@ def _environment(job_queue: JobQueue) -> list[dict[str, Any]]:
     ]
 
 
-def _shutdown_seconds(worker: WorkerSpec) -> float:
+def shutdown_seconds(worker: WorkerSpec) -> float:
     """How long running jobs have; a grace period in the template takes the place of ``shutdownTimeout``."""
     grace = worker.template.get("spec", {}).get(GRACE_PERIOD)
     if grace is None:

@@ -28,6 +28,7 @@ class Memory:
         empty_since: template hash → ``now`` since which an old version has had no pod.
         desired: the replicas last decided, for events on change.
         conditions: ``(type, status, reason)`` of the last plan, for events on change.
+        warned: the generation of the spec whose grace period was last said to be short.
     """
 
     scaling: ScalingMemory = ScalingMemory()
@@ -42,6 +43,7 @@ class Memory:
     empty_since: tuple[tuple[str, float], ...] = ()
     desired: int | None = None
     conditions: tuple[tuple[str, str, str], ...] = ()
+    warned: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,41 @@
+"""Whether pods that are stopped from outside leave the fleet's jobs the time that these take.
+
+The operator itself stops no pod that works; a node that is drained, an eviction or ``kubectl delete pod`` do.
+"""
+
+from __future__ import annotations
+
+import math
+
+from rivermill_operator.model.spec import WorkerSpec
+from rivermill_operator.plan.estimate import LEAST_JOBS
+from rivermill_operator.plan.manifests import shutdown_seconds
+from rivermill_operator.plan.memory import QueueMemory, ScalingMemory
+from rivermill_operator.plan.plan import Event
+
+#: Standard deviations of the 95th percentile of a normal distribution.
+_DEVIATIONS = 1.645
+
+
+def short_grace(worker: WorkerSpec, memory: ScalingMemory) -> Event | None:
+    """The Event that names the queue with the longest jobs, if these take longer than a pod has; None if all is well."""
+    found = {queue.name: high_seconds(queue) for queue in memory.queues if queue.jobs >= LEAST_JOBS}
+    longest = max(found, key=lambda name: found[name], default=None)
+    given = shutdown_seconds(worker)
+    if longest is None or found[longest] <= given:
+        return None
+    message = (
+        f"About one in twenty jobs of queue {longest} takes longer than {found[longest]:.3g} s, and a pod that is stopped from "
+        f"outside, as when its node is drained, gives its jobs {given:g} s: longer ones are given back and begin anew. "
+        "Raise spec.worker.shutdownTimeout if they should finish."
+    )
+    return Event("Warning", "GracePeriodShort", message)
+
+
+def high_seconds(queue: QueueMemory) -> float:
+    """The 95th percentile of a queue's job time, of the lognormal distribution with its mean and variance; 0 where unknown."""
+    mean = queue.job_seconds or 0.0
+    if mean <= 0:
+        return 0.0
+    spread = math.log(max(1.0, queue.job_seconds_squared / mean**2))
+    return mean * math.exp(_DEVIATIONS * math.sqrt(spread) - spread / 2)

@@ -1,0 +1,75 @@
+"""The warning that pods have less time to end than their jobs take."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import pytest
+
+from rivermill_operator.model.observed import Observed, StoreView
+from rivermill_operator.model.parse import parse_job_queue
+from rivermill_operator.plan import Memory, plan
+from rivermill_operator.plan.grace import high_seconds, short_grace
+from rivermill_operator.plan.memory import QueueMemory, ScalingMemory
+from tests.unit.plan.build import body, depth, job_queue
+
+
+def queue(name: str, jobs: int, mean: float, square: float) -> QueueMemory:
+    return QueueMemory(name, jobs=jobs, job_seconds=mean, job_seconds_squared=square)
+
+
+@pytest.mark.parametrize(
+    ("draw", "seconds"),
+    [
+        (lambda _: 2.0, 2.0),
+        (lambda rng: rng.lognormvariate(0.0, 0.8), 3.73),
+        (lambda rng: rng.expovariate(1.0), 3.0),
+        (lambda rng: rng.uniform(0.0, 2.0), 1.9),
+    ],
+)
+def test_the_95th_percentile_is_told_within_an_eighth(draw: Callable[[random.Random], float], seconds: float) -> None:
+    rng = random.Random(1)
+    jobs = [draw(rng) for _ in range(50_000)]
+    found = high_seconds(queue("default", 50, sum(jobs) / len(jobs), sum(job**2 for job in jobs) / len(jobs)))
+    assert found == pytest.approx(seconds, rel=1 / 8)
+
+
+@pytest.mark.parametrize(
+    ("queues", "template", "said"),
+    [
+        ((), {}, None),
+        ((QueueMemory("default", jobs=50),), {}, None),
+        ((queue("default", 50, 29.0, 29.0**2),), {}, None),
+        ((queue("default", 50, 31.0, 31.0**2),), {}, "jobs of queue default takes longer than 31 s"),
+        # Too few jobs to tell; most end soon, but not all.
+        ((queue("default", 49, 31.0, 31.0**2),), {}, None),
+        ((queue("default", 50, 12.0, 2 * 12.0**2),), {}, "takes longer than 33.4 s"),
+        ((queue("default", 50, 40.0, 40.0**2), queue("high", 50, 50.0, 50.0**2)), {}, "queue high takes longer than 50 s"),
+        # A grace period in the template takes the place of shutdownTimeout.
+        ((queue("default", 50, 31.0, 31.0**2),), {"spec": {"terminationGracePeriodSeconds": 60}}, None),
+        ((queue("default", 50, 56.0, 56.0**2),), {"spec": {"terminationGracePeriodSeconds": 60}}, "gives its jobs 55 s"),
+    ],
+)
+def test_jobs_that_take_longer_than_pods_have(
+    queues: tuple[QueueMemory, ...], template: dict[str, object], said: str | None
+) -> None:
+    value = body()
+    value["spec"]["worker"]["template"] = template
+    found = short_grace(parse_job_queue(value).spec.worker, ScalingMemory(queues))
+    assert (found is None) is (said is None)
+    assert found is None or said is None or (found.reason == "GracePeriodShort" and said in found.message)
+
+
+def test_it_is_said_once_for_each_spec() -> None:
+    def events(memory: Memory, **scaling: int) -> tuple[list[str], Memory]:
+        value = body(**scaling)
+        value["metadata"]["generation"] = 1 + len(scaling)
+        decided = plan(Observed(0.0, StoreView((depth(),))), parse_job_queue(value), memory)
+        return [event.reason for event in decided.events if event.reason == "GracePeriodShort"], decided.memory
+
+    first, memory = events(Memory(scaling=ScalingMemory((queue("default", 50, 99.0, 99.0**2),))))
+    again, memory = events(memory)
+    changed, _ = events(memory, minReplicas=0)
+    assert (first, again, changed) == (["GracePeriodShort"], [], ["GracePeriodShort"])
+    assert not plan(Observed(0.0, StoreView((depth(),))), job_queue(), Memory()).events
