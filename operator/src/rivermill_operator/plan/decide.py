@@ -82,7 +82,8 @@ def _base(observed: Observed, job_queue: JobQueue, decision: Decision, memory: M
     # Where nothing is written, pods that were asked for are asked for again at each look: they are no reason for the next one.
     grown = memory.scaling.grown if job_queue.spec.mode is Mode.SCALE and observed.conflict is None else None
     # Once for each spec: the estimate moves, and what it says of a spec stays as true as it was.
-    warning = None if memory.warned == job_queue.generation else short_grace(job_queue.spec.worker, memory.scaling)
+    fresh = job_queue.spec.mode is Mode.SCALE and memory.warned != job_queue.generation
+    warning = short_grace(job_queue.spec.worker, memory.scaling) if fresh else None
     remembered = replace(
         memory,
         warned=memory.warned if warning is None else job_queue.generation,
