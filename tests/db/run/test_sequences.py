@@ -250,7 +250,7 @@ async def test_after_a_crash_between_the_end_of_a_job_and_the_next_turn(
         bench.client._runtime._producer._claimed = list  # does nothing with them
         await bench.client.insert_many([part() for _ in range(4)])
         await reach(bench, "completed", "pending", "pending", "pending")
-        async with working(dsn, connection, schema, Workers(), client_id="looks", queues={"nothing": 1}):
+        async with working(dsn, connection, schema, doing(), client_id="looks", queues={"nothing": 1}):
             await reach(bench, *["completed"] * 4)
     await assert_in_order(connection, schema)
 

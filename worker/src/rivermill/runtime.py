@@ -231,7 +231,7 @@ class Runtime:
             _, late = await asyncio.wait([task], timeout=10)
             if late:
                 logger.error("completions could not be written", extra={"jobs": self._completer.backlog})
-        await self._sequencer.settle()  # the last client must not leave the next job pending
+        await self._sequencer.finish()  # the last client must not leave the next job pending
 
     async def _close(self) -> None:
         self._queues.work = None

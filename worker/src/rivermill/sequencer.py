@@ -24,6 +24,7 @@ from rivermill.sequences import Turns, key_in
 _BATCH = 100
 #: Whoever has begun a sequence in a transaction that is still open is not waited for.
 _LOCK_TIMEOUT = "500ms"
+_FINISH_SECONDS = 5.0
 
 logger = logging.getLogger("rivermill.sequences")
 
@@ -67,6 +68,7 @@ class Sequencer:
         self._claimed: dict[int, bytes] = {}
         self._ended: set[bytes] = set()
         self._wake = asyncio.Event()
+        self._settling = asyncio.Lock()
         self._missing = False
 
     def claimed(self, records: Sequence[Any]) -> None:
@@ -91,18 +93,26 @@ class Sequencer:
             if now >= look_at:
                 await self._guarded(self._look())
                 look_at = time.monotonic() + self._interval() * random.uniform(1.0, 1.2)
-            await self.settle()
+            await self._settle()
             try:
                 async with asyncio.timeout(max(0.0, look_at - time.monotonic())):
                     await self._wake.wait()
             except TimeoutError:
                 continue
 
-    async def settle(self) -> None:
-        """Give on the turns of jobs whose outcome was written."""
-        self._wake.clear()
-        ended, self._ended = self._ended, set()
-        await self._guarded(self._advance(ended))
+    async def finish(self) -> None:
+        """Give on the turns of all jobs whose outcome was written, if the database lets it within a few seconds."""
+        try:
+            async with asyncio.timeout(_FINISH_SECONDS):
+                await self._settle()
+        except TimeoutError:
+            logger.warning("turns in sequences are left to others")
+
+    async def _settle(self) -> None:
+        async with self._settling:  # so that whoever finishes waits for what is under way
+            self._wake.clear()
+            ended, self._ended = self._ended, set()
+            await self._guarded(self._advance(ended))
 
     def _interval(self) -> float:
         if self._missing:
