@@ -40,9 +40,10 @@ async def _start(client: AsyncClient, options: argparse.Namespace) -> None:
 
 
 async def prepare(options: argparse.Namespace) -> Figures:
-    """Make its tables."""
+    """Make its tables, with the storage that a worker would switch to when it starts, since it is filled before."""
     client = AsyncClient(options.url)
     await client.migrate()
+    await client.install_queue_storage()
     await client.close()
     return {}
 
