@@ -93,9 +93,9 @@ def _python(name: str, release: str, *more: str, versions: tuple[str, ...] = ())
     """
 
     def command() -> list[str]:
-        python = next(filter(None, map(shutil.which, versions)), None) if versions else sys.executable
+        python = next(filter(_runs, versions), None) if versions else sys.executable
         if python is None:
-            raise SystemNotAvailableError(f"{name} needs one of {', '.join(versions)} on the PATH")
+            raise SystemNotAvailableError(f"{name} needs one of {', '.join(versions)} on the PATH, and that it runs")
         digest = hashlib.sha256(" ".join((python, release, *more)).encode()).hexdigest()[:12]
         folder = paths.cache() / f"peer-{name}-{digest}"
         interpreter = folder / "bin" / "python"
@@ -106,6 +106,11 @@ def _python(name: str, release: str, *more: str, versions: tuple[str, ...] = ())
         return [str(interpreter), str(_DRIVERS / f"{name}_driver.py")]
 
     return System(name, command, release)
+
+
+def _runs(python: str) -> bool:
+    """Whether an interpreter is there and runs; a version manager's place holder need not."""
+    return shutil.which(python) is not None and subprocess.run([python, "-c", ""], check=False, timeout=60).returncode == 0
 
 
 def _required(file: str, module: str) -> str:
