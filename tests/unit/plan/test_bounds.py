@@ -98,19 +98,15 @@ def test_the_condition_names_the_bound_that_set_the_number(
 @pytest.mark.parametrize(
     ("fleet", "used", "most"),
     [
-        # Of the server's hundred connections, ten are others': there is room for 30 pods.
+        # Of the server's hundred connections, ten are others': there is room for 30 pods, those that are going included.
         (FleetView(5, 5), 25, 30),
-        # What drains holds its connections, but for what can be called back.
-        (FleetView(20, 5, draining=15), 70, 15),
-        (FleetView(20, 5, draining=15, recallable=15), 70, 30),
-        (FleetView(20, 5, draining=15, recallable=5), 70, 20),
+        (FleetView(20, 5, draining=15), 70, 30),
         # A rollout has ten pods beyond the fleet's size.
-        (FleetView(20, 10, beside=10), 70, 20),
+        (FleetView(20, 10, beside=10), 70, 30),
         # Pods that are there stay, whatever others open.
         (FleetView(20, 20), 100, 20),
-        (FleetView(20, 10, draining=10), 100, 10),
     ],
 )
-def test_pods_that_drain_hold_their_connections(fleet: FleetView, used: int, most: int) -> None:
+def test_all_pods_of_the_fleet_are_told_from_others_connections(fleet: FleetView, used: int, most: int) -> None:
     spec = parse_job_queue(body(maxReplicas=100)).spec
     assert bounds.apply(spec, 100, ServerView(0, 100, used), fleet).replicas == most

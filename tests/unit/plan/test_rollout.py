@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rivermill_operator.model.observed import DeploymentView, Observed, PodView, StoreView, Unknown, Verdict
+from rivermill_operator.model.observed import DeploymentView, Observed, PodView, ServerView, StoreView, Unknown, Verdict
 from rivermill_operator.model.spec import RolloutSpec, RolloutStrategy
 from rivermill_operator.plan import Memory, plan
 from rivermill_operator.plan.rollout import Rollout, fails_more, roll
@@ -141,6 +141,7 @@ def test_new_pods_have_connections_on_the_server(
 ) -> None:
     found = rolled(version(NEW, sum(new.values()), **new), version(OLD, sum(old.values()), **old), free=free)
     assert sizes(found) == wanted
+    assert (found.pending is None) is (wanted[NEW] == 4)
 
 
 def test_what_drains_is_called_back_where_connections_allow_no_more() -> None:
@@ -202,8 +203,19 @@ def test_old_pods_are_cordoned_when_new_ones_are_ready() -> None:
     assert (sorted(second.cordon), second.decision.desired_replicas) == (["c1", "c2"], 2)
 
 
-@pytest.mark.parametrize(("strategy", "most"), [(RolloutStrategy.RAINBOW, 8), (RolloutStrategy.ROLLING_UPDATE, 5)])
-def test_a_rollout_does_not_inflate_the_fleet(strategy: RolloutStrategy, most: int) -> None:
+@pytest.mark.parametrize(
+    ("strategy", "limit", "least", "most"),
+    [
+        (RolloutStrategy.RAINBOW, None, 4, 8),
+        (RolloutStrategy.ROLLING_UPDATE, None, 4, 5),
+        # The server has connections for so many pods: one of the old ones gives way beforehand.
+        (RolloutStrategy.RAINBOW, 24, 4, 8),
+        (RolloutStrategy.RAINBOW, 18, 3, 6),
+        (RolloutStrategy.RAINBOW, 12, 3, 4),
+        (RolloutStrategy.ROLLING_UPDATE, 12, 3, 4),
+    ],
+)
+def test_a_rollout_does_not_inflate_the_fleet(strategy: RolloutStrategy, limit: int | None, least: int, most: int) -> None:
     """Old and new pods side by side are one fleet; step by step the rollout ends at the size that it began with."""
     queue = job_queue(minReplicas=4)
     queue = replace(queue, spec=replace(queue.spec, rollout=RolloutSpec(strategy=strategy)))
@@ -213,11 +225,13 @@ def test_a_rollout_does_not_inflate_the_fleet(strategy: RolloutStrategy, most: i
         clients = [client(100 + n) for n in range(new)]
         clients += [client(n, running=1, wanted_state="cordoned" if n in cordoned else "accepting") for n in old]
         deployments = (deployment(new, age_seconds=9.0), deployment(len(old), OLD))
-        store = StoreView((depth(running=len(old)),), tuple(clients))
+        server = ServerView(0, limit, 3 * len(pods))
+        store = StoreView((depth(running=len(old)),), tuple(clients), server)
         done = plan(Observed(2.0 * step, store, deployments, tuple(pods)), queue, memory)
         memory, serving = done.memory, new + len(set(old) - cordoned)
-        assert (done.decision.desired_replicas, serving >= 4) == (4, True)
+        assert (done.decision.desired_replicas, serving >= least) == (4, True)
         cordoned |= {int(name[1:]) for name in done.cordon}
+        cordoned -= {int(name[1:]) for name in done.uncordon}
         new = next((scale.replicas for scale in done.scales if scale.deployment == f"q-{VERSION}"), new)
         assert new + len(old) <= most
         if step % 3 == 2 and cordoned:  # the jobs of one end, and it goes

@@ -238,7 +238,6 @@ class FleetView:
         ready: pods that are Ready and accept jobs.
         starting: pods that will.
         draining: pods that finish their jobs and take no more.
-        recallable: those of them that would take jobs again if more pods were wanted.
         beside: pods that a rollout has at work beyond the fleet's size.
         busy: queue → jobs of it that run in accepting pods.
         started: seconds from creation to Ready of each pod that became Ready since the last decision.
@@ -249,7 +248,6 @@ class FleetView:
     ready: int = 0
     starting: tuple[StartingPod, ...] = ()
     draining: int = 0
-    recallable: int = 0
     beside: int = 0
     busy: Mapping[str, int] = field(default_factory=dict)
     started: tuple[float, ...] = ()

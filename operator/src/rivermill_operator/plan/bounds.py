@@ -52,8 +52,6 @@ def _limits(spec: JobQueueSpec, server: ServerView, fleet: FleetView) -> list[tu
         own = CONNECTIONS_PER_POD * (fleet.ready + fleet.beside + fleet.draining)
         others = max(0, server.connections_used - own)
         room = max(0, server.connections_limit - others) // CONNECTIONS_PER_POD
-        # What is going holds its connections until it has gone.
-        room -= fleet.beside + fleet.draining - fleet.recallable
         # What others open and close must not drain pods that hold their connections already.
         text = f"the server's {server.connections_limit} connections, {others} in use by others"
         limits.append((max(room, fleet.accepting), Bound("ServerConnections", text)))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rivermill_operator.model.observed import FleetView, PodView, StartingPod, StoreView, Unknown
 from rivermill_operator.plan.memory import ScalingMemory
-from rivermill_operator.plan.rollout import serving, trusted
+from rivermill_operator.plan.rollout import trusted
 from rivermill_operator.plan.versions import Version
 
 
@@ -37,7 +37,6 @@ def fleet_view(live: Version | None, old: Sequence[Version], memory: ScalingMemo
         ready=ready,
         starting=(*starting, *(StartingPod("", 0.0) for _ in range(missing)))[: size - ready],
         draining=sum(len(version.draining) for version in fleet),
-        recallable=len(serving(live, old).recallable) if live else 0,
         beside=at_work - ready,
         busy=dict(busy),
         started=tuple(

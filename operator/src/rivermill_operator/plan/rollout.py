@@ -90,7 +90,10 @@ def roll(
     own = serving.accepting + len(serving.recallable)
     targets.append(Target(serving, min(share, own + int(max(0, min(room, free, desired)))), grows=True))
     spare = desired - serving.serving
-    if (limit is not None and limit <= desired) or own + free < share:
+    short = own + max(0, free) < share
+    if short and found.pending is None:
+        found = replace(found, pending="more pods are made when the server has connections for them")
+    if (limit is not None and limit <= desired) or short:
         spare -= max(1, math.ceil(desired * _GIVE_WAY))
     for version in others:
         keep = max(0, min(spare, version.deployment.replicas))
