@@ -57,7 +57,7 @@ def nodes(root: dict[str, Any]) -> list[dict[str, Any]]:
 
 def check(root: dict[str, Any], indexes: set[str], most_buffers: int) -> None:
     seen = nodes(root)
-    assert not [node for node in seen if node["Node Type"] == "Seq Scan"], "a sequential scan"
+    assert [node["Relation Name"] for node in seen if node["Node Type"] == "Seq Scan"] == []
     assert {node["Index Name"] for node in seen if "Index Name" in node} == indexes
     assert root["Shared Hit Blocks"] + root["Shared Read Blocks"] <= most_buffers
 
@@ -257,6 +257,8 @@ async def some_keys(connection: Connection, schema: Schema) -> list[bytes]:
 async def test_turns_are_given_on_by_keys_alone(connection: Connection, sequences: Schema) -> None:
     keys = await some_keys(connection, sequences)
     turns = sequences.table("rivermill_sequence")
+    # A table this small would be scanned.
+    await connection.execute(f"INSERT INTO {turns} SELECT sha256(n::text::bytea), 0 FROM generate_series(10000, 60000) AS n")
     await connection.execute(
         f"UPDATE {sequences.table('river_job')} SET state = 'completed', finalized_at = now() "
         f"WHERE id IN (SELECT job_id FROM {turns} WHERE key = ANY($1))",

@@ -98,13 +98,13 @@ def begin_sql(schema: Schema) -> str:
     turns, waiting = schema.table("rivermill_sequence"), schema.table("rivermill_sequence_job")
     return f"""
         WITH next AS (
-            SELECT wanted.key, first.job_id FROM unnest($1::bytea[]) AS wanted (key) CROSS JOIN LATERAL (
-                SELECT job_id FROM {waiting} AS waiting WHERE waiting.key = wanted.key ORDER BY job_id LIMIT 1) AS first
+            SELECT wanted.key, first.job_id, first.place FROM unnest($1::bytea[]) AS wanted (key)
+            CROSS JOIN LATERAL ({_first(schema, "wanted")}) AS first
         ), turn AS (
             INSERT INTO {turns} (key, job_id) SELECT key, job_id FROM next ORDER BY key
             ON CONFLICT (key) DO NOTHING RETURNING key, job_id
         ), taken AS (
-            DELETE FROM {waiting} AS waiting USING turn WHERE waiting.key = turn.key AND waiting.job_id = turn.job_id
+            DELETE FROM {waiting} WHERE ctid = ANY(ARRAY(SELECT place FROM next JOIN turn USING (key)))
         ), {_up(schema, "SELECT job_id FROM turn")}
         SELECT up.id, up.state::text AS state, (SELECT sent FROM told) FROM up
     """
@@ -126,15 +126,14 @@ def advance_sql(schema: Schema) -> str:
             SELECT turn.key, {_over("job")} AS is_over, job.id AS job_id, job.state = 'pending' AS pending
             FROM {turns} AS turn LEFT JOIN LATERAL ({_job(schema)}) AS job ON true WHERE turn.key = ANY($1::bytea[])
         ), next AS MATERIALIZED (
-            SELECT turn.key, first.job_id FROM turn LEFT JOIN LATERAL (
-                SELECT job_id FROM {waiting} AS waiting WHERE waiting.key = turn.key ORDER BY job_id LIMIT 1) AS first ON true
-            WHERE is_over
+            SELECT turn.key, first.job_id, first.place
+            FROM turn LEFT JOIN LATERAL ({_first(schema, "turn")}) AS first ON true WHERE is_over
         ), given AS (
             UPDATE {turns} AS turn SET job_id = next.job_id FROM next WHERE turn.key = next.key AND next.job_id IS NOT NULL
         ), ended AS (
             DELETE FROM {turns} AS turn USING next WHERE turn.key = next.key AND next.job_id IS NULL
         ), taken AS (
-            DELETE FROM {waiting} AS waiting USING next WHERE waiting.key = next.key AND waiting.job_id = next.job_id
+            DELETE FROM {waiting} WHERE ctid = ANY(ARRAY(SELECT place FROM next))
         ), {_up(schema, "SELECT job_id FROM next UNION ALL SELECT job_id FROM turn WHERE pending")}
         SELECT ARRAY(SELECT key FROM next WHERE job_id IS NOT NULL AND job_id NOT IN (SELECT id FROM up)) AS passed,
             ARRAY(SELECT DISTINCT queue FROM up WHERE state = 'available') AS queues, (SELECT sent FROM told)
@@ -160,6 +159,14 @@ def find_sql(schema: Schema) -> str:
         UNION ALL
         (SELECT key, false FROM keys
          WHERE key IS NOT NULL AND NOT EXISTS (SELECT FROM {turns} AS turn WHERE turn.key = keys.key) LIMIT {_MOST_FOUND})
+    """
+
+
+def _first(schema: Schema, sequence: str) -> str:
+    # Its place, so that it is deleted without a join whose plan depends on statistics; nobody ever updates it.
+    return f"""
+        SELECT job_id, ctid AS place FROM {schema.table("rivermill_sequence_job")} AS waiting
+        WHERE waiting.key = {sequence}.key ORDER BY job_id LIMIT 1
     """
 
 
