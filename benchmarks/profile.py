@@ -103,7 +103,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.profile", description=__doc__)
     parser.add_argument("--scale", type=float, default=1.0, help="times as many jobs")
     scale = parser.parse_args().scale
-    parts = [f"{datetime.now(UTC):%Y-%m-%d}."]
+    parts = [f"{datetime.now(UTC):%Y-%m-%d}, `--scale {scale:g}`."]
     with server(_SETTINGS) as postgres:
         for case in (case.scaled(scale) for case in CASES if case.mode == "drain"):
             for setup in (setup for setup in case.setups if setup.system in _PROFILED):
