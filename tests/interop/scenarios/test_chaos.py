@@ -195,15 +195,16 @@ async def test_listener_reconnect(peers: list[Peer], connection: Connection) -> 
     """The connection that it listens on is lost, then all that it has."""
     inserting, working = peers
     await working.call("start", fetch_poll_interval_ms=_NEVER, leader_election_disabled=True)
-    all_of_them = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1"
+    all_of_them = "SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1"
     for sql in (f"{all_of_them} AND query ILIKE 'listen %'", all_of_them):
-        old = await until(lambda: listener(connection, working.application))
-        await connection.execute(sql, working.application)
+        # Not looked for first: River asks its quiet connection for a sign of life, and then that is its last statement.
+        killed = {row["pid"] for row in await connection.fetch(sql, working.application)}
+        assert killed
 
-        async def again(old: int = old) -> bool:
-            return await listener(connection, working.application) not in (None, old)
+        async def again(killed: set[int] = killed) -> bool:
+            return await listener(connection, working.application) not in {None, *killed}
 
-        await until(again)
+        await until(again, MAINTENANCE)
         await asyncio.sleep(1)
         (row,) = await insert(inserting, job())
         await reaches(inserting, row["id"], "completed")

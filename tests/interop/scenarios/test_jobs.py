@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -98,10 +99,11 @@ async def test_external_completion_race(peers: list[Peer], connection: Connectio
     for state, event in (("completed", "job_completed"), ("discarded", "job_failed"), ("completed", "job_completed")):
         (row,) = await insert(inserting, job("barrier_output", f"gate {len(events)}", metadata={"kept": 1}))
         await reaches(inserting, row["id"], "running")
-        await connection.execute(
-            f"UPDATE {table} SET state = $2::text::{enum}, finalized_at = '2026-01-02 03:04:05.678Z', "
+        # Of today: what ended long ago the leader deletes.
+        ended_at = await connection.fetchval(
+            f"UPDATE {table} SET state = $2::text::{enum}, finalized_at = now(), "
             """errors = ARRAY['{"at": "2026-01-02T03:04:05Z", "attempt": 1, "error": "by others", "trace": ""}']::jsonb[] """
-            "WHERE id = $1",
+            "WHERE id = $1 RETURNING finalized_at",
             row["id"],
             state,
         )
@@ -109,7 +111,7 @@ async def test_external_completion_race(peers: list[Peer], connection: Connectio
         events.append(event)
         await sees(working, *events)
         ended = await get(inserting, row["id"])
-        assert (ended["state"], ended["finalized_at"]) == (state, "2026-01-02T03:04:05.678Z")
+        assert (ended["state"], datetime.fromisoformat(ended["finalized_at"])) == (state, ended_at)
         assert ended["metadata"] == {"kept": 1, "output": {"race": "worker"}}
         assert [e["error"] for e in ended["errors"]] == ["by others"]
 

@@ -11,7 +11,7 @@ import pytest
 from rivermill.db import Connection
 from rivermill.schema import Schema
 from tests.interop.peers import Peer
-from tests.interop.scenarios.database import Ear, listener
+from tests.interop.scenarios.database import Ear
 from tests.interop.scenarios.support import (
     BOTH_WAYS,
     LEADERSHIP,
@@ -34,11 +34,10 @@ _TIME_TO_ACT = 1.0
 
 @pytest.mark.parametrize("within", [WORK, pytest.param(5.0, marks=pytest.mark.long)], ids=["15 s", "5 s"])
 @scenario("TestNotifications/InsertWakeup", BOTH_WAYS)
-async def test_insert_wakeup(peers: list[Peer], connection: Connection, within: float) -> None:
-    """The suite's own form: a client that may lead, with one slot, hears of an insert within 5 s."""
+async def test_insert_wakeup(peers: list[Peer], within: float) -> None:
+    """The suite's own form: a client that may lead, with one slot, and that listens once it has started, wakes within 5 s."""
     inserting, working = peers
     await working.call("start", client_id="wakes", fetch_poll_interval_ms=_NEVER, max_workers=1)
-    await until(lambda: listener(connection, working.application))
     for _ in range(3):
         (row,) = await insert(inserting, job("", "wakes it"))
         await reaches(inserting, row["id"], "completed", within)
