@@ -23,6 +23,7 @@ from rivermill_operator.model.observed import (
     StartingPod,
     StoreView,
     Unknown,
+    Verdict,
 )
 from rivermill_operator.model.status import Decision
 from rivermill_operator.plan import Memory, plan
@@ -30,7 +31,8 @@ from rivermill_operator.plan.estimate import JobSeconds, Rate
 from rivermill_operator.plan.memory import ScalingMemory
 from rivermill_operator.plan.scaling import decide
 from rivermill_operator.plan.terms import Capacity, Load, compute
-from tests.unit.plan.build import client, deployment, depth, job_queue, pod
+from rivermill_operator.plan.versions import LOWEST_COST
+from tests.unit.plan.build import VERSION, client, deployment, depth, job_queue, pod
 
 CAPACITIES = st.builds(Capacity, st.integers(0, 30), st.integers(0, 30), st.sampled_from([1, 10]), st.floats(1, 90))
 LOADS = st.builds(
@@ -88,6 +90,28 @@ def test_no_setting_brings_a_fleet_out_of_its_bounds(
     decision, _ = decide(spec, store, FleetView(ready + starting, ready, late), ScalingMemory(), Moment(0.0))
     most = scaling["maxReplicas"] if isinstance(store, StoreView) else max(scaling["maxReplicas"], ready + starting)
     assert 0 <= (decision.desired_replicas or 0) <= most
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 6), st.sampled_from(Verdict), st.integers(0, 6)), min_size=1, max_size=3),
+    st.integers(0, 2**32),
+    st.sampled_from([{}, {"fallback": {"afterSeconds": 1, "replicas": 9}}, {"manualReplicas": 0}, {"maxReplicas": 1}]),
+    st.floats(0, 100),
+)
+def test_without_a_look_at_the_queues_no_pod_is_taken(
+    fleet: list[tuple[int, Verdict, int]], seed: int, scaling: dict[str, Any], since: float
+) -> None:
+    """Whatever the versions and pods are, and whatever was going on before."""
+    rng, names = random.Random(seed), (VERSION, "0ld", "older")
+    deployments = [deployment(replicas, name, verdict=v) for (replicas, v, _), name in zip(fleet, names, strict=False)]
+    numbered = [(100 * place + n, name) for place, name in enumerate(names[: len(fleet)]) for n in range(fleet[place][2])]
+    pods = tuple(pod(n, name, ready=rng.random() < 0.7, deletion_cost=rng.choice([0, LOWEST_COST])) for n, name in numbered)
+    memory = Memory(costed=tuple((one.uid, 0.0) for one in pods), draining=tuple((one.uid, 0.0) for one in pods))
+    done = plan(Observed(99.0, Unknown("X", "x.", since), tuple(deployments), pods), job_queue(**scaling), memory)
+    assert (done.cordon, done.deletion_costs, done.deletions) == ((), (), ())
+    current = {one.name: one.replicas for one in deployments}
+    assert all(scale.replicas > current[scale.deployment] for scale in done.scales)
 
 
 @settings(max_examples=25, deadline=None)
