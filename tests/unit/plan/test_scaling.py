@@ -180,6 +180,21 @@ def test_unknown_never_lowers(ready: int, since: float) -> None:
             5,
             "have waited",
         ),
+        # The fleet has all slots that the queue's limit can use, or it has not.
+        (
+            StoreView((depth(waiting=99, oldest_seconds=99.0, concurrency_limit=25),)),
+            FleetView(9, 9, busy={"default": 25}),
+            {"scaleIn": {"windowSeconds": 0}},
+            3,
+            "the limit of 25 running jobs",
+        ),
+        (
+            StoreView((depth(waiting=1, oldest_seconds=16.0, concurrency_limit=51),)),
+            FleetView(5, 5),
+            {"scaleIn": {"windowSeconds": 0}},
+            5,
+            "have waited",
+        ),
         (StoreView((depth(waiting=1, oldest_seconds=14.0),)), FleetView(5, 5), {"scaleIn": {"windowSeconds": 0}}, 1, "1 pod"),
         (StoreView((), degraded="depths"), FleetView(5, 5), {"scaleIn": {"windowSeconds": 0}}, 5, "read in part only"),
         (

@@ -291,11 +291,11 @@ def _guard(
     settling = len(fleet.starting) - _stuck(fleet, memory)
     slots = max(1, fleet.ready * spec.worker.slots)
     for load in loads:
-        # More slots start nothing sooner where the rate limit is what jobs wait for.
-        if load.waiting and load.oldest > load.goal / 2 and not load.rate_limited:
+        if load.rate_limited or fleet.ready * load.slots_per_pod >= load.limit:
+            continue  # There are as many slots as its limit can use.
+        if load.waiting and load.oldest > load.goal / 2:
             return f"no scale-in while jobs of queue {load.name} have waited for more than half their goal"
-        # More pods would not help one that its limit holds back.
-        if load.waiting * load.job.mean / slots > load.goal / 2 and math.isinf(load.limit):
+        if load.waiting * load.job.mean / slots > load.goal / 2:
             return f"no scale-in while jobs of queue {load.name} would wait longer than half their goal"
     if settling and any(load.waiting for load in loads):
         return f"no scale-in while jobs wait for {explain.count(settling, 'pod')} to start"
