@@ -31,6 +31,7 @@ from rivermill import (
     JobState,
     NotFoundError,
     RateLimit,
+    SequenceOpts,
     Unique,
     UniqueConflictError,
     ValidationError,
@@ -318,3 +319,16 @@ def test_the_libraries_are_imported_only_by_those_who_use_them() -> None:
         "assert not {'psycopg', 'sqlalchemy'} & sys.modules.keys(), 'imported'"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+async def test_sequences_begin_with_the_transaction(
+    client: Client, connection: Connection, schema: Schema, begun: Begun
+) -> None:
+    tx, end = begun
+    opts = InsertOpts(sequence=SequenceOpts())
+    turns = f"SELECT count(*) FROM {schema.table('rivermill_sequence')}"
+    for expected, finish in ((0, end.rollback), (1, end.commit)):
+        jobs = await client.insert_many([InsertParams(Mail(), opts), InsertParams(Mail(), opts)], tx=tx)
+        assert [result.job.state for result in jobs] == [JobState.AVAILABLE, JobState.PENDING]
+        await finish()
+        assert await connection.fetchval(turns) == expected

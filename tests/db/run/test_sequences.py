@@ -19,6 +19,7 @@ from rivermill import (
     JobCancel,
     JobState,
     MigrationError,
+    RateLimit,
     SequenceOpts,
     Unique,
     ValidationError,
@@ -152,6 +153,16 @@ async def test_never_two_at_once_although_many_insert_in_transactions(dsn: str, 
         await reach(bench, *["completed"] * 60)
     assert most == 1
     assert sorted(runs) == sorted(set(runs))
+
+
+async def test_clients_that_hear_nothing_and_share_their_connections(dsn: str, connection: Connection, schema: Schema) -> None:
+    """Each use of a connection is a transaction already, as behind a transaction pooler."""
+    options: dict[str, Any] = {"poll_only": True, "transaction_pooler": True, "poll_interval": timedelta(seconds=0.2)}
+    async with working(dsn, connection, schema, doing(), **options) as bench:
+        await bench.client.queue_rate_limit("default", RateLimit(1000, timedelta(seconds=1)))
+        await bench.client.insert_many([part(of) for of in "aabab"])
+        await reach(bench, *["completed"] * 5)
+    await assert_in_order(connection, schema)
 
 
 async def test_the_first_is_due_at_once_and_the_others_wait(dsn: str, connection: Connection, schema: Schema) -> None:

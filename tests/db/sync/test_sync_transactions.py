@@ -26,6 +26,7 @@ from rivermill import (
     JobState,
     NotFoundError,
     RateLimit,
+    SequenceOpts,
     SyncClient,
     Unique,
     UniqueConflictError,
@@ -101,6 +102,15 @@ def test_inserts_end_with_the_transaction(client: SyncClient, tx: Any) -> None:
         assert client.job_list().jobs == []
         finish()
         assert len(client.job_list().jobs) == expected
+
+
+def test_sequences_begin_with_the_transaction(client: SyncClient, tx: Any) -> None:
+    opts = InsertOpts(sequence=SequenceOpts())
+    for finish in (tx.rollback, tx.commit):
+        jobs = client.insert_many([InsertParams(Mail(), opts), InsertParams(Mail(), opts)], tx=tx)
+        assert [result.job.state for result in jobs] == [JobState.AVAILABLE, JobState.PENDING]
+        finish()
+    assert client.insert(Mail(), opts).job.state is JobState.PENDING
 
 
 def test_conflicts(client: SyncClient, tx: Any) -> None:
