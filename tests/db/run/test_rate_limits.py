@@ -211,15 +211,12 @@ class Claims(Hook):
 async def test_nothing_is_claimed_while_none_may_start_and_a_change_is_used_at_once(
     dsn: str, connection: Connection, schema: Schema
 ) -> None:
-    await with_queue(connection, schema)
+    await limited(dsn, connection, schema, RateLimit(1, LONG), Note("first"))
     claims, runs = Claims(), Counter[int]()
     patient = QueueConfig(10, poll_interval=timedelta(hours=1))
     queues = {"default": patient, "free": patient}
     async with working(dsn, connection, schema, counting(runs), queues=queues, hooks=[claims]) as bench:
-        await bench.client.queue_rate_limit("default", RateLimit(1, LONG))
-        await eventually(lambda: _limited(bench))
-        first = await bench.client.insert(Note("first"))
-        await bench.reaches(first.job.id, JobState.COMPLETED)
+        await completed(bench, 1)
         await bench.client.insert(Note("second"))
         await _worked_elsewhere(bench)
         made = claims.made["default"]
