@@ -162,8 +162,14 @@ def temporary_postgres(listen: Sequence[str] = ("127.0.0.1",)) -> Iterator[Postg
     Args:
         listen: addresses to listen on.
     """
-    with tempfile.TemporaryDirectory(prefix="rivermill-data-") as directory, Postgres(Path(directory), listen=listen) as server:
-        yield server
+    with tempfile.TemporaryDirectory(prefix="rivermill-data-") as directory:
+        server = Postgres(Path(directory), listen=listen)
+        server.start()
+        try:
+            yield server
+        finally:
+            # A checkpoint of what is thrown away next takes long after many tests.
+            server.stop(signal.SIGQUIT)
 
 
 def _let_through(directory: Path) -> None:

@@ -204,7 +204,8 @@ class SharedConnection:
             try:
                 async with pinned(self._connection, pooled=self._pooled):
                     yield self._connection
-            except asyncpg.InternalClientError:
+            except (asyncpg.InternalClientError, asyncio.CancelledError):
+                # A user cancelled while it began a transaction has left it open for the next.
                 self._connection.terminate()
                 raise
 

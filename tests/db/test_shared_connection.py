@@ -1,0 +1,37 @@
+"""Who is cancelled while using the connection that tasks share leaves nothing behind for the next."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from rivermill.db import Connection, SharedConnection
+from rivermill.schema import Schema
+
+
+@pytest.mark.parametrize("pooled", [True, False])
+async def test_a_cancelled_user_leaves_no_transaction_open(
+    dsn: str, connection: Connection, schema: Schema, pooled: bool
+) -> None:
+    """Wherever the first user was, the row of the second is there for others at once."""
+    table = schema.table("river_queue")
+    shared = SharedConnection(dsn, "cancelled", pooled=pooled)
+
+    async def use() -> None:
+        async with shared.acquire() as mine, mine.transaction():
+            await mine.execute("SELECT 1")
+
+    try:
+        for turns in range(30):
+            await use()
+            first = asyncio.create_task(use())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            first.cancel()
+            await asyncio.gather(first, return_exceptions=True)
+            async with shared.acquire() as mine:
+                await mine.execute(f"INSERT INTO {table} (name, updated_at) VALUES ($1, now())", f"q{turns}")
+            assert await connection.fetchval(f"SELECT count(*) FROM {table}") == turns + 1
+    finally:
+        await shared.close()
