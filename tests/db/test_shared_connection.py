@@ -1,4 +1,4 @@
-"""Who is cancelled while using the connection that tasks share leaves nothing behind for the next."""
+"""Who is cancelled or timed out while using the connection that tasks share leaves nothing behind for the next."""
 
 from __future__ import annotations
 
@@ -33,5 +33,23 @@ async def test_a_cancelled_user_leaves_no_transaction_open(
             async with shared.acquire() as mine:
                 await mine.execute(f"INSERT INTO {table} (name, updated_at) VALUES ($1, now())", f"q{turns}")
             assert await connection.fetchval(f"SELECT count(*) FROM {table}") == turns + 1
+    finally:
+        await shared.close()
+
+
+async def test_a_user_whose_time_is_up_leaves_no_transaction_open(dsn: str) -> None:
+    """As where the driver gives up on a statement that begins one."""
+    shared = SharedConnection(dsn, "late")
+
+    async def use() -> None:
+        async with shared.acquire() as mine:
+            await mine.execute("BEGIN")
+            raise TimeoutError
+
+    try:
+        with pytest.raises(TimeoutError):
+            await use()
+        async with shared.acquire() as mine:
+            assert not mine.is_in_transaction()
     finally:
         await shared.close()

@@ -15,7 +15,7 @@ from playwright.async_api import Page, expect
 from rivermill import Client, InsertOpts, Job, JobRow, JobState, Workers
 from rivermill.schema import Schema
 from tests.interop.scenarios.support import until
-from tests.interop.ui.server import browser, river_ui
+from tests.interop.ui.server import Programs, browser, programs, river_ui
 
 SHOTS = Path(__file__).parents[3] / "build" / "river-ui"
 _LATER = timedelta(hours=1)
@@ -53,8 +53,13 @@ class Mill:
         return row
 
 
+@pytest.fixture(scope="session")
+def installed() -> Programs:
+    return programs()
+
+
 @pytest.fixture
-async def mill(dsn: str, schema: Schema) -> AsyncIterator[Mill]:
+async def mill(installed: Programs, dsn: str, schema: Schema) -> AsyncIterator[Mill]:
     workers = Workers()
 
     @workers.work
@@ -83,9 +88,12 @@ async def mill(dsn: str, schema: Schema) -> AsyncIterator[Mill]:
 
 
 @pytest.fixture
-async def page(dsn: str, mill: Mill, schema: Schema, tmp_path: Path) -> AsyncIterator[Page]:
+async def page(installed: Programs, dsn: str, mill: Mill, schema: Schema, tmp_path: Path) -> AsyncIterator[Page]:
     """River UI on the database of the mill."""
     SHOTS.mkdir(parents=True, exist_ok=True)
     expect.set_options(timeout=15_000)
-    async with river_ui(dsn, schema.name, tmp_path / "riverui.log") as address, browser(address) as page:
+    async with (
+        river_ui(installed.server, dsn, schema.name, tmp_path / "riverui.log") as address,
+        browser(installed.browser, address) as page,
+    ):
         yield page

@@ -8,6 +8,7 @@ import shutil
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -32,10 +33,22 @@ _ARGUMENTS = [
 _VIEW = {"width": 1280, "height": 1350}
 
 
+@dataclass(frozen=True)
+class Programs:
+    """Where the server and the browser are."""
+
+    server: Path
+    browser: str
+
+
+def programs() -> Programs:
+    """Build and install what is missing, for minutes on a new computer."""
+    return Programs(build_go(SOURCE, "riverqueue.com/riverui/cmd/riverui", "riverui"), _installed())
+
+
 @asynccontextmanager
-async def river_ui(dsn: str, schema: str, log: Path) -> AsyncIterator[str]:
+async def river_ui(program: Path, dsn: str, schema: str, log: Path) -> AsyncIterator[str]:
     """Run the server on a schema; yields its address."""
-    program = build_go(SOURCE, "riverqueue.com/riverui/cmd/riverui", "riverui")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -65,9 +78,8 @@ async def _answers(port: int, process: asyncio.subprocess.Process, log: Path) ->
 
 
 @asynccontextmanager
-async def browser(address: str) -> AsyncIterator[Page]:
+async def browser(program: str, address: str) -> AsyncIterator[Page]:
     """Open a browser without a window; yields a page whose paths are below the address."""
-    program = _installed()
     async with async_playwright() as playwright:
         chromium = await playwright.chromium.launch(executable_path=program, args=_ARGUMENTS)
         page = await chromium.new_page(base_url=address, viewport=_VIEW)  # type: ignore[arg-type]

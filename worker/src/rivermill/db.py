@@ -204,8 +204,8 @@ class SharedConnection:
             try:
                 async with pinned(self._connection, pooled=self._pooled):
                     yield self._connection
-            except (asyncpg.InternalClientError, asyncio.CancelledError):
-                # A user cancelled while it began a transaction has left it open for the next.
+            except (asyncpg.InternalClientError, asyncio.CancelledError, TimeoutError):
+                # Cut off while it began a transaction, a user has left that open for the next.
                 self._connection.terminate()
                 raise
 
