@@ -198,9 +198,10 @@ def test_a_taken_port_is_named(cluster: Cluster) -> None:
 
 
 def test_no_root_is_named() -> None:
+    # Imported before, for Python itself may lie where only root may read.
     code = (
-        "import os, runpy, sys; os.setuid(65534); sys.argv = ['devcluster', 'down']; "
-        "runpy.run_module('devcluster', run_name='__main__')"
+        "import os, sys; from devcluster.__main__ import main; sys.argv = ['devcluster', 'down']; "
+        "os.setuid(65534); sys.exit(main())"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd="/", env={"PYTHONPATH": str(ROOT), "HOME": "/tmp"},
                           check=False, capture_output=True, text=True, timeout=60)  # fmt: skip
