@@ -82,6 +82,8 @@ def kwok() -> Path:
 
 def end_on_sigterm() -> None:
     """Let SIGTERM end this program as Ctrl-C does: what it has started is stopped, and what it has made removed."""
+    # Where a shell has let SIGINT be ignored, as for what runs in its background, asyncio would leave it so.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda _, __: signal.raise_signal(signal.SIGINT))
 
 
