@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -56,9 +57,10 @@ async def apply(plan: Plan, job_queue: JobQueue, kube: Kube, store: Store | None
     """
     problems: list[Problem] = []
 
-    async def attempt(what: str, write: Awaitable[None]) -> bool:
+    async def attempt(what: str, write: Write, turn: AbstractAsyncContextManager[Any]) -> bool:
         try:
-            await write
+            async with turn:
+                await write()
             return True
         except KubeError as error:
             if not error.stale:
@@ -68,29 +70,24 @@ async def apply(plan: Plan, job_queue: JobQueue, kube: Kube, store: Store | None
             problems.append(Problem(f"{what}: {error.message}", refused=False))
         return False
 
+    namespace = job_queue.namespace
     for item in plan.apply:
-        async with turns.fleet:
-            covered = await attempt(f"apply disruption budget {item.name}", kube.apply_budget(job_queue.namespace, item.budget))
+        budget = partial(kube.apply_budget, namespace, item.budget)
+        covered = await attempt(f"apply disruption budget {item.name}", budget, turns.fleet)
         manifest = item.deployment if covered else _unfinished(item.deployment)
-        async with turns.fleet:
-            await attempt(f"apply {item.name}", kube.apply_deployment(job_queue.namespace, manifest))
-    for what, write in _verdict_writes(plan, job_queue.namespace, kube):
-        async with turns.fleet:
-            await attempt(what, write())
-    for what, write in _client_writes(plan, store):
-        await attempt(what, write())
-    for what, write in _fleet_writes(plan, job_queue, kube):
-        async with turns.fleet:
-            await attempt(what, write())
-    for event in plan.events:
-        write = partial(kube.emit_event, job_queue, event.type, event.reason, event.message)
-        async with turns.report:
-            await attempt(f"record Event {event.reason}", write())
+        await attempt(f"apply {item.name}", partial(kube.apply_deployment, namespace, manifest), turns.fleet)
+    for turn, writes in (
+        (turns.fleet, _verdict_writes(plan, namespace, kube)),
+        (nullcontext(), _client_writes(plan, store)),
+        (turns.fleet, _fleet_writes(plan, namespace, kube)),
+        (turns.report, _event_writes(plan, job_queue, kube)),
+    ):
+        for what, write in writes:
+            await attempt(what, write, turn)
     return problems
 
 
-def _fleet_writes(plan: Plan, job_queue: JobQueue, kube: Kube) -> Iterator[tuple[str, Write]]:
-    namespace = job_queue.namespace
+def _fleet_writes(plan: Plan, namespace: str, kube: Kube) -> Iterator[tuple[str, Write]]:
     for change in plan.protections:
         write = partial(kube.set_protection, namespace, change.pod, change.protected, change.resource_version)
         yield f"annotate pod {change.pod} for node autoscalers", write
@@ -117,6 +114,11 @@ def _verdict_writes(plan: Plan, namespace: str, kube: Kube) -> Iterator[tuple[st
     for mark in plan.verdicts:
         write = partial(kube.set_verdict, namespace, mark.deployment, mark.verdict, mark.resource_version)
         yield f"annotate Deployment {mark.deployment} with its verdict", write
+
+
+def _event_writes(plan: Plan, job_queue: JobQueue, kube: Kube) -> Iterator[tuple[str, Write]]:
+    for event in plan.events:
+        yield f"record Event {event.reason}", partial(kube.emit_event, job_queue, event.type, event.reason, event.message)
 
 
 def _client_writes(plan: Plan, store: Store | None) -> Iterator[tuple[str, Write]]:

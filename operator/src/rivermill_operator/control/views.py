@@ -115,24 +115,25 @@ def _grow(seen: _Seen, moment: float) -> None:
 
 
 def _ready_after(meta: Mapping[str, Any], status: Mapping[str, Any]) -> float | None:
-    for condition in status.get("conditions") or []:
-        if condition["type"] == "Ready" and condition["status"] == "True" and condition.get("lastTransitionTime"):
-            return _age(meta, datetime.fromisoformat(condition["lastTransitionTime"]))
-    return None
+    ready_at = _condition(status, "Ready", "True").get("lastTransitionTime")
+    return _age(meta, datetime.fromisoformat(ready_at)) if ready_at else None
 
 
 def _unplaced(status: Mapping[str, Any]) -> str:
-    for condition in status.get("conditions") or []:
-        if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            return str(condition.get("message") or condition.get("reason"))
-    return ""
+    return _said(_condition(status, "PodScheduled", "False")) or ""
 
 
 def _failure(status: Mapping[str, Any]) -> str | None:
-    for condition in status.get("conditions") or []:
-        if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
-            return str(condition.get("message") or condition.get("reason"))
-    return None
+    return _said(_condition(status, "ReplicaFailure", "True"))
+
+
+def _condition(status: Mapping[str, Any], kind: str, value: str) -> Mapping[str, Any]:
+    """The condition of a kind, if it has this value; else an empty one."""
+    return next((c for c in status.get("conditions") or [] if (c["type"], c["status"]) == (kind, value)), {})
+
+
+def _said(condition: Mapping[str, Any]) -> str | None:
+    return str(condition.get("message") or condition.get("reason")) if condition else None
 
 
 def _verdict(text: str | None) -> Verdict:
