@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -86,26 +86,24 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, DATABASE_ERRORS)
 
 
-@contextmanager
-def unique_conflict(message: str) -> Iterator[None]:
+def unique_conflict(message: str) -> AbstractContextManager[None]:
     """Raise UniqueConflictError where a statement violates a unique index, whichever driver says so."""
-    try:
-        yield
-    except Exception as error:
-        if getattr(error, "sqlstate", None) != _UNIQUE_VIOLATION:
-            raise
-        raise UniqueConflictError(message) from error
+    return _instead_of(_UNIQUE_VIOLATION, UniqueConflictError(message))
+
+
+def missing_table(message: str) -> AbstractContextManager[None]:
+    """Raise MigrationError where a statement needs a table that is not there, whichever driver says so."""
+    return _instead_of(_UNDEFINED_TABLE, MigrationError(message))
 
 
 @contextmanager
-def missing_table(message: str) -> Iterator[None]:
-    """Raise MigrationError where a statement needs a table that is not there, whichever driver says so."""
+def _instead_of(sqlstate: str, ours: RivermillError) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if getattr(error, "sqlstate", None) != _UNDEFINED_TABLE:
+        if getattr(error, "sqlstate", None) != sqlstate:
             raise
-        raise MigrationError(message) from error
+        raise ours from error
 
 
 async def connect(
