@@ -15,7 +15,8 @@ from typing import Any
 from benchmarks.keda import keda
 from benchmarks.keda.run import IMAGES, LIBRARY, SETTINGS, Run
 from benchmarks.keda.workloads import WORKLOADS
-from benchmarks.operator.world import ROOT, end_on_sigterm, free_port, operator
+from benchmarks.operator.world import ROOT, free_port, operator
+from demo.signals import interrupting_loop
 from devcluster import Cluster, Postgres
 
 _NAME = "bench-keda"
@@ -40,10 +41,10 @@ def main() -> int:
     parser.add_argument("--system", default=",".join(SYSTEMS), help=f"some of {', '.join(SYSTEMS)}")
     parser.add_argument("--logs", type=Path, help="keep the logs of KEDA and the operator there")
     options = parser.parse_args()
-    end_on_sigterm()
     systems, workloads = options.system.split(","), [WORKLOADS[name] for name in options.workload.split(",")]
     results: dict[str, dict[str, Any]] = {}
     with contextlib.ExitStack() as stack:
+        stack.enter_context(interrupting_loop())
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         logs = options.logs or scratch / "logs"
         logs.mkdir(exist_ok=True, parents=True)

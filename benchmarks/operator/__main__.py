@@ -12,7 +12,8 @@ from pathlib import Path
 
 from benchmarks.operator import report
 from benchmarks.operator.run import run
-from benchmarks.operator.world import ROOT, Scale, end_on_sigterm, fake_nodes, kwok, migrate
+from benchmarks.operator.world import ROOT, Scale, fake_nodes, kwok, migrate
+from demo.signals import interrupting_loop
 from devcluster import Cluster, Postgres
 
 _NAME = "bench-operator"
@@ -28,11 +29,11 @@ def main() -> int:
     )
     parser.add_argument("--logs", type=Path, help="keep the logs of kwok and the operator there")
     options = parser.parse_args()
-    end_on_sigterm()
     scale = Scale(job_queues=options.job_queues, hot=options.job_queues // 2)
     build = ROOT / "build"
     build.mkdir(exist_ok=True)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(interrupting_loop())
         kwok()
         logs = options.logs or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         logs.mkdir(exist_ok=True)

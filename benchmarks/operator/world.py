@@ -80,13 +80,6 @@ def kwok() -> Path:
     return gotools.build(f"kwok-{KWOK}", _KWOK, {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, stamp) / "kwok"
 
 
-def end_on_sigterm() -> None:
-    """Let SIGTERM end this program as Ctrl-C does: what it has started is stopped, and what it has made removed."""
-    # Where a shell has let SIGINT be ignored, as for what runs in its background, asyncio would leave it so.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, lambda _, __: signal.raise_signal(signal.SIGINT))
-
-
 @contextlib.contextmanager
 def process(command: list[str], log: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
     """A program that runs as long as this."""
