@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import asyncpg
 import pytest
 
 from rivermill import Workers
+from rivermill.db import Connection
 from rivermill.leader import ElectionTimings
 from rivermill.maintenance.services import MaintenanceTimings
 from rivermill.notify import ListenerTimings
@@ -39,6 +41,14 @@ async def no_task_is_left() -> AsyncIterator[None]:
     yield
     names = {task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task()}
     assert not {name for name in names if name.startswith(("rivermill", "job "))}
+
+
+@pytest.fixture
+async def other(dsn: str) -> AsyncIterator[Connection]:
+    """A second connection, for what two transactions do to each other."""
+    connection = await asyncpg.connect(dsn)
+    yield connection
+    await connection.close()
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import asyncpg
+
 from rivermill import Client, JobRow, JobState, Workers
 from rivermill.db import Connection
 from rivermill.schema import Schema
@@ -28,6 +30,16 @@ async def eventually(check: Callable[[], Awaitable[Any]], timeout: float = 20.0)
             return value
         assert time.monotonic() < deadline, f"{check} never held"
         await asyncio.sleep(0.02)
+
+
+async def waits_for_lock(dsn: str, connection: Connection) -> None:
+    """Return once the statement that runs on a connection waits for another transaction."""
+    watcher = await asyncpg.connect(dsn)
+    try:
+        blocked = "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND wait_event_type = 'Lock'"
+        await eventually(lambda: watcher.fetchval(blocked, connection.get_server_pid()))
+    finally:
+        await watcher.close()
 
 
 @dataclass

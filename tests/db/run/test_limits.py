@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import asyncpg
 import pytest
 
 from rivermill import Client, Concurrency, InsertOpts, InsertParams, Job, JobState, NotFoundError, Workers
 from rivermill.db import Connection
 from rivermill.limited_claim import LimitedClaim
 from rivermill.schema import Schema
-from tests.db.run.support import Bench, Note, eventually, working
+from tests.db.run.support import Bench, Note, eventually, waits_for_lock, working
 
 
 @dataclass
@@ -121,13 +119,6 @@ async def _unlimited(bench: Bench) -> bool:
     return not await _limited(bench)
 
 
-@pytest.fixture
-async def other(dsn: str) -> AsyncIterator[Connection]:
-    connection = await asyncpg.connect(dsn)
-    yield connection
-    await connection.close()
-
-
 async def test_a_claim_counts_what_was_claimed_while_it_waited(
     connection: Connection, other: Connection, dsn: str, schema: Schema
 ) -> None:
@@ -141,12 +132,7 @@ async def test_a_claim_counts_what_was_claimed_while_it_waited(
     await transaction.start()
     assert len((await first.fetch(connection, "default", 2)).records) == 2
     waiting = asyncio.create_task(second.fetch(other, "default", 5))
-    watcher = await asyncpg.connect(dsn)
-    try:
-        blocked = "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND wait_event_type = 'Lock'"
-        await eventually(lambda: watcher.fetchval(blocked, other.get_server_pid()))
-    finally:
-        await watcher.close()
+    await waits_for_lock(dsn, other)
     assert not waiting.done()
     await transaction.commit()
     assert len((await waiting).records) == 1

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ClassVar
 
-import asyncpg
 import pytest
 
 from rivermill import (
@@ -30,7 +28,7 @@ from rivermill import (
 from rivermill.db import Connection
 from rivermill.limited_claim import LimitedClaim
 from rivermill.schema import Schema
-from tests.db.run.support import Bench, Note, eventually, working
+from tests.db.run.support import Bench, Note, eventually, waits_for_lock, working
 
 SHORT = timedelta(milliseconds=300)
 #: None of these ends while a test runs.
@@ -109,13 +107,6 @@ async def test_two_clients_stay_within_the_rate(
     assert sum(row["jobs"] for row in rows) == 100
 
 
-@pytest.fixture
-async def other(dsn: str) -> AsyncIterator[Connection]:
-    connection = await asyncpg.connect(dsn)
-    yield connection
-    await connection.close()
-
-
 async def limited(dsn: str, connection: Connection, schema: Schema, rate: RateLimit, *jobs: Any) -> list[int]:
     """Insert jobs into a queue with a rate limit; returns their ids."""
     await with_queue(connection, schema)
@@ -134,12 +125,7 @@ async def test_a_claim_counts_what_was_claimed_while_it_waited(
     await transaction.start()
     assert len((await first.fetch(connection, "default", 2)).records) == 2
     waiting = asyncio.create_task(second.fetch(other, "default", 5))
-    watcher = await asyncpg.connect(dsn)
-    try:
-        blocked = "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND wait_event_type = 'Lock'"
-        await eventually(lambda: watcher.fetchval(blocked, other.get_server_pid()))
-    finally:
-        await watcher.close()
+    await waits_for_lock(dsn, other)
     assert not waiting.done()
     await transaction.commit()
     claims = await waiting

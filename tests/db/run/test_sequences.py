@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any
 
 import asyncpg
 import pytest
@@ -27,22 +26,8 @@ from rivermill import (
 )
 from rivermill.db import Connection
 from rivermill.schema import Schema
-from rivermill.sequences import Turns
+from tests.db.run.parts import OF, WAITING, Part, left, part, states
 from tests.db.run.support import Bench, Note, eventually, working
-
-OF = SequenceOpts(by_args=["of"])
-WAITING = ("rivermill_sequence", "rivermill_sequence_job")
-
-
-@dataclass
-class Part:
-    kind: ClassVar[str] = "part"
-    of: str = "a"
-    does: str = ""
-
-
-def part(of: str = "a", does: str = "", sequence: SequenceOpts = OF, **opts: Any) -> InsertParams:
-    return InsertParams(Part(of, does), InsertOpts(sequence=sequence, **opts))
 
 
 def doing() -> Workers:
@@ -68,21 +53,11 @@ def at_once(row: Any) -> datetime:
     return datetime.now(UTC)
 
 
-async def states(connection: Connection, schema: Schema) -> list[str]:
-    rows = await connection.fetch(f"SELECT state::text FROM {schema.table('river_job')} WHERE kind = 'part' ORDER BY id")
-    return [row["state"] for row in rows]
-
-
 async def reach(bench: Bench, *wanted: str) -> None:
     async def check() -> bool:
         return await states(bench.connection, bench.schema) == list(wanted)
 
     await eventually(check, 60)
-
-
-async def left(connection: Connection, schema: Schema) -> list[int]:
-    """Rows of the tables for sequences."""
-    return [await connection.fetchval(f"SELECT count(*) FROM {schema.table(table)}") for table in WAITING]
 
 
 async def assert_in_order(connection: Connection, schema: Schema) -> None:
@@ -343,122 +318,3 @@ async def test_without_the_tables(dsn: str, connection: Connection, schema: Sche
         free = await bench.client.insert(Note("free"))
         await bench.reaches(free.job.id, JobState.COMPLETED)
         assert await states(connection, schema) == []
-
-
-# --- what two transactions do to each other ---
-
-
-@pytest.fixture
-async def other(dsn: str) -> AsyncIterator[Connection]:
-    connection = await asyncpg.connect(dsn)
-    yield connection
-    await connection.close()
-
-
-async def waits(dsn: str, connection: Connection) -> None:
-    watcher = await asyncpg.connect(dsn)
-    try:
-        blocked = "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND wait_event_type = 'Lock'"
-        await eventually(lambda: watcher.fetchval(blocked, connection.get_server_pid()))
-    finally:
-        await watcher.close()
-
-
-async def begun(client: Client, connection: Connection, schema: Schema) -> tuple[int, bytes]:
-    """A sequence whose only job is completed; returns the job and the sequence."""
-    job_id = (await client.insert_many([part()]))[0].job.id
-    await connection.execute(f"UPDATE {schema.table('river_job')} SET state = 'completed', finalized_at = now()")
-    return job_id, await connection.fetchval(f"SELECT key FROM {schema.table('rivermill_sequence')}")
-
-
-async def test_a_job_inserted_while_its_sequence_ends_begins_it_anew(
-    dsn: str, connection: Connection, other: Connection, schema: Schema
-) -> None:
-    async with Client(dsn, schema=schema) as client:
-        _, key = await begun(client, connection, schema)
-        ending = other.transaction()
-        await ending.start()
-        await Turns(schema).advance(other, [key])
-        inserting = asyncio.create_task(client.insert_many([part()], tx=connection))
-        await waits(dsn, connection)
-        await ending.commit()
-        assert (await inserting)[0].job.state is JobState.AVAILABLE
-    assert await left(connection, schema) == [1, 0]
-
-
-async def test_a_job_whose_sequence_ended_unseen_is_found_and_goes_before_later_ones(
-    dsn: str, connection: Connection, other: Connection, schema: Schema
-) -> None:
-    turns = Turns(schema)
-    async with Client(dsn, schema=schema) as client:
-        _, key = await begun(client, connection, schema)
-        inserting = other.transaction()
-        await inserting.start()
-        unseen = (await client.insert_many([part()], tx=other))[0].job
-        assert unseen.state is JobState.PENDING
-        assert await turns.advance(connection, [key]) == set()
-        assert await left(connection, schema) == [0, 0]
-        await inserting.commit()
-        assert await turns.find(connection) == ([], [key])
-        later = (await client.insert_many([part()]))[0].job
-        assert later.state is JobState.PENDING
-        assert (await client.job_get(unseen.id)).state is JobState.AVAILABLE
-    assert await turns.find(connection) == ([], [])
-
-
-async def test_of_two_that_begin_a_sequence_one_waits_for_the_other(
-    dsn: str, connection: Connection, other: Connection, schema: Schema
-) -> None:
-    async with Client(dsn, schema=schema) as client:
-        for commits in (True, False):
-            of = f"commits {commits}"
-            first = connection.transaction()
-            await first.start()
-            await client.insert_many([part(of)], tx=connection)
-            second = asyncio.create_task(client.insert_many([part(of)], tx=other))
-            await waits(dsn, other)
-            await (first.commit() if commits else first.rollback())
-            state = JobState.PENDING if commits else JobState.AVAILABLE
-            assert (await second)[0].job.state is state
-
-
-async def test_a_turn_is_given_on_once_and_to_the_lowest_id_that_is_committed(
-    dsn: str, connection: Connection, other: Connection, schema: Schema
-) -> None:
-    """The second begins before the first has committed, waits for it, and sees what it did and what came meanwhile."""
-    turns = Turns(schema)
-    async with Client(dsn, schema=schema) as client:
-        _, key = await begun(client, connection, schema)
-        next_ids = [result.job.id for result in await client.insert_many([part(), part()])]
-        first = connection.transaction()
-        await first.start()
-        assert await turns.advance(connection, [key]) == {"default"}
-        second = asyncio.create_task(turns.advance(other, [key]))
-        await waits(dsn, other)
-        await first.commit()
-        assert await second == set()
-        assert await states(connection, schema) == ["completed", "available", "pending"]
-        await connection.execute(
-            f"UPDATE {schema.table('river_job')} SET state = 'completed', finalized_at = now() WHERE id = $1", next_ids[0]
-        )
-        assert await turns.find(connection) == ([key], [])
-        assert await turns.advance(connection, [key]) == {"default"}
-        assert await states(connection, schema) == ["completed", "completed", "available"]
-
-
-async def test_a_job_that_somebody_has_locked_has_its_turn_later(
-    dsn: str, connection: Connection, other: Connection, schema: Schema
-) -> None:
-    turns = Turns(schema)
-    async with Client(dsn, schema=schema) as client:
-        _, key = await begun(client, connection, schema)
-        locked = (await client.insert_many([part()]))[0].job.id
-        locking = other.transaction()
-        await locking.start()
-        await other.execute(f"SELECT FROM {schema.table('river_job')} WHERE id = $1 FOR UPDATE", locked)
-        assert await turns.advance(connection, [key]) == set()
-        assert await states(connection, schema) == ["completed", "pending"]
-        await locking.rollback()
-        assert await turns.find(connection) == ([key], [])
-        assert await turns.advance(connection, [key]) == {"default"}
-        assert await states(connection, schema) == ["completed", "available"]
