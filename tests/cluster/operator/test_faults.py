@@ -86,6 +86,10 @@ def test_the_api_server_may_be_away(world: World, seconds: float) -> None:
         enqueue(world, 3, 0)
         eventually(lambda: unfinished(world) == 0, 180)
         eventually(lambda: world.replicas() == 0, 180)
+        # Kubernetes starts no pod until its own controllers and the node have found the API server again.
+        enqueue(world, 1, 0)
+        eventually(lambda: unfinished(world) == 0, 180)
+        eventually(lambda: world.replicas() == 0, 180)
         assert sql(world, INTERRUPTED) == 0
 
 

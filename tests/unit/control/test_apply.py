@@ -17,7 +17,7 @@ from rivermill_operator.model.observed import Observed, StoreView
 from rivermill_operator.model.spec import JobQueue
 from rivermill_operator.model.status import Decision
 from rivermill_operator.plan import Memory, Plan, plan
-from rivermill_operator.plan.plan import Event, SetReplicas
+from rivermill_operator.plan.plan import Event, SetProtection, SetReplicas
 from rivermill_operator.store.port import Store
 from tests.unit.plan.build import depth, job_queue
 
@@ -36,6 +36,9 @@ class Scales:
         if self.error is not None:
             raise self.error
         self.written.append(f"{name}={replicas}")
+
+    async def set_protection(self, namespace: str, pod: str, protected: bool, resource_version: str) -> None:
+        self.written.append(f"{pod} protected")
 
     async def emit_event(self, job_queue: JobQueue, kind: str, reason: str, message: str) -> None:
         self.written.append(reason)
@@ -58,7 +61,7 @@ async def write(kube: Scales, store: SlowDatabase | None, turns: Turns) -> list[
 
 
 async def test_a_slow_database_delays_only_its_own_job_queues() -> None:
-    turns, kube, database = Turns(1), Scales(), SlowDatabase()
+    turns, kube, database = Turns(1, 1), Scales(), SlowDatabase()
     slow = asyncio.create_task(write(kube, database, turns))
     await database.asked.wait()
     assert await write(kube, None, turns) == []
@@ -69,7 +72,7 @@ async def test_a_slow_database_delays_only_its_own_job_queues() -> None:
 
 
 async def test_a_write_waits_for_its_turn() -> None:
-    turns, kube = Turns(0), Scales()
+    turns, kube = Turns(1, 0), Scales()
     waiting = asyncio.create_task(write(kube, None, turns))
     for _ in range(10):
         await asyncio.sleep(0)
@@ -79,7 +82,7 @@ async def test_a_write_waits_for_its_turn() -> None:
 
 
 async def test_what_only_tells_of_a_fleet_waits_for_turns_of_its_own() -> None:
-    turns, kube = Turns(1, 0), Scales()
+    turns, kube = Turns(1, 1, 0), Scales()
     told = replace(PLAN, events=(Event("Normal", "Scaling", "1 pod"),))
     waiting = asyncio.create_task(apply(told, job_queue(), cast(Kube, kube), None, turns))
     for _ in range(10):
@@ -91,8 +94,22 @@ async def test_what_only_tells_of_a_fleet_waits_for_turns_of_its_own() -> None:
     assert kube.written == ["q-1=1", "Scaling"]
 
 
+async def test_pods_that_jobs_wait_for_come_before_anything_said_of_others() -> None:
+    """A fleet whose pods all got jobs at once has one annotation to write for each of them."""
+    turns, kube, database = Turns(1, 0), Scales(), SlowDatabase()
+    protections = tuple(SetProtection(f"pod-{number}", True, "1") for number in range(2))
+    busy = replace(PLAN, protections=protections, scales=(SetReplicas("q-1", 4, "7", grows=True),))
+    waiting = asyncio.create_task(apply(busy, job_queue(), cast(Kube, kube), cast(Store, database), turns))
+    await database.asked.wait()
+    assert kube.written == ["q-1=4"]
+    database.answer.set()
+    turns.fleet.release()
+    assert await waiting == []
+    assert kube.written == ["q-1=4", "pod-0 protected", "pod-1 protected"]
+
+
 async def test_what_changed_meanwhile_is_no_problem_and_a_refusal_is() -> None:
-    turns = Turns(1)
+    turns = Turns(1, 1)
     assert await write(Scales(KubeError(409, "changed")), None, turns) == []
     (away,) = await write(Scales(KubeError(0, "away")), None, turns)
     (refused,) = await write(Scales(KubeError(422, "invalid")), None, turns)
@@ -121,7 +138,7 @@ async def test_a_budget_that_could_not_be_written_is_applied_again(error: KubeEr
     queue = job_queue()
     wanted = plan(Observed(0.0, StoreView((depth(),))), queue, Memory())
     kube = Versions(error)
-    await apply(wanted, queue, cast(Kube, kube), None, Turns(1))
+    await apply(wanted, queue, cast(Kube, kube), None, Turns(1, 1))
     (made,) = kube.deployments
     view = deployment_view({**made, "metadata": {**made["metadata"], "resourceVersion": "1", "creationTimestamp": START}}, NOW)
     again = plan(Observed(1.0, StoreView((depth(),)), (view,)), queue, wanted.memory)

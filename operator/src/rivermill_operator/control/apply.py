@@ -22,14 +22,16 @@ logger = logging.getLogger("rivermill.control.apply")
 
 
 class Turns:
-    """Waited for at each write to Kubernetes: what changes a fleet never waits for what only tells of it.
+    """Waited for at each write to Kubernetes, so that what jobs wait for never waits for what only tells of a fleet.
 
     Args:
-        fleet: writes at once to Deployments, pods and what belongs to them.
+        growth: writes at once that make pods. An API server that is busy gives the three sorts shares in these proportions.
+        fleet: other writes at once to Deployments, pods and what belongs to them.
         report: Events and statuses at once.
     """
 
-    def __init__(self, fleet: int = 48, report: int = 8) -> None:
+    def __init__(self, growth: int = 32, fleet: int = 16, report: int = 8) -> None:
+        self.growth = asyncio.Semaphore(growth)
         self.fleet = asyncio.Semaphore(fleet)
         self.report = asyncio.Semaphore(report)
 
@@ -78,6 +80,7 @@ async def apply(plan: Plan, job_queue: JobQueue, kube: Kube, store: Store | None
         await attempt(f"apply {item.name}", partial(kube.apply_deployment, namespace, manifest), turns.fleet)
     for turn, writes in (
         (turns.fleet, _verdict_writes(plan, namespace, kube)),
+        (turns.growth, _scale_writes(plan, namespace, kube, grow=True)),
         (nullcontext(), _client_writes(plan, store)),
         (turns.fleet, _fleet_writes(plan, namespace, kube)),
         (turns.report, _event_writes(plan, job_queue, kube)),
@@ -94,13 +97,18 @@ def _fleet_writes(plan: Plan, namespace: str, kube: Kube) -> Iterator[tuple[str,
     for cost in plan.deletion_costs:
         write = partial(kube.set_deletion_cost, namespace, cost.pod, cost.cost, cost.resource_version)
         yield f"annotate pod {cost.pod} with its deletion cost", write
-    for scale in plan.scales:
-        write = partial(kube.set_replicas, namespace, scale.deployment, scale.replicas, scale.resource_version)
-        yield f"scale {scale.deployment} to {scale.replicas}", write
+    yield from _scale_writes(plan, namespace, kube, grow=False)
     for gone in plan.deletions:
         yield f"delete {gone.name}", partial(kube.delete_version, namespace, gone.name, gone.resource_version)
     for name in plan.release_ownership:
         yield f"release {name}", partial(kube.release_ownership, namespace, name)
+
+
+def _scale_writes(plan: Plan, namespace: str, kube: Kube, *, grow: bool) -> Iterator[tuple[str, Write]]:
+    for scale in plan.scales:
+        if scale.grows is grow:
+            write = partial(kube.set_replicas, namespace, scale.deployment, scale.replicas, scale.resource_version)
+            yield f"scale {scale.deployment} to {scale.replicas}", write
 
 
 def _unfinished(deployment: Mapping[str, Any]) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def grow(version: Version, desired: int, *, warm_only: bool = False) -> Drain:
     replicas = desired + len(version.draining) - len(back)
     scales: tuple[SetReplicas, ...] = ()
     if replicas > deployment.replicas and not warm_only:
-        scales = (SetReplicas(deployment.name, replicas, deployment.resource_version),)
+        scales = (SetReplicas(deployment.name, replicas, deployment.resource_version, grows=True),)
     return Drain(
         uncordon=tuple(m.client.client_id for m in back if m.client),
         costs=tuple(

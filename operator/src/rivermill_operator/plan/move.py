@@ -82,7 +82,7 @@ def hold(base: Plan, serving: Version, current: int) -> Plan:
     if extra <= 0:
         return base
     deployment = serving.deployment
-    scale = SetReplicas(deployment.name, deployment.replicas + extra, deployment.resource_version)
+    scale = SetReplicas(deployment.name, deployment.replicas + extra, deployment.resource_version, grows=True)
     return replace(base, scales=(scale,))
 
 

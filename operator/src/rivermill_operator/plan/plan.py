@@ -66,11 +66,16 @@ class SetVerdict:
 
 @dataclass(frozen=True, slots=True)
 class SetReplicas:
-    """Write ``/scale``; refused by the API server when the Deployment changed since it was seen."""
+    """Write ``/scale``; refused by the API server when the Deployment changed since it was seen.
+
+    Attributes:
+        grows: whether that makes pods, which jobs wait for, and so comes before what makes nobody wait.
+    """
 
     deployment: str
     replicas: int
     resource_version: str
+    grows: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +115,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything one decision wants written, in the order in which the fields stand here."""
+    """Everything one decision wants written, in the order in which the fields stand here.
+
+    Of ``scales``, those that grow follow ``verdicts``.
+    """
 
     decision: Decision
     conditions: tuple[Condition, ...]
