@@ -43,6 +43,9 @@ class Case:
         return job(self.behavior, message, self.duration_ms, **opts)
 
 
+CANCELLED_RUNNING = "cancelled_running"
+TO_CANCEL = "cancelled_waiting"
+UNIQUE = "unique"
 CASES = {
     "plain": Case(48, "completed", 1, duration_ms=100),
     "scheduled": Case(5, "completed", 1, duration_ms=50, delay=3.0),
@@ -51,13 +54,11 @@ CASES = {
     "snoozed": Case(8, "completed", 2, "snooze_once", 300),
     "snoozed_long": Case(4, "completed", 2, "snooze_once", 6_000),
     "cancels_itself": Case(5, "cancelled", 1, "cancel"),
-    "cancelled_running": Case(5, "cancelled", ANY, "cooperative_cancel"),
-    "cancelled_waiting": Case(5, "cancelled", 0, delay=3_600.0),
-    "unique": Case(5, "completed", 1, duration_ms=50, opts={"unique": {"by_args": True}}),
+    CANCELLED_RUNNING: Case(5, "cancelled", ANY, "cooperative_cancel"),
+    TO_CANCEL: Case(5, "cancelled", 0, delay=3_600.0),
+    UNIQUE: Case(5, "completed", 1, duration_ms=50, opts={"unique": {"by_args": True}}),
     "tick": Case(0, "completed", 1),
 }
-TO_CANCEL = "cancelled_waiting"
-UNIQUE = "unique"
 _PATTERN = [name for name, case in CASES.items() for _ in range(case.share)]
 
 
