@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
+from typing import Protocol
 
 import pytest
 
@@ -15,7 +16,11 @@ from tests.interop.peers import Peer, build_go, command_of
 
 __all__ = ["connection", "dsn", "empty_schema", "postgres", "schema"]
 
-Spawn = Callable[[str], Awaitable[Peer]]
+
+class Spawn(Protocol):
+    """Starts a process of an implementation, on the tests' database unless told by which way to reach it."""
+
+    async def __call__(self, name: str, by: str | None = None) -> Peer: ...
 
 
 @pytest.fixture(scope="session")
@@ -29,8 +34,8 @@ async def spawn(built: None, dsn: str, empty_schema: Schema) -> AsyncIterator[Sp
     """Starts processes on the test's schema, by name, and waits until they answer; each must exit with 0 unless killed."""
     peers: list[Peer] = []
 
-    async def start(name: str) -> Peer:
-        peer = Peer(name, command_of(name), dsn, empty_schema.name)
+    async def start(name: str, by: str | None = None) -> Peer:
+        peer = Peer(name, command_of(name), by or dsn, empty_schema.name)
         peers.append(peer)
         await peer.open()
         return peer

@@ -57,16 +57,21 @@ class Proxy:
         self._down = False
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._down:
-            self.refused += 1
-            writer.transport.abort()
-            return
-        upstream = await asyncio.open_connection(self._target.hostname, self._target.port)
-        for source, target in ((reader, upstream[1]), (upstream[0], writer)):
-            self._writers.add(target)
-            task = asyncio.create_task(self._pump(source, target))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        if not self._down:
+            upstream = await asyncio.open_connection(self._target.hostname, self._target.port)
+            if not self._down:
+                self._join(reader, upstream[1])
+                self._join(upstream[0], writer)
+                return
+            upstream[1].transport.abort()  # it went down in the meantime
+        self.refused += 1
+        writer.transport.abort()
+
+    def _join(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        self._writers.add(target)
+        task = asyncio.create_task(self._pump(source, target))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
         try:

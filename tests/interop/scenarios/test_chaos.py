@@ -11,8 +11,8 @@ import pytest
 from rivermill.db import Connection
 from rivermill.schema import Schema
 from tests.interop.conftest import Spawn
-from tests.interop.peers import Peer, command_of
-from tests.interop.scenarios.database import leader, listener, lock_waits, raw_row, raw_rows
+from tests.interop.peers import Peer
+from tests.interop.scenarios.database import connections, leader, listener, lock_waits, raw_row, raw_rows
 from tests.interop.scenarios.proxy import Proxy
 from tests.interop.scenarios.support import (
     BOTH_WAYS,
@@ -77,18 +77,23 @@ async def proxy(dsn: str) -> AsyncIterator[Proxy]:
 
 
 @scenario("TestChaos/DatabaseUnavailable", EACH)
-async def test_database_unavailable(peers: list[Peer], proxy: Proxy, river: Schema) -> None:
+async def test_database_unavailable(
+    proxy: Proxy, peers: list[Peer], spawn: Spawn, connection: Connection, river: Schema
+) -> None:
     (outside,) = peers
-    inside = Peer(outside.name, command_of(outside.name), proxy.dsn, river.name)
-    await inside.open()
+    inside = await spawn(outside.name, proxy.dsn)
     await inside.call("start", client_id="inside")
     (held,) = await insert(outside, job("barrier_wait", "gate"))
     await reaches(outside, held["id"], "running")
+
+    async def cut_off() -> bool:
+        return await connections(connection, inside.application) == 0
 
     async def three_tries() -> bool:
         return proxy.refused >= 3
 
     proxy.go_down()
+    await until(cut_off)  # a claim that it has sent may still be at work, and would take what is inserted next
     (waiting,) = await insert(outside, job())
     await inside.call("release", name="gate")
     await until(three_tries, MAINTENANCE)
