@@ -62,7 +62,7 @@ coverage: setup ## coverage of all tiers run so far, at least 80 %
 	$(BIN)/python scripts/coverage_report.py --fail-under 80
 
 test: setup ## everything this computer can run
-	$(BIN)/python scripts/test_all.py
+	$(BIN)/python -m scripts.test_all
 
 bench: setup ## benchmarks, into build/
 	$(BIN)/python -m benchmarks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 
 from tests.interop.adapter.beside import MethodsBeside
@@ -33,4 +34,7 @@ def _write(response: bytes) -> None:
 
 
 if __name__ == "__main__":
+    logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    # That jobs fail is what the tests ask for, thousands of times; River for Go's side says errors only, too.
+    logging.getLogger("rivermill.executor").setLevel(logging.ERROR)
     asyncio.run(main())
