@@ -7,10 +7,10 @@ import secrets
 import socket
 import ssl
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from datetime import datetime
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from devcluster.layout import Layout, NodeLayout
 from devcluster.processes import Registry, run
 
 _READY_SECONDS = 60
+#: What a request to a server meets that comes up or goes down meanwhile.
+_NO_ANSWER = (OSError, HTTPException)
 _IDENTITIES = {
     "admin": ("admin", "system:masters"),
     "controller-manager": ("system:kube-controller-manager", ""),
@@ -186,14 +188,14 @@ class ControlPlane:
         """Whether the API server answers that it is ready."""
         try:
             return self._get("/readyz").startswith(b"ok")
-        except (OSError, urllib.error.URLError):
+        except _NO_ANSWER:
             return False
 
     def ready_nodes(self, since: float) -> set[str]:
         """Names of the nodes that have said they are Ready, later than ``since`` (seconds since 1970)."""
         try:
             nodes = json.loads(self._get("/api/v1/nodes"))["items"]
-        except (OSError, urllib.error.URLError):
+        except _NO_ANSWER:
             return set()
         return {
             node["metadata"]["name"]
@@ -210,7 +212,7 @@ class ControlPlane:
             try:
                 self._get("/api/v1/namespaces/default/serviceaccounts/default")
                 return
-            except (OSError, urllib.error.URLError):
+            except _NO_ANSWER:
                 time.sleep(0.1)
         raise DevclusterError("the controller manager makes no service accounts; see kube-controller-manager.log")
 

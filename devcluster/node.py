@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import time
@@ -143,9 +144,10 @@ class Node:
         """The first process inside the node's pid namespace."""
         deadline = time.monotonic() + _UP_SECONDS
         while time.monotonic() < deadline and process.alive():
-            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii").split()
-            if children:
-                return int(children[0])
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ends at this moment
+                children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii").split()
+                if children:
+                    return int(children[0])
             time.sleep(0.02)
         raise DevclusterError(f"the node does not start; see {self._directory / 'node.log'}")
 

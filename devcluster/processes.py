@@ -27,7 +27,7 @@ class Process:
     started: str
 
     def alive(self) -> bool:
-        """Whether this very process still runs."""
+        """Whether this very process still runs, or any of its threads."""
         return _start_time(self.pid) == self.started
 
     def kill(self) -> None:
@@ -149,7 +149,9 @@ def _start_time(pid: int) -> str | None:
         return None
     fields = text.rpartition(")")[2].split()
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    return None if fields[0] == "Z" else f"{boot}/{fields[19]}"
+    # The first thread can have ended while others hold the process's ports and files yet.
+    ended = fields[0] == "Z" and fields[17] == "1"
+    return None if ended else f"{boot}/{fields[19]}"
 
 
 def _reap(pid: int) -> None:
