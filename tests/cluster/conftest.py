@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
 from devcluster import AnyCluster, Cluster, CurrentCluster, DevclusterError, check_surroundings
+from tests.cluster.world import World
+
+_MOST_OF_A_LOG = 6_000
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure tells of its namespace, before that is removed."""
+    report = yield
+    world = getattr(item, "funcargs", {}).get("world")
+    if report.when == "call" and report.failed and isinstance(world, World):
+        report.sections.append(("the test's namespace", world.report()))
+        for log in world.logs.glob("*.log"):
+            report.sections.append((log.name, log.read_text(errors="replace")[-_MOST_OF_A_LOG:]))
+    return report
 
 
 @pytest.fixture(scope="session")

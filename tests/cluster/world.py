@@ -18,19 +18,24 @@ from typing import Any
 
 import asyncpg
 
-from devcluster import AnyCluster, Postgres
+from devcluster import AnyCluster, DevclusterError, Postgres
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKER, LIBRARY = "localhost/rivermill/rivermill:0.1.0", "localhost/rivermill/library:0.1.0"
 #: Jobs that did not run exactly once.
 INTERRUPTED = "SELECT count(*) FROM river_job WHERE attempt <> 1 OR state <> 'completed'"
+_CONTENTS = (
+    "SELECT json_agg(f) FROM (SELECT state, attempt, count(*) FROM river_job GROUP BY 1, 2 ORDER BY 1, 2) AS f",
+    "SELECT json_agg(c) FROM (SELECT client_id, busy, state, wanted_state, last_seen_at FROM rivermill_client) AS c",
+)
 
 
-def eventually(check: Callable[[], Any], seconds: float = 60.0) -> Any:
+def eventually(check: Callable[[], Any], seconds: float = 60.0, pause: float = 0.2) -> Any:
+    """Ask until the answer is true, and return it; fails after so many seconds."""
     deadline = time.monotonic() + seconds
     while not (value := check()):
-        assert time.monotonic() < deadline, f"{check} never held"
-        time.sleep(0.2)
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s; the last answer was {value!r}"
+        time.sleep(pause)
     return value
 
 
@@ -88,6 +93,24 @@ class World:
 
     def replicas(self) -> int:
         return sum(d["spec"]["replicas"] for d in self.get("deployments")["items"])
+
+    def release(self) -> None:
+        """Take the finalizer off every JobQueue: the namespace goes with or without an operator."""
+        patch = '{"metadata":{"finalizers":[]}}'
+        for item in self.get("jobqueues")["items"]:
+            self.kubectl("patch", "jobqueue", item["metadata"]["name"], "--type=merge", "-p", patch, check=False)
+
+    def report(self) -> str:
+        """What there is in the namespace and in the database, for whoever reads of a failure."""
+        told = []
+        try:
+            for kinds in ("deployments,pods", "jobqueues", "events"):
+                done = self.kubectl("get", kinds, "-o", "wide", check=False)
+                told.append(done.stdout + done.stderr)
+            told += [f"{statement}:\n{sql(self, statement)}" for statement in _CONTENTS]
+        except (DevclusterError, OSError, asyncpg.PostgresError) as error:  # what failed may be the very reason
+            told.append(repr(error))
+        return "\n".join(told)
 
     @contextlib.contextmanager
     def operator(self, instance: str = "one") -> Iterator[subprocess.Popen[bytes]]:

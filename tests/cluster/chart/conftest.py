@@ -92,8 +92,8 @@ def installed(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[Inst
     cluster.kubectl("wait", "--for=condition=Established", f"crd/{CRD}", "--timeout=60s")
     here.upgrade("rivermill", *VALUES)
     yield here
-    here.helm("uninstall", "rivermill", "--wait")
-    here.helm("uninstall", "rivermill-crds")
+    here.helm("uninstall", "rivermill", "--wait", "--ignore-not-found")  # a test that failed may have done it
+    here.helm("uninstall", "rivermill-crds", "--ignore-not-found")
     release_jobqueues(cluster)
     cluster.kubectl("delete", "crd", CRD, "--timeout=60s")
     cluster.kubectl("delete", "namespace", here.namespace, "--timeout=120s")

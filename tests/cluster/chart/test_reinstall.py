@@ -30,7 +30,7 @@ def world(installed: Installation, database: Postgres, tmp_path: Path) -> Iterat
     world = World(installed.cluster, database, name, tmp_path)
     world.kubectl("create", "configmap", "app", f"--from-literal=slow.py={APP}")
     yield world
-    world.kubectl("delete", "jobqueue", "--all", "--timeout=90s")
+    world.release()
     installed.cluster.kubectl("delete", "namespace", name, "--timeout=120s")
 
 
@@ -51,3 +51,4 @@ def test_jobs_outlast_an_uninstall(installed: Installation, world: World) -> Non
     eventually(lambda: world.replicas() == 0, 120)
     assert sql(world, INTERRUPTED) == 0
     assert sql(world, "SELECT count(*) FROM river_job") == 62
+    world.kubectl("delete", "jobqueue", "--all", "--timeout=90s")  # what the first operator held the second lets go

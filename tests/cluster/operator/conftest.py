@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,21 +37,5 @@ def world(
     world = World(cluster, database, name, tmp_path)
     world.kubectl("create", "configmap", "app", f"--from-literal=slow.py={APP}")
     yield world
-    if request.node.stash.get(FAILED, False):
-        for log in tmp_path.glob("*.log"):
-            sys.stdout.write(log.read_text(errors="replace")[-6000:])
-    patch = '{"metadata":{"finalizers":[]}}'
-    for item in world.get("jobqueues")["items"]:
-        world.kubectl("patch", "jobqueue", item["metadata"]["name"], "--type=merge", "-p", patch, check=False)
+    world.release()
     cluster.kubectl("delete", "namespace", name, "--wait=false")
-
-
-FAILED = pytest.StashKey[bool]()
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    report = yield
-    if report.failed:  # type: ignore[attr-defined]
-        item.stash[FAILED] = True
-    return report
