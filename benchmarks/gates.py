@@ -19,9 +19,9 @@ from typing import Any
 
 import asyncpg
 
-from benchmarks.measure import percentile
 from benchmarks.server import Server, server
 from rivermill.db import Connection
+from rivermill_operator.simulate.outcome import percentile
 from tests.interop.peers import Peer, command_of
 
 BUILD = Path(__file__).resolve().parent.parent / "build"
@@ -90,10 +90,10 @@ async def _run(peer: Peer, connection: Connection, gate: Gate, jobs: int) -> Fig
         await peer.call("start", client_id=f"{peer.name}_gate", max_workers=gate.workers)
     calls = await _insert(peer, jobs) if gate.mode != "worker" else []
     if not gate.workers:
-        return Figures(jobs / (time.monotonic() - started), percentile(calls, 95))
+        return Figures(jobs / (time.monotonic() - started), percentile(calls, 0.95))
     times = await _ended(connection, jobs, since="attempted_at" if gate.mode == "worker" else "created_at")
     await peer.call("stop")
-    return Figures(jobs / (time.monotonic() - started), percentile(times, 95))
+    return Figures(jobs / (time.monotonic() - started), percentile(times, 0.95))
 
 
 async def _insert(peer: Peer, jobs: int) -> list[float]:

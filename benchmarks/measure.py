@@ -17,6 +17,7 @@ from benchmarks.cases import Case, Setup
 from benchmarks.drivers.common import WATCHER
 from benchmarks.server import Server
 from benchmarks.systems import SYSTEMS
+from rivermill_operator.simulate.outcome import percentile
 
 DATABASE = "bench"
 Figures = dict[str, Any]
@@ -138,17 +139,11 @@ def condensed(result: Figures) -> Figures:
     figures = {name: value for name, value in result.items() if name not in _TIMES}
     for name in _TIMES:
         for percent in (50, 99) if name in result else ():
-            figures[f"{name.removesuffix('_ms')}_p{percent}_ms"] = percentile(result[name], percent)
+            figures[f"{name.removesuffix('_ms')}_p{percent}_ms"] = percentile(result[name], percent / 100)
     if "memory" in result:
         figures["first_quarter_mb"], figures["last_quarter_mb"] = quarters(result["memory"])
         figures["growth_mb"] = figures["last_quarter_mb"] - figures["first_quarter_mb"]
     return figures
-
-
-def percentile(values: Sequence[float], percent: float) -> float:
-    """The value that so many percent of all do not exceed."""
-    ordered = sorted(values)
-    return ordered[max(0, -(-len(ordered) * int(percent) // 100) - 1)]
 
 
 def quarters(samples: Sequence[Sequence[float]]) -> tuple[float, float]:

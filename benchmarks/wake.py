@@ -13,9 +13,9 @@ from pathlib import Path
 import asyncpg
 
 from demo import setup
-from demo.summary import percentile
 from demo.watch import Fleet
 from devcluster import Cluster, DevclusterError
+from rivermill_operator.simulate.outcome import percentile
 
 ROOT = Path(__file__).resolve().parent.parent
 TRIES = int(os.environ.get("WAKE_TRIES", "50"))
@@ -73,8 +73,8 @@ def main() -> int:
         times = asyncio.run(_measure(cluster, url))
     figures = {
         "tries": len(times),
-        "p50_seconds": percentile(times, 0.5),
-        "p95_seconds": percentile(times, 0.95),
+        "p50_seconds": round(percentile(times, 0.5), 3),
+        "p95_seconds": round(percentile(times, 0.95), 3),
         "max_seconds": round(max(times), 3),
     }
     (ROOT / "build").mkdir(exist_ok=True)

@@ -2,18 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
-
-
-def percentile(values: Sequence[float], share: float) -> float | None:
-    """The nearest-rank percentile; None of nothing."""
-    if not values:
-        return None
-    ordered = sorted(values)
-    return round(ordered[max(0, math.ceil(share * len(ordered)) - 1)], 3)
 
 
 @dataclass(slots=True)
@@ -30,8 +20,8 @@ class Summary:
     peak_pods: int = 0
     first_pod_seconds: float | None = None
     write_replicas_seconds: float | None = None
-    wait_p50_seconds: dict[str, float | None] = field(default_factory=dict)
-    wait_p95_seconds: dict[str, float | None] = field(default_factory=dict)
+    wait_p50_seconds: dict[str, float] = field(default_factory=dict)
+    wait_p95_seconds: dict[str, float] = field(default_factory=dict)
     pods_killed_busy: int = 0
 
     def to_json(self) -> dict[str, Any]:

@@ -6,10 +6,11 @@ import os
 from typing import Any
 from uuid import UUID
 
-from demo.summary import Summary, percentile
+from demo.summary import Summary
 from demo.tree import Seen, Tree, changed_between, differences
 from devcluster.progress import say
 from library.paths import decode_path
+from rivermill_operator.simulate.outcome import percentile
 
 _SHOWN = 20
 
@@ -27,8 +28,8 @@ async def figures(connection: Any, summary: Summary) -> None:
         "SELECT queue, array_agg(extract(epoch FROM attempted_at - scheduled_at)::float8) AS waits FROM river_job "
         "WHERE cardinality(attempted_by) = 1 GROUP BY queue ORDER BY queue"
     )
-    summary.wait_p50_seconds = {row["queue"]: percentile(row["waits"], 0.5) for row in rows}
-    summary.wait_p95_seconds = {row["queue"]: percentile(row["waits"], 0.95) for row in rows}
+    summary.wait_p50_seconds = {row["queue"]: round(percentile(row["waits"], 0.5), 3) for row in rows}
+    summary.wait_p95_seconds = {row["queue"]: round(percentile(row["waits"], 0.95), 3) for row in rows}
 
 
 async def executed_twice(connection: Any) -> int:

@@ -18,9 +18,9 @@ from benchmarks.operator import measure, replicas, world
 from benchmarks.operator.api import Api
 from benchmarks.operator.fleet import FakeFleet
 from benchmarks.operator.measure import Steps, Usage
-from demo.summary import percentile
 from devcluster import Cluster, DevclusterError, Postgres
 from devcluster.progress import say
+from rivermill_operator.simulate.outcome import percentile
 
 _GROW_SECONDS = 900.0
 _REACT_SECONDS = 60.0
@@ -182,8 +182,8 @@ class _Bench:
         used, made = self._usage(), (await self._steps()).since(steps)
         return {
             "queues": len(hot),
-            "commit_to_replicas_p50_seconds": percentile(times, 0.5),
-            "commit_to_replicas_p95_seconds": percentile(times, 0.95),
+            "commit_to_replicas_p50_seconds": round(percentile(times, 0.5), 3),
+            "commit_to_replicas_p95_seconds": round(percentile(times, 0.95), 3),
             "commit_to_replicas_max_seconds": round(max(times), 3),
             "step_p95_at_most_seconds": made.at_most(0.95),
             "pods_ready_seconds": round(seconds, 1),

@@ -12,7 +12,7 @@ from benchmarks import measure, report, systems
 from benchmarks.cases import CASES, Case, Setup
 from benchmarks.drivers.common import tally
 from benchmarks.growth import GROWTH, MEMORY
-from benchmarks.measure import BenchmarkError, condensed, percentile, quarters
+from benchmarks.measure import BenchmarkError, condensed, quarters
 from benchmarks.plots import draw
 from benchmarks.progress import Progress
 from benchmarks.rounds import summary
@@ -24,11 +24,6 @@ FIRST, OTHER = Setup("rivermill", "fast"), Setup("river", "")
 
 def run_of(cases: dict[str, Any], started: str = "2026-11-28T10:00:00+00:00", **more: Any) -> report.Run:
     return {"started": started, "arguments": ["--rounds", "1"], "rounds": 1, "cases": cases} | more
-
-
-@pytest.mark.parametrize(("percent", "value"), [(50, 50), (99, 99), (100, 100), (1, 1)])
-def test_percentiles(percent: float, value: float) -> None:
-    assert percentile(list(range(100, 0, -1)), percent) == value
 
 
 def test_of_lists_of_times_their_percentiles_are_kept_and_of_memory_its_growth() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from demo.run import directories_limit
-from demo.summary import Outcome, Summary, percentile, problems
+from demo.summary import Outcome, Summary, problems
 from demo.tree import BIG_BYTES, Seen, Tree, changed_between, differences, queue_of, walk
 from demo.view import Moment
 from devcluster import DevclusterError
@@ -29,12 +29,6 @@ GOOD = {"jobs": 2, "completed": 2}
 )
 def test_verdict(summary: dict[str, int], outcome: tuple[int, int, int], count: int) -> None:
     assert len(problems(Summary(**summary), Outcome(*outcome))) == count  # type: ignore[arg-type]
-
-
-def test_percentiles() -> None:
-    assert percentile([], 0.5) is None
-    assert percentile([3, 1, 2], 0.5) == 2
-    assert percentile(list(range(1, 101)), 0.95) == 95
 
 
 def test_big_directories_wait() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from rivermill_operator.simulate.bars import check
+from rivermill_operator.simulate.clairvoyant import Reachable
 from rivermill_operator.simulate.matrix import Run
 from rivermill_operator.simulate.outcome import Outcome
 
@@ -15,10 +16,10 @@ RIVAL = {"share": 0.97, "pod_seconds": 1000.0}
 
 def run(name: str = "steady", seed: int = 1, reachable: float = 1.0, rival: dict[str, Any] | None = None, **ours: Any) -> Run:
     def outcome(**figures: Any) -> Outcome:
-        return Outcome(**{**dict.fromkeys(Outcome.__slots__, 0), "shares": (), "share": 1.0, "pod_seconds": 900.0, **figures})
+        return Outcome(**{**dict.fromkeys(Outcome.__slots__, 0), "queues": {}, "share": 1.0, "pod_seconds": 900.0, **figures})
 
     outcomes = {"rivermill": outcome(**ours), "keda-tuned": outcome(**{**RIVAL, **(rival or {})})}
-    return Run(name, seed, 3600.0, reachable, outcomes)
+    return Run(name, seed, 3600.0, Reachable(reachable, {}), outcomes)
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
-from rivermill_operator.simulate.catalog import workload
-from rivermill_operator.simulate.clairvoyant import reachable_share
+from rivermill_operator.simulate.catalog import NAMES, workload
+from rivermill_operator.simulate.clairvoyant import reachable
 from rivermill_operator.simulate.engine import Simulation
 from rivermill_operator.simulate.keda import TUNED, Keda
-from rivermill_operator.simulate.outcome import measure
+from rivermill_operator.simulate.outcome import measure, percentile
 from rivermill_operator.simulate.workload import PodStart, QueueSettings, Workload, make_trace
 
 
@@ -65,8 +67,56 @@ def test_a_pod_that_never_starts_takes_no_job() -> None:
 def test_clairvoyant_bound_is_no_opinion() -> None:
     rows = [(0.0, 10.0, 0, 1, 0.0)] * 4
     job = Workload("bound", (QueueSettings("a", 5, 1),), 1, make_trace(list(rows)), 100.0, 2)
-    assert reachable_share(job) == 0.5
-    assert reachable_share(replace(job, max_replicas=4)) == 1.0
+    assert reachable(job).share == 0.5
+    assert reachable(replace(job, max_replicas=4)).share == 1.0
+    assert reachable(replace(job, max_replicas=10_000, slots=10_000)).share == 1.0, "slots beyond the jobs cost nothing"
+
+
+def test_clairvoyant_bound_is_told_of_each_queue() -> None:
+    rows = [(0.0, 10.0, queue, 1, 0.0) for queue in (0, 1, 1)]
+    queues = (QueueSettings("urgent", 5, 1), QueueSettings("bulk", 15, 1), QueueSettings("empty", 5, 1))
+    found = reachable(Workload("bound", queues, 1, make_trace(rows), 100.0, 1))
+    assert found.queues == {"urgent": 1.0, "bulk": 0.5, "empty": 1.0}
+    assert found.share == 2 / 3
+
+
+def test_waits_are_told_of_each_queue_by_name() -> None:
+    rows = [(float(n), 1.0, 0, 1, float(n)) for n in range(20)] + [(0.0, 1.0, 1, 1, 0.0)]
+    queues = (QueueSettings("quick", 600, 4), QueueSettings("hopeless", 0.1, 4), QueueSettings("empty", 30, 4))
+    outcome = measure(run(Workload("some", queues, 4, make_trace(rows), 900.0)))
+    assert [(name, queue.goal, queue.share) for name, queue in outcome.queues.items()] == [
+        ("quick", 600, 1.0), ("hopeless", 0.1, 0.0), ("empty", 30, 1.0),
+    ]  # fmt: skip
+    assert outcome.share == 20 / 21
+    assert 0 < outcome.queues["quick"].p50 <= outcome.queues["quick"].p95 <= outcome.queues["quick"].p99 <= 600
+    assert outcome.queues["empty"].p95 == 0.0
+
+
+@pytest.mark.parametrize(
+    ("values", "share", "value"),
+    [
+        (range(100, 0, -1), 0.5, 50),
+        (range(1, 101), 0.95, 95),
+        (range(1, 101), 0.07, 7),
+        ([3, 1, 2], 0.5, 2),
+        ([7], 0.99, 7),
+        ([1, 2], 1.0, 2),
+    ],
+)
+def test_percentiles(values: Sequence[float], share: float, value: float) -> None:
+    assert percentile(list(values), share) == value
+
+
+def test_of_no_value_there_is_no_percentile() -> None:
+    with pytest.raises(ValueError, match="of no value there is none"):
+        percentile([], 0.5)
+
+
+@pytest.mark.parametrize(("name", "first"), [("retry-storm", "retry storm 1"), ("noisy-neighbours", "noisy neighbours 1")])
+def test_names_can_be_typed_and_what_was_published_is_drawn_still(name: str, first: str) -> None:
+    rate = {"retry-storm": 20, "noisy-neighbours": 10}[name]
+    assert random.Random(first).expovariate(rate) in workload(name, 1).trace.due
+    assert all(" " not in known for known in NAMES)
 
 
 @pytest.mark.parametrize("name", ["step", "onoff", "trickle", "long", "bimodal", "scheduled", "rollout"])

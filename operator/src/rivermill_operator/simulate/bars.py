@@ -27,7 +27,7 @@ def check(runs: Sequence[Run]) -> list[str]:
             failures += _noise(chosen)
             continue
         share, rival = _mean(r.outcomes[OURS].share for r in chosen), _mean(r.outcomes[RIVAL].share for r in chosen)
-        reachable = _mean(r.reachable for r in chosen)
+        reachable = _mean(r.reachable.share for r in chosen)
         if reachable >= GOOD_SHARE and share < GOOD_SHARE:
             failures.append(f"{name}: {share:.2%} within the goal, at least 95 % can be reached")
         if share < rival:

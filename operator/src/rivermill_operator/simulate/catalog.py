@@ -34,12 +34,17 @@ def lognormal(mu: float, sigma: float, low: float = 0.0, high: float = math.inf)
 
 
 def _build(name: str, seed: int, goal: float, until: float, arrivals: Arrivals, seconds: Draw, *, slots: int = 10) -> Workload:
-    rng = random.Random(f"{name} {seed}")
+    rng = _random(name, seed)
     rows: list[Row] = [(due, seconds(rng), 0, 1, due) for due in arrivals(rng)]
     return Workload(name, (QueueSettings("default", goal, slots),), slots, make_trace(rows), until)
 
 
 Arrivals = Callable[[random.Random], Iterator[float]]
+
+
+def _random(name: str, seed: int) -> random.Random:
+    # Names once had spaces; what was drawn with them, and so every published figure, is drawn still.
+    return random.Random(f"{name.replace('-', ' ')} {seed}")
 
 
 def _at(rate: Callable[[float], float], highest: float, until: float) -> Arrivals:
@@ -83,13 +88,13 @@ def _drift(name: str, seed: int) -> Workload:
 
 
 def _scheduled(name: str, seed: int) -> Workload:
-    rng = random.Random(f"{name} {seed}")
+    rng = _random(name, seed)
     rows = [(hour * _HOUR, rng.expovariate(1), 0, 1, hour * _HOUR - 1800) for hour in (1, 2) for _ in range(5000)]
     return Workload(name, (QueueSettings("default", 15, 10),), 10, make_trace(rows), 2.5 * _HOUR)
 
 
 def _neighbours(name: str, seed: int) -> Workload:
-    rng = random.Random(f"{name} {seed}")
+    rng = _random(name, seed)
     queues = (QueueSettings("urgent", 5, 10, 6), QueueSettings("normal", 60, 10, 3), QueueSettings("bulk", 600, 10, 1))
     rows: list[Row] = [(t, rng.expovariate(1), 0, 1, t) for t in poisson(rng, lambda _: 10, 10, 2 * _HOUR)]
     rows += [(t, rng.expovariate(0.5), 1, 1, t) for t in poisson(rng, lambda t: 40 if t % 1800 < 300 else 5, 40, 2 * _HOUR)]  # noqa: PLR2004
@@ -127,14 +132,14 @@ _WORKLOADS: dict[str, Callable[[str, int], Workload]] = {
     "heavytail": lambda n, s: _build(n, s, 30, 2 * _HOUR, _batches, lognormal(-0.38, 2, 0.01, 300)),
     "bimodal": lambda n, s: _build(n, s, 20, _HOUR, _at(lambda _: 5, 5, _HOUR), _bimodal),
     "drift": _drift,
-    "retry storm": lambda n, s: replace(_steady(n, s, 30, 5400), failing=((600.0, 1200.0),)),
+    "retry-storm": lambda n, s: replace(_steady(n, s, 30, 5400), failing=((600.0, 1200.0),)),
     "scheduled": _scheduled,
     "mmpp": lambda n, s: _build(n, s, 10, 2 * _HOUR, _mmpp, exponential(1)),
     "outage": lambda n, s: replace(_steady(n, s, 5), blind=((600.0, 900.0),)),
     "rollout": lambda n, s: replace(
         _build(n, s, 60, 2 * _HOUR, _at(lambda _: 0.05, 0.05, 2 * _HOUR), _long_jobs(), slots=1), rollout_at=1800.0
     ),
-    "noisy neighbours": _neighbours,
+    "noisy-neighbours": _neighbours,
 }
 NAMES = tuple(_WORKLOADS)
 

@@ -12,107 +12,140 @@ from typing import Any
 
 from rivermill_operator.simulate import bars, catalog, plots, trace
 from rivermill_operator.simulate.matrix import POLICIES, Run, run_all
-from rivermill_operator.simulate.table import report, table
+from rivermill_operator.simulate.options import OptionError, check_places, check_seeds, fleet, hours, refuse_what_goes_unused
+from rivermill_operator.simulate.table import COLUMNS_HELP, report, table
 from rivermill_operator.simulate.workload import Workload
 
 #: URL, schema, hours → the jobs that ended, with the fields of ``trace.Past``.
 ReadHistory = Callable[[str, str, float], Sequence[Mapping[str, Any]]]
 
+_INTERRUPTED = 130
+_DESCRIPTION = """\
+Runs the operator's own decisions over jobs, beside models of KEDA 2.21 (tuned
+and as it comes) and of the plain HPA. Needs no cluster.
+"""
+_KNOWN = (*catalog.NAMES, bars.NOISE)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
-    names = [*catalog.NAMES, bars.NOISE]
-    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"default: all of {', '.join(names)}")
-    parser.add_argument("--seeds", type=int, default=1, help="runs of each workload (default 1)")
-    parser.add_argument("--pods", choices=tuple(catalog.POD_STARTS), default="warm", help="how pods start")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
-    parser.add_argument("--plots", type=Path, metavar="DIRECTORY", help="draw seed 1 there, as PNG and index.html")
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description, parser.epilog = _DESCRIPTION, COLUMNS_HELP
+    parser.add_argument(
+        "workloads",
+        nargs="*",
+        metavar="WORKLOAD",
+        help=f"reference workloads, each with its own goal and slots: {', '.join(_KNOWN)} (default all)",
+    )
+    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="runs of each workload (default 1)")
+    parser.add_argument(
+        "--pods",
+        choices=tuple(catalog.POD_STARTS),
+        default="warm",
+        help="how pods start: in 5 to 12 s (warm, the default), in 45 to 90 s (nodes must be added), or as warm but 2 %% never",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there; missing folders are made")
+    parser.add_argument(
+        "--plots", type=Path, metavar="DIRECTORY", help="draw seed 1 there, as PNG and index.html; missing folders are made"
+    )
     parser.add_argument("--check", action="store_true", help="exit with 1 when a bar is missed, and say which")
     own = parser.add_argument_group("your own jobs instead of the reference workloads")
-    own.add_argument("--trace", type=Path, metavar="FILE", help="CSV with due, seconds and optionally queue, priority, known")
     own.add_argument(
-        "--from-database", nargs="?", const="", metavar="URL", help="jobs that ended in a River schema (default $DATABASE_URL)"
+        "--trace",
+        type=Path,
+        metavar="FILE",
+        help="CSV whose first line names its columns: due, seconds (that the job ran), and optionally queue, priority, known "
+        "(when it was inserted); due and known are seconds, or times such as 2026-01-31T12:00:00Z, which are in UTC where "
+        "they have no zone",
     )
-    own.add_argument("--schema", default="public", help="of River's tables (default public)")
-    own.add_argument("--hours", type=float, default=24.0, help="how far back to look (default 24)")
+    own.add_argument(
+        "--from-database",
+        nargs="?",
+        const="",
+        metavar="URL",
+        help="jobs that became due and ended in the last hours in a River schema (default $DATABASE_URL)",
+    )
+    own.add_argument("--schema", help="of River's tables, with --from-database (default public)")
+    own.add_argument("--hours", type=float, help="how far back to look, with --from-database (default 24)")
     own.add_argument(
         "--goal",
         action="append",
-        default=[],
         metavar="[QUEUE=]SECONDS",
-        help="targetWaitSeconds, of one queue or all (default 30)",
+        help="targetWaitSeconds of one queue, or of all others; again for each queue (default 30)",
     )
-    own.add_argument("--slots", type=int, default=10, help="jobs that a pod runs at a time (default 10)")
-    own.add_argument("--max-replicas", type=int, default=100, help="the most pods (default 100)")
+    own.add_argument("--slots", type=int, help="jobs that a pod runs at a time (default 10)")
+    own.add_argument("--max-replicas", type=int, help="the most pods (default 100)")
 
 
 def run(options: argparse.Namespace, read_history: ReadHistory) -> int:
-    """Run the command; 0 is success, 1 a missed bar, 2 a wrong command line."""
+    """Run the command; 0 is success, 1 a missed bar or a file not written, 2 a wrong command line, 130 an interrupt."""
     try:
         sources = _sources(options, read_history)
         plots.check_installed(options.plots)
-        _make_places(options)
-    except (trace.TraceError, plots.PlotsError, OSError) as error:
+        check_places(options)
+    except (trace.TraceError, plots.PlotsError, OptionError) as error:
         sys.stderr.write(f"rivermill-operator simulate: {error}; see --help\n")
         return 2
-    runs = run_all(sources, options.seeds, options.pods, tuple(POLICIES), _progress, keep_samples=options.plots is not None)
+    try:
+        runs = run_all(sources, options.seeds, options.pods, tuple(POLICIES), _progress, keep_samples=options.plots is not None)
+    except KeyboardInterrupt:
+        sys.stderr.write("\nrivermill-operator simulate: interrupted\n")
+        return _INTERRUPTED
     sys.stdout.write(table(runs) + "\n")
     failures = bars.check(runs)
-    if options.json:
-        options.json.write_text(json.dumps(report(runs, failures), indent=1) + "\n")
-    if options.plots:
-        plots.draw(runs, options.plots)
+    try:
+        _write(options, runs, failures)
+    except OSError as error:
+        sys.stderr.write(f"rivermill-operator simulate: {error.filename}: {error.strerror}\n")
+        return 1
     for failure in failures if options.check else ():
         sys.stdout.write(f"missed: {failure}\n")
     return 1 if options.check and failures else 0
 
 
-def _make_places(options: argparse.Namespace) -> None:
-    """What will be written can be, before minutes are spent on it; raises OSError."""
+def _write(options: argparse.Namespace, runs: Sequence[Run], failures: Sequence[str]) -> None:
+    """The files that were asked for, and where they are; raises OSError."""
     if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.touch()
+        options.json.write_text(json.dumps(report(runs, failures), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        sys.stderr.write(f"figures: {options.json}\n")
     if options.plots:
-        options.plots.mkdir(parents=True, exist_ok=True)
+        plots.draw(runs, options.plots)
+        sys.stderr.write(f"plots: {options.plots / 'index.html'}\n")
 
 
 def _sources(options: argparse.Namespace, read_history: ReadHistory) -> Sequence[str | Workload]:
     """Names of reference workloads, or the user's own."""
-    if options.seeds < 1:
-        raise trace.TraceError(f"--seeds {options.seeds}: at least 1")
-    known = (*catalog.NAMES, bars.NOISE)
-    wrong = [name for name in options.workloads if name not in known]
+    check_seeds(options)
+    wrong = [name for name in options.workloads if name not in _KNOWN]
     if wrong:
-        raise trace.TraceError(f"workload {wrong[0]!r} is not known")
-    own = [options.trace is not None, options.from_database is not None, bool(options.workloads)]
-    if sum(own) > 1:
-        raise trace.TraceError("give one of WORKLOAD, --trace and --from-database")
+        raise OptionError(f"workload {wrong[0]!r} is not known; there are {', '.join(_KNOWN)}")
+    refuse_what_goes_unused(options)
     if options.trace is not None:
         return [_own(options, options.trace.stem, trace.read_csv(options.trace))]
     if options.from_database is not None:
-        url = options.from_database or os.environ.get("DATABASE_URL")
-        if not url:
-            raise trace.TraceError("--from-database: give the URL, or set DATABASE_URL")
-        return [_own(options, options.schema, [trace.Past(**job) for job in read_history(url, options.schema, options.hours)])]
-    return options.workloads or known
+        return [_history(options, read_history)]
+    return options.workloads or _KNOWN
+
+
+def _history(options: argparse.Namespace, read_history: ReadHistory) -> Workload:
+    url = options.from_database or os.environ.get("DATABASE_URL")
+    if not url:
+        raise OptionError("--from-database: give the URL, or set DATABASE_URL")
+    schema, back = options.schema or "public", hours(options)
+    jobs = [trace.Past(**job) for job in read_history(url, schema, back)]
+    if not jobs:
+        raise OptionError(
+            f"--from-database: in schema {schema!r} no job became due and ended in the last {back:g} hours; look further back "
+            "with --hours, or at another schema with --schema (River removes completed jobs after a day)"
+        )
+    return _own(options, schema, jobs)
 
 
 def _own(options: argparse.Namespace, name: str, jobs: Sequence[trace.Past]) -> Workload:
-    if options.slots < 1 or options.max_replicas < 1:
-        raise trace.TraceError("--slots and --max-replicas: at least 1")
-    goals: dict[str, float] = {}
-    for text in options.goal:
-        queue, _, seconds = text.rpartition("=")
-        try:
-            goals[queue] = float(seconds)
-        except ValueError:
-            goals[queue] = 0.0
-        if not goals[queue] > 0:
-            raise trace.TraceError(f"--goal {text!r}: write seconds above 0, such as 30 or emails=5")
-    fleet = trace.Fleet(goals.pop("", 30.0), goals, options.slots, options.max_replicas)
-    return trace.build(name, jobs, fleet, catalog.POD_STARTS[options.pods])
+    return trace.build(name, jobs, fleet(options), catalog.POD_STARTS[options.pods])
 
 
-def _progress(done: int, total: int, last: Run) -> None:
-    sys.stderr.write(f"\r{done}/{total} {last.workload} seed {last.seed}".ljust(60) + ("\n" if done == total else ""))
+def _progress(done: int, total: int, last: Run | None) -> None:
+    name = f" {last.workload} seed {last.seed}" if last else ""
+    sys.stderr.write(f"\r{done}/{total}{name}".ljust(60) + ("\n" if done == total else ""))
     sys.stderr.flush()

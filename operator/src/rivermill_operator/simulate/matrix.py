@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 
 from rivermill_operator.simulate import catalog
-from rivermill_operator.simulate.clairvoyant import reachable_share
+from rivermill_operator.simulate.clairvoyant import Reachable, reachable
 from rivermill_operator.simulate.engine import Policy, Simulation
 from rivermill_operator.simulate.fleet import Fleet
 from rivermill_operator.simulate.keda import DEFAULT, PLAIN_HPA, TUNED, Keda
@@ -31,7 +33,7 @@ class Run:
     workload: str
     seed: int
     horizon: float
-    reachable: float
+    reachable: Reachable
     outcomes: dict[str, Outcome]
     samples: dict[str, list[Sample]] = field(default_factory=dict)
 
@@ -49,7 +51,7 @@ def run_one(source: str | Workload, seed: int, pods: str, policies: Sequence[str
     done = {policy: simulate(workload, policy, seed) for policy in policies}
     outcomes = {policy: measure(simulation) for policy, simulation in done.items()}
     samples = {policy: simulation.samples for policy, simulation in done.items()} if keep_samples else {}
-    return Run(workload.name, seed, workload.horizon, reachable_share(workload), outcomes, samples)
+    return Run(workload.name, seed, workload.horizon, reachable(workload), outcomes, samples)
 
 
 def run_all(
@@ -57,23 +59,35 @@ def run_all(
     seeds: int,
     pods: str,
     policies: Sequence[str],
-    progress: Callable[[int, int, Run], None],
+    progress: Callable[[int, int, Run | None], None],
     *,
     keep_samples: bool = False,
 ) -> list[Run]:
-    """Every combination, seeds 1 to ``seeds``; ``progress`` hears of each as ``(done, total, run)``.
+    """Every combination, seeds 1 to ``seeds``; ``progress`` hears of the beginning and of each run as ``(done, total, run)``.
 
-    With ``keep_samples`` the first seed's looks in between are kept.
+    With ``keep_samples`` the first seed's looks in between are kept. An exception, KeyboardInterrupt too, ends all runs.
     """
     tasks = [(source, seed) for source in sources for seed in range(1, seeds + 1)]
     runs: list[Run] = []
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
+    progress(0, len(tasks), None)
+    with ProcessPoolExecutor(os.cpu_count(), initializer=_leave_interrupts_to_the_parent) as pool:
         futures = [
             pool.submit(run_one, source, seed, pods, tuple(policies), keep_samples=keep_samples and seed == 1)
             for source, seed in tasks
         ]
-        for future in as_completed(futures):
-            runs.append(future.result())
-            progress(len(runs), len(tasks), runs[-1])
+        try:
+            for future in as_completed(futures):
+                runs.append(future.result())
+                progress(len(runs), len(tasks), runs[-1])
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
     names = [source if isinstance(source, str) else source.name for source in sources]
     return sorted(runs, key=lambda run: (names.index(run.workload), run.seed))
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    """A terminal interrupts all processes at once; the parent ends the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

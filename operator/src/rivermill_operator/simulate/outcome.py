@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rivermill_operator.simulate.engine import Simulation
+from rivermill_operator.simulate.workload import QueueSettings
+
+
+@dataclass(frozen=True, slots=True)
+class QueueOutcome:
+    """Figures of one queue of a run.
+
+    Attributes:
+        goal: its ``targetWaitSeconds``.
+        share: of the waits within it, 0 to 1.
+        p50, p95, p99: wait in seconds.
+    """
+
+    goal: float
+    share: float
+    p50: float
+    p95: float
+    p99: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +33,7 @@ class Outcome:
 
     Attributes:
         share: of the waits within the goal, 0 to 1; a job's retries wait anew, an interrupted job does not.
-        shares: the same by queue.
+        queues: the same and the waits of each queue, by its name.
         p50, p95, p99: wait in seconds.
         pod_seconds: from creation until gone, over all pods.
         cost: pod-seconds ÷ those that the jobs need at full slots.
@@ -27,7 +45,7 @@ class Outcome:
     """
 
     share: float
-    shares: tuple[float, ...]
+    queues: Mapping[str, QueueOutcome]
     p50: float
     p95: float
     p99: float
@@ -52,18 +70,16 @@ def measure(simulation: Simulation) -> Outcome:
         unstarted += 1
         if waited > workload.queues[queue].target_wait_seconds:
             waits[queue].append(waited)
-    within = [
-        sum(1 for wait in of_queue if wait <= queue.target_wait_seconds)
-        for queue, of_queue in zip(workload.queues, waits, strict=True)
-    ]
-    everything = sorted(wait for of_queue in waits for wait in of_queue)
+    everything = [wait for of_queue in waits for wait in of_queue]
+    within = sum(_within(of_queue, queue) for queue, of_queue in zip(workload.queues, waits, strict=True))
+    p50, p95, p99 = _percentiles(everything)
     cluster = simulation.cluster
     return Outcome(
-        share=sum(within) / len(everything) if everything else 1.0,
-        shares=tuple(good / len(all_) if all_ else 1.0 for good, all_ in zip(within, waits, strict=True)),
-        p50=percentile(everything, 0.50),
-        p95=percentile(everything, 0.95),
-        p99=percentile(everything, 0.99),
+        share=within / len(everything) if everything else 1.0,
+        queues={queue.name: _of_queue(queue, of_queue) for queue, of_queue in zip(workload.queues, waits, strict=True)},
+        p50=p50,
+        p95=p95,
+        p99=p99,
         pod_seconds=cluster.pod_seconds,
         cost=cluster.pod_seconds / workload.work if workload.work else math.inf,
         peak=cluster.peak,
@@ -75,6 +91,27 @@ def measure(simulation: Simulation) -> Outcome:
     )
 
 
-def percentile(ordered: Sequence[float], share: float) -> float:
-    """Nearest rank; 0 for nothing."""
-    return ordered[min(len(ordered) - 1, math.ceil(share * len(ordered)) - 1)] if ordered else 0.0
+def _of_queue(queue: QueueSettings, waits: Sequence[float]) -> QueueOutcome:
+    share = _within(waits, queue) / len(waits) if waits else 1.0
+    return QueueOutcome(queue.target_wait_seconds, share, *_percentiles(waits))
+
+
+def _within(waits: Sequence[float], queue: QueueSettings) -> int:
+    return sum(1 for wait in waits if wait <= queue.target_wait_seconds)
+
+
+def _percentiles(waits: Sequence[float]) -> tuple[float, float, float]:
+    ordered = sorted(waits)
+    return (percentile(ordered, 0.50), percentile(ordered, 0.95), percentile(ordered, 0.99)) if ordered else (0.0, 0.0, 0.0)
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The least of the values that so large a share of them, above 0 and up to 1, does not exceed (nearest rank).
+
+    Raises:
+        ValueError: there is no value.
+    """
+    if not values:
+        raise ValueError("percentile: of no value there is none")
+    # A product such as 0.07 * 100 lies a little above the whole number that it stands for.
+    return sorted(values)[max(0, math.ceil(share * len(values) - 1e-9) - 1)]

@@ -32,8 +32,12 @@ def check_installed(directory: Path | None) -> None:
 
 
 def draw(runs: Sequence[Run], directory: Path) -> None:
-    """One PNG for each run that kept its samples, and ``index.html`` with all of them; it needs no other file."""
-    directory.mkdir(parents=True, exist_ok=True)
+    """One PNG for each run that kept its samples, and ``index.html`` with all of them; it needs no other file.
+
+    Args:
+        runs: what was simulated.
+        directory: is there.
+    """
     sections = []
     for run in (run for run in runs if run.samples):
         figure = _figure(run)
@@ -75,5 +79,11 @@ def _table(run: Run) -> str:
             policy, f"{outcome.share:.2%}", f"{outcome.p95:.1f}", f"{outcome.pod_seconds:.0f}", f"{outcome.interrupted}",
             f"{outcome.writes}",
         )  # fmt: skip
-        rows.append("".join(f"<td>{html.escape(cell)}</td>" for cell in cells))
+        rows.append(_row(cells))
+        for name, queue in outcome.queues.items() if len(outcome.queues) > 1 else ():
+            rows.append(_row((f"{name}, goal {queue.goal:g} s", f"{queue.share:.2%}", f"{queue.p95:.1f}", "", "", "")))
     return f"<table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)

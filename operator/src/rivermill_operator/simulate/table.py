@@ -2,51 +2,105 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from rivermill_operator.simulate.matrix import POLICIES, Run
 
 _COLUMNS = ("share", "p50", "p95", "p99", "pod_seconds", "cost", "peak", "interrupted", "lost_seconds", "writes", "first_pod")
+_QUEUE_COLUMNS = ("share", "p50", "p95", "p99")
 #: Where a small value is the bad one.
 _LOW_IS_WORSE = ("share",)
+#: What the table's columns are, for ``--help``.
+COLUMNS_HELP = """\
+columns of the table, means over seeds:
+  reach   % of the jobs that a scaler which knew all beforehand would start
+          within their goal, with all --max-replicas pods ready from the start
+  goal %  % of the jobs that started within their queue's goal
+  p95 s   seconds that 95 % of the jobs waited at most, from due to start
+  cost    pod-seconds / those that the jobs need with every slot in use
+  kill    jobs that were interrupted
+  wr      times that the number of replicas was written
+A workload of several queues has a line for each of them below its own: its
+name, its goal, and how long its jobs waited. What counts pods is the fleet's.
+"""
+
+Figures = dict[str, dict[str, float]]
 
 
-def summarize(runs: Sequence[Run], name: str, policy: str) -> dict[str, dict[str, float]]:
+def summarize(runs: Sequence[Run], name: str, policy: str) -> Figures:
     """Mean and worst over seeds of each figure of one workload under one scaler."""
-    outcomes = [asdict(run.outcomes[policy]) for run in runs if run.workload == name]
+    return _figures([asdict(run.outcomes[policy]) for run in runs if run.workload == name], _COLUMNS)
+
+
+def summarize_queues(runs: Sequence[Run], name: str, policy: str) -> dict[str, Figures]:
+    """The same of each queue, by its name."""
+    outcomes = [run.outcomes[policy].queues for run in runs if run.workload == name]
+    return {queue: _figures([asdict(queues[queue]) for queues in outcomes], _QUEUE_COLUMNS) for queue in outcomes[0]}
+
+
+def _figures(outcomes: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Figures:
     return {
         column: {
             "mean": sum(outcome[column] for outcome in outcomes) / len(outcomes),
             "worst": (min if column in _LOW_IS_WORSE else max)(outcome[column] for outcome in outcomes),
         }
-        for column in _COLUMNS
+        for column in columns
     }
 
 
 def report(runs: Sequence[Run], failures: Sequence[str]) -> dict[str, Any]:
-    """Everything as JSON."""
+    """Everything as JSON; what is infinite, such as the first pod of a fleet that never had one, is null."""
     names = dict.fromkeys(run.workload for run in runs)
-    return {
-        "summary": {name: {policy: summarize(runs, name, policy) for policy in POLICIES} for name in names},
-        "runs": [{key: value for key, value in asdict(run).items() if key != "samples"} for run in runs],
-        "missed": list(failures),
+    summary = {
+        name: {policy: {**summarize(runs, name, policy), "queues": summarize_queues(runs, name, policy)} for policy in POLICIES}
+        for name in names
     }
+    listed = [{key: value for key, value in asdict(run).items() if key != "samples"} for run in runs]
+    finite: dict[str, Any] = _finite({"summary": summary, "runs": listed, "missed": list(failures)})
+    return finite
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def table(runs: Sequence[Run]) -> str:
-    """Means over seeds, a row for each workload, a group of columns for each scaler."""
-    head = f"{'workload':<17} {'reach':>6} " + " ".join(f"| {policy:^33}" for policy in POLICIES)
-    lines = [head, " " * 25 + " ".join(f"| {'goal %':>7} {'p95 s':>7} {'cost':>7} {'kill':>4} {'wr':>4}" for _ in POLICIES)]
-    for name in dict.fromkeys(run.workload for run in runs):
-        reach = [run.reachable for run in runs if run.workload == name]
-        cells = []
-        for policy in POLICIES:
-            figure = {column: values["mean"] for column, values in summarize(runs, name, policy).items()}
-            cells.append(
-                f"| {figure['share'] * 100:7.2f} {figure['p95']:7.1f} {figure['cost']:7.2f}"
-                f" {figure['interrupted']:4.0f} {figure['writes']:4.0f}"
-            )
-        lines.append(f"{name:<17} {sum(reach) / len(reach) * 100:6.1f} " + " ".join(cells))
-    return "\n".join(lines)
+    """Means over seeds: a line for each workload, and for each queue where there are several; columns for each scaler."""
+    names = list(dict.fromkeys(run.workload for run in runs))
+    rows = [row for name in names for row in _rows([run for run in runs if run.workload == name], name)]
+    width = max(17, *(len(title) for title, _ in rows))
+    head = f"{'workload':<{width}} {'reach':>6} " + " ".join(f"| {policy:^33}" for policy in POLICIES)
+    columns = " ".join(f"| {'goal %':>7} {'p95 s':>7} {'cost':>7} {'kill':>4} {'wr':>4}" for _ in POLICIES)
+    return "\n".join([head, f"{'':{width}} {'':6} {columns}", *(f"{title:<{width}} {cells}" for title, cells in rows)])
+
+
+def _rows(runs: Sequence[Run], name: str) -> list[tuple[str, str]]:
+    """Title and cells of a workload's line, and of its queues'."""
+    cells = []
+    for policy in POLICIES:
+        of = _means(summarize(runs, name, policy))
+        cells.append(
+            f"| {of['share'] * 100:7.2f} {of['p95']:7.1f} {of['cost']:7.2f} {of['interrupted']:4.0f} {of['writes']:4.0f}"
+        )
+    rows = [(name, _line([run.reachable.share for run in runs], cells))]
+    queues = runs[0].outcomes[next(iter(POLICIES))].queues
+    for queue, seen in queues.items() if len(queues) > 1 else ():
+        waits = [_means(summarize_queues(runs, name, policy)[queue]) for policy in POLICIES]
+        cells = [f"| {of['share'] * 100:7.2f} {of['p95']:7.1f} {'':7} {'':4} {'':4}" for of in waits]
+        rows.append((f"  {queue}, {seen.goal:g} s", _line([run.reachable.queues[queue] for run in runs], cells).rstrip()))
+    return rows
+
+
+def _means(figures: Figures) -> dict[str, float]:
+    return {column: values["mean"] for column, values in figures.items()}
+
+
+def _line(reach: Sequence[float], cells: Sequence[str]) -> str:
+    return f"{sum(reach) / len(reach) * 100:6.1f} " + " ".join(cells)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rivermill_operator.simulate.workload import PodStart, QueueSettings, Workload, make_trace
 
-#: How long the simulation goes on after the last job became due.
+#: How long the simulation goes on after the last job could have ended.
 TAIL_SECONDS = 600.0
+#: The longest time that is simulated, a week and a little. What is longer is a wrong value in most cases, and would take hours.
+LONGEST_DAYS = 8
+_DAY_SECONDS = 86_400.0
 _COLUMNS = ("due", "seconds", "queue", "priority", "known")
+_TOO_MANY = "values beyond the columns"
 
 
 class TraceError(ValueError):
@@ -21,13 +26,22 @@ class TraceError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """One job that ran: when it became due and was known of, in seconds of any one clock, and how long it ran."""
+    """One job that ran.
+
+    Attributes:
+        due: seconds of any one clock at which it became due.
+        seconds: how long it ran.
+        queue, priority: River's.
+        known: seconds at which its row was inserted, not after ``due``; None where that is when it became due.
+        place: where it was read, for messages.
+    """
 
     due: float
     seconds: float
     queue: str = "default"
     priority: int = 1
     known: float | None = None
+    place: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,57 +57,121 @@ class Fleet:
 def read_csv(file: Path) -> list[Past]:
     """Jobs of a file with the columns ``due`` and ``seconds``, and optionally ``queue``, ``priority`` and ``known``.
 
-    ``due`` and ``known`` are seconds, or times as in RFC 3339.
+    ``due`` and ``known`` are seconds, or times as in RFC 3339; times without a zone are in UTC. One file writes all of
+    them in one of these ways.
 
     Raises:
         TraceError: the file cannot be read, or a value is wrong.
     """
     try:
-        with file.open(newline="", encoding="utf-8") as lines:
-            reader = csv.DictReader(lines)
-            names = reader.fieldnames or []
-            wrong = [name for name in names if name not in _COLUMNS]
-            if wrong or not {"due", "seconds"} <= set(names):
-                complaint = f"column {wrong[0]!r} is not known" if wrong else "due and seconds are needed"
-                raise TraceError(f"{file}: {complaint}; the first line names the columns, of {', '.join(_COLUMNS)}")
-            return [_job(row, f"{file} line {reader.line_num}") for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        # Spreadsheets write a byte order mark.
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            reader = csv.DictReader(lines, restkey=_TOO_MANY, skipinitialspace=True)
+            _check_columns(reader.fieldnames or [], file)
+            return list(_jobs(reader, file))
+    except OSError as error:
+        raise TraceError(f"{file}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise TraceError(f"{file}: {error.reason} at byte {error.start}; save it as UTF-8") from None
+    except csv.Error as error:
         raise TraceError(f"{file}: {error}") from None
 
 
-def _job(row: Mapping[str, str | None], place: str) -> Past:
+def _check_columns(names: Sequence[str], file: Path) -> None:
+    wrong = [name for name in names if name not in _COLUMNS]
+    twice = [name for name in names if names.count(name) > 1]
+    if wrong:
+        complaint = f"column {wrong[0]!r} is not known"
+    elif twice:
+        complaint = f"column {twice[0]!r} is there twice"
+    elif not {"due", "seconds"} <= set(names):
+        complaint = "columns due and seconds are needed"
+    else:
+        return
+    raise TraceError(f"{file}: {complaint}; the first line names the columns, of {', '.join(_COLUMNS)}, with commas between")
+
+
+@dataclass(slots=True)
+class _Clock:
+    """Reads the times of one file, which can be compared only if all are written in one way."""
+
+    way: str = ""
+    first: str = ""
+
+    def read(self, text: str, column: str, place: str) -> float:
+        """Seconds of a value of ``due`` or ``known``."""
+        try:
+            number, way = _moment(text)
+        except ValueError:
+            number, way = math.nan, ""
+        if not math.isfinite(number):
+            raise TraceError(f"{place}: {column} {text!r}: write seconds such as 12.5, or a time such as 2026-01-31T12:00:00Z")
+        if not self.way:
+            self.way, self.first = way, f"{column} {text!r} of {place}"
+        elif way != self.way:
+            raise TraceError(
+                f"{place}: {column} {text!r} is {way}, but {self.first} is {self.way}; "
+                "write due and known of all lines in one way"
+            )
+        return number
+
+
+def _moment(text: str) -> tuple[float, str]:
+    """Seconds, and the way in which they are written."""
+    try:
+        return float(text), "in seconds"
+    except ValueError:
+        moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC).timestamp(), "a time without zone"
+    return moment.timestamp(), "a time with zone"
+
+
+def _jobs(rows: csv.DictReader[str], file: Path) -> Iterator[Past]:
+    clock = _Clock()
+    for row in rows:
+        place = f"line {rows.line_num}"
+        try:
+            if row.get(_TOO_MANY):
+                raise TraceError(f"{place}: there are more values than columns")
+            yield _job({name: (value or "").strip() for name, value in row.items()}, clock, place)
+        except TraceError as error:
+            raise TraceError(f"{file} {error}") from None
+
+
+def _job(row: Mapping[str, str], clock: _Clock, place: str) -> Past:
     priority = row.get("priority") or "1"
     if priority not in ("1", "2", "3", "4"):
         raise TraceError(f"{place}: priority {priority!r}: use 1 (most urgent) to 4")
-    seconds = _number(row["seconds"], f"{place}: seconds")
-    if seconds < 0:
-        raise TraceError(f"{place}: seconds {seconds:g}: a job cannot take less than nothing")
-    known = row.get("known")
-    return Past(
-        due=_number(row["due"], f"{place}: due"),
-        seconds=seconds,
-        queue=row.get("queue") or "default",
-        priority=int(priority),
-        known=_number(known, f"{place}: known") if known else None,
-    )
+    due = clock.read(row["due"], "due", place)
+    known = clock.read(row["known"], "known", place) if row.get("known") else None
+    if known is not None and known > due:
+        raise TraceError(
+            f"{place}: known {row['known']!r} is after due {row['due']!r}; known is when the job was inserted: "
+            "leave it empty for one that was due at once"
+        )
+    seconds = _seconds(row["seconds"], place)
+    queue = row.get("queue") or "default"
+    return Past(due, seconds, queue, int(priority), known, f"{place} (due {row['due']!r}, seconds {row['seconds']!r})")
 
 
-def _number(text: str | None, what: str) -> float:
-    for convert in (float, lambda value: datetime.fromisoformat(value).timestamp()):
-        try:
-            number = convert(text or "")
-        except ValueError:
-            continue
-        if abs(number) < float("inf"):
-            return number
-    raise TraceError(f"{what} {text!r}: write seconds such as 12.5, or a time such as 2026-01-31T12:00:00Z")
+def _seconds(text: str, place: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise TraceError(f"{place}: seconds {text!r}: write how long the job ran, such as 12.5")
+    if number < 0:
+        raise TraceError(f"{place}: seconds {text!r}: a job cannot take less than nothing")
+    return number
 
 
 def build(name: str, jobs: Iterable[Past], fleet: Fleet, start: PodStart) -> Workload:
     """The workload of these jobs, beginning a minute before the first.
 
     Raises:
-        TraceError: there is no job, or a goal is for a queue that no job is in.
+        TraceError: there is no job, they span too long a time, or a goal is for a queue that no job is in.
     """
     listed: Sequence[Past] = list(jobs)
     if not listed:
@@ -102,16 +180,27 @@ def build(name: str, jobs: Iterable[Past], fleet: Fleet, start: PodStart) -> Wor
     goals = dict(fleet.goals or {})
     unknown = sorted(set(goals) - set(queues))
     if unknown:
-        raise TraceError(f"goal for queue {unknown[0]!r}: no job is in it; there are {', '.join(queues)}")
-    begin = min(job.due for job in listed) - 60.0
-    rows = [
-        (job.due - begin, job.seconds, queues.index(job.queue), job.priority, min(job.due, _known(job)) - begin)
-        for job in listed
-    ]
+        raise TraceError(f"--goal for queue {unknown[0]!r}: no job is in it; there are {', '.join(queues)}")
+    first, last = min(listed, key=lambda job: job.due), max(listed, key=_earliest_end)
+    if _earliest_end(last) - first.due > LONGEST_DAYS * _DAY_SECONDS:
+        raise TraceError(f"{name}: {_too_long(first, last)}")
+    begin = first.due - 60.0
+    rows = [(job.due - begin, job.seconds, queues.index(job.queue), job.priority, _known(job) - begin) for job in listed]
     settings = tuple(QueueSettings(queue, goals.get(queue, fleet.goal), fleet.slots) for queue in queues)
-    trace = make_trace(rows)
-    horizon = max(trace.due) + TAIL_SECONDS
-    return Workload(name, settings, fleet.slots, trace, horizon, fleet.max_replicas, start)
+    horizon = _earliest_end(last) - begin + TAIL_SECONDS
+    return Workload(name, settings, fleet.slots, make_trace(rows), horizon, fleet.max_replicas, start)
+
+
+def _earliest_end(job: Past) -> float:
+    return job.due + job.seconds
+
+
+def _too_long(first: Past, last: Past) -> str:
+    days = (_earliest_end(last) - first.due) / _DAY_SECONDS
+    return (
+        f"{last.place or 'the last job'} ends {days:,.0f} days after {first.place or 'the first'}, and at most {LONGEST_DAYS} "
+        "days can be simulated; correct the one that is wrong (numbers are in seconds), or take a part of the jobs"
+    )
 
 
 def _known(job: Past) -> float:
