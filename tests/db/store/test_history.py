@@ -33,7 +33,33 @@ async def test_the_last_attempts_of_jobs_that_ended(dsn: str, connection: Connec
     assert all(job.known is not None and round(job.due - job.known) == 60 for job in found)
 
 
+async def test_a_job_was_not_due_before_it_was_there_nor_counts_what_was_due_before_the_hours(
+    dsn: str, connection: Connection, schema: Schema
+) -> None:
+    for queue, due, inserted in (("backdated", "2001-01-01", "now() - interval '1 h'"), ("late", "2001-01-01", "'2001-01-01'")):
+        await connection.execute(
+            f"INSERT INTO {schema.table('river_job')} "
+            "(kind, args, queue, state, created_at, scheduled_at, attempted_at, finalized_at, max_attempts) "
+            f"VALUES ('k', '{{}}', $1, 'completed', {inserted}, '{due}', now() - interval '60 s', now(), 25)",
+            queue,
+        )
+    (found,) = await history.read(dsn, schema.name, 24.0)
+    assert found["queue"] == "backdated"
+    assert found["due"] == found["known"]
+
+
 async def test_a_schema_without_tables_is_named(dsn: str) -> None:
     with pytest.raises(StoreError) as caught:
         await history.read(dsn, "nowhere", 1.0)
     assert caught.value.reason == "SchemaMissing"
+    assert caught.value.message == "Schema nowhere has no table river_job: name the schema of River's tables with --schema."
+
+
+async def test_a_schema_of_any_name_is_asked_for_as_it_is(dsn: str) -> None:
+    with pytest.raises(StoreError, match='Schema a"; b has no table'):
+        await history.read(dsn, 'a"; b', 1.0)
+
+
+async def test_what_is_no_url_is_said_and_no_secret_is_blamed() -> None:
+    with pytest.raises(StoreError, match=r"That is no postgresql:// URL"):
+        await history.read("steady", "public", 1.0)
