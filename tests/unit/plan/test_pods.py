@@ -105,3 +105,23 @@ def test_a_pod_that_was_ready_before_is_not_taken_for_a_start(
     done = plan(Observed(0.0, store, (deployment(1),), (old,)), QUEUE, Memory())
     assert done.memory.scaling.starting == starts
     assert done.decision.pod_start_seconds == seconds
+
+
+@pytest.mark.parametrize(
+    ("made", "reported", "cordoned"),
+    [
+        # Three of five are too many: they start, two of them have not been made yet, one has reported, or all have.
+        (5, 0, []),
+        (3, 0, []),
+        (5, 1, ["c3"]),
+        (5, 3, ["c3", "c4", "c5"]),
+    ],
+)
+def test_no_pod_that_works_goes_in_the_place_of_one_that_starts(made: int, reported: int, cordoned: list[str]) -> None:
+    """Else nobody would claim until those that start are Ready, and busy pods would go before idle ones."""
+    works = [pod(n, age_seconds=99.0) for n in (1, 2)]
+    starts = [pod(n, ready=False, age_seconds=9.0 - n) for n in (3, 4, 5)][: made - 2]
+    clients = (client(1), client(2, running=1), *(client(n) for n in range(3, 3 + reported)))
+    observed = Observed(0.0, StoreView((depth(running=1),), clients), (deployment(5),), (*works, *starts))
+    done = plan(observed, job_queue(minReplicas=2, scaleIn={"windowSeconds": 0}), Memory())
+    assert (done.decision.desired_replicas, sorted(done.cordon), done.scales) == (2, cordoned, ())

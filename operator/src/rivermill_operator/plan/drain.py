@@ -53,10 +53,7 @@ class Drain:
 
 
 def choose_victims(fleet: Iterable[Member], count: int) -> list[Member]:
-    """The accepting pods to drain next: those that cannot work first, then the fewest running jobs, then the youngest.
-
-    A pod that starts but has not reported yet is passed over: it can be cordoned as soon as it has.
-    """
+    """The accepting pods to drain next: those that cannot work first, then the fewest running jobs, then the youngest."""
     candidates = [m for m in fleet if not m.draining and (m.client is not None or m.hopeless)]
     candidates.sort(key=lambda m: (not m.hopeless, m.running, m.pod.age_seconds))
     return candidates[: max(0, count)]
@@ -64,7 +61,7 @@ def choose_victims(fleet: Iterable[Member], count: int) -> list[Member]:
 
 def shrink(version: Version, keep: int, clock: Clock) -> Drain:
     """Bring one version towards ``keep`` accepting pods without touching a running job."""
-    victims = choose_victims(version.members, version.accepting - keep)
+    victims = choose_victims(version.members, version.accepting - keep - version.unreported)
     costs, seen = [], []
     for member in [*version.draining, *(m for m in victims if m.client is None)]:
         pod = member.pod

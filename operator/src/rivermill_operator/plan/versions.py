@@ -82,6 +82,15 @@ class Version:
         return sum(1 for member in self.members if member.serving)
 
     @property
+    def unreported(self) -> int:
+        """Accepting replicas that cannot be told to stop yet: their pods start, or are still to be made.
+
+        They go first as soon as they have reported; one that works must not go in their place, or nobody claims meanwhile.
+        """
+        starting = [m for m in self.members if m.client is None and not m.draining and not m.hopeless]
+        return len(starting) + max(0, self.deployment.replicas - len(self.members))
+
+    @property
     def ended(self) -> int:
         """Attempts that ended in its pods."""
         return sum(member.client.ended for member in self.members if member.client)
