@@ -80,15 +80,30 @@ DEPTHS = st.builds(depth, waiting=st.integers(0, 5_000), oldest_seconds=st.float
 
 
 @settings(max_examples=100, deadline=None)
-@given(SCALINGS, st.one_of(DEPTHS, st.floats(0, 100)), st.integers(0, 30), st.integers(0, 30), st.booleans())
+@given(
+    SCALINGS,
+    st.one_of(st.none(), st.integers(3, 60)),
+    st.one_of(DEPTHS, st.floats(0, 100)),
+    st.integers(0, 30),
+    st.lists(st.sampled_from([0.0, 200.0]), max_size=30),
+    st.booleans(),
+)
 def test_no_setting_brings_a_fleet_out_of_its_bounds(
-    scaling: dict[str, Any], seen: QueueDepth | float, ready: int, starting: int, degraded: bool
+    scaling: dict[str, Any],
+    connections: int | None,
+    seen: QueueDepth | float,
+    ready: int,
+    starting: list[float],
+    degraded: bool,
 ) -> None:
     """Whatever is there already is brought within them, too, as soon as the queues can be read."""
-    spec, late = job_queue(**scaling).spec, tuple(StartingPod(f"s{n}", 200.0 * (n % 2)) for n in range(starting))
+    spec = job_queue(**scaling).spec
+    spec = replace(spec, database=replace(spec.database, max_connections=connections))
+    fleet = FleetView(ready + len(starting), ready, tuple(StartingPod(f"s{n}", age) for n, age in enumerate(starting)))
     store = Unknown("X", "x.", seen) if isinstance(seen, float) else StoreView((seen,), degraded="depths" if degraded else None)
-    decision, _ = decide(spec, store, FleetView(ready + starting, ready, late), ScalingMemory(), Moment(0.0))
-    most = scaling["maxReplicas"] if isinstance(store, StoreView) else max(scaling["maxReplicas"], ready + starting)
+    decision, _ = decide(spec, store, fleet, ScalingMemory(), Moment(0.0))
+    most = scaling["maxReplicas"] if connections is None else min(scaling["maxReplicas"], connections // 3)
+    most = most if isinstance(store, StoreView) else max(most, fleet.accepting)
     assert 0 <= (decision.desired_replicas or 0) <= most
 
 

@@ -246,9 +246,10 @@ def _settle(
         if pending is None and held < least:
             pending = f"scale-in to {held} in steps of {spec.scaling.scale_in.max_step}"
         # The most that the spec allows is obeyed at once.
-        target = min(max(held, least), max(spec.scaling.max_replicas, target))
+        target = min(max(held, least), bounds.most(spec))
     elif target > current and fleet.starting and not fleet.ready and _stuck(fleet, memory):
-        target, pending = max(current, spec.scaling.min_replicas), "no pod becomes Ready: see condition WorkersAvailable"
+        target = max(current, min(spec.scaling.min_replicas, target))
+        pending = "no pod becomes Ready: see condition WorkersAvailable"
     elif target > current:
         if memory.grown is None or now.seconds - memory.grown[0] >= GROW_SECONDS:
             memory = replace(memory, grown=(now.seconds, target))
