@@ -173,7 +173,9 @@ def _wanted(spec: JobQueueSpec, loads: list[terms.Load], fleet: FleetView, memor
         floors["schedule"] = bounds.schedule_floor(spec, now, pod_start)
     least = max(floors.values(), default=0)
     limits = _limits(loads, capacity, spec.scaling.max_replicas, found.out)
-    calm = terms.compute([load.calm for load in loads], capacity, spec.scaling.max_replicas).down
+    without = [load.calm for load in loads]
+    same = all(one is other for one, other in zip(without, loads, strict=True))
+    calm = found.down if same else terms.compute(without, capacity, spec.scaling.max_replicas).down
     named = {**found.named(), **floors}
     return Wanted(max(found.out + lost, least), max(found.down + lost, least), max(calm + lost, least), named, limits)
 

@@ -53,8 +53,11 @@ class Load:
 
     @property
     def calm(self) -> Load:
-        """The same without its burst and its backlog."""
-        return replace(self, waiting=0, due_soon=0, oldest=0.0, rate=replace(self.rate, fast=self.rate.base, excess=0.0))
+        """The same without its burst and its backlog; itself where it has neither."""
+        rate = self.rate
+        if not (self.waiting or self.due_soon or rate.excess) and bool(rate.fast) is bool(rate.base):
+            return self
+        return replace(self, waiting=0, due_soon=0, oldest=0.0, rate=replace(rate, fast=rate.base, excess=0.0))
 
     @property
     def frees_after(self) -> float:
