@@ -290,7 +290,7 @@ def test_a_fleet_goes_when_nothing_came_for_a_window(arrived: int, desired: int)
 def test_what_a_backlog_asked_for_is_kept_half_as_long_as_what_a_stream_needs() -> None:
     fleet, memory, done = FleetView(20, 20), ScalingMemory(pod_start_seconds=5.0), Finished(1000, 1000.0, 2000.0)
     _, memory = once(StoreView((depth(waiting=10_000, arrived=11_000, finished=done),)), fleet, memory, 0.0)
-    memory = replace(memory, recommendations=((0.0, 5),))
+    memory = replace(memory, began=(0.0, 5))
     gone = StoreView((depth(arrived=11_000, finished=done),))
     for now, desired in ((29.0, 20), (31.0, 5), (59.0, 5), (61.0, 0)):
         assert once(gone, fleet, memory, now, scaleIn={})[0].desired_replicas == desired

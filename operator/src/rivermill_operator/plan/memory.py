@@ -61,6 +61,8 @@ class ScalingMemory:
 
     Attributes:
         queues: of each queue.
+        began: when the looks began, or began anew after an outage as long as the window, and the replicas that were there then:
+            they count like a recommendation, so that lost history never scales in. None before the first look.
         recommendations: ``(now, replicas)`` of the scale-in window, oldest first: what steady streams and long jobs ask for.
         peaks: the same with what bursts and backlogs ask for; they count for a part of the window only.
         starting: uids of the pods that were starting.
@@ -73,6 +75,7 @@ class ScalingMemory:
     """
 
     queues: tuple[QueueMemory, ...] = ()
+    began: tuple[float, int] | None = None
     recommendations: tuple[tuple[float, int], ...] = ()
     peaks: tuple[tuple[float, int], ...] = ()
     starting: tuple[str, ...] = ()

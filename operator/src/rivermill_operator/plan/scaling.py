@@ -9,16 +9,10 @@ from dataclasses import dataclass, replace
 from rivermill_operator.model.observed import PAUSED, FleetView, Moment, QueueDepth, StoreView, Unknown
 from rivermill_operator.model.spec import JobQueueSpec, QueueSpec
 from rivermill_operator.model.status import Bound, Decision, QueueInputs
-from rivermill_operator.plan import bounds, by_hand, estimate, explain, terms
+from rivermill_operator.plan import bounds, by_hand, estimate, explain, terms, window
 from rivermill_operator.plan.memory import QueueMemory, ScalingMemory
 from rivermill_operator.plan.probes import assumed_seconds
 
-SHORT_WINDOW_SECONDS = 60.0
-LONG_WINDOW_SECONDS = 300.0
-#: What bursts and backlogs asked for is kept no longer where pods come back in time: there are many of them, and they cost.
-PEAK_WINDOW_SECONDS = 30.0
-#: Never shorter, or pods that start would be cancelled.
-WINDOW_STARTS = 1.5
 #: A pod that takes longer than so many starts is no capacity.
 STUCK_STARTS = 2.0
 STUCK_SECONDS = 60.0
@@ -64,8 +58,10 @@ def decide(
     """
     memory = estimate.learn_pod_starts(memory, fleet, now.seconds)
     memory = by_hand.see(spec, memory, now.seconds)
+    pod_start = estimate.pod_start_seconds(memory, fleet)
     if isinstance(store, Unknown):
-        return _hold(spec, store, fleet, memory, now), memory
+        return _hold(spec, store, fleet, memory, now), window.blind(memory, store, window.seconds(spec, pod_start))
+    memory = window.begin(memory, now.seconds, fleet.accepting)
     known = {queue.name: queue for queue in memory.queues}
     depths = {depth.name: depth for depth in store.queues}
     loads, queues, inputs = [], [], []
@@ -79,16 +75,16 @@ def decide(
         queues.append(known.get(queue.name, QueueMemory(queue.name)) if store.degraded else learnt)
         loads.append(load)
         inputs.append(_inputs(depth, load))
-    if any(_just_measured(known.get(learnt.name), learnt) for learnt in queues):
-        # What was recommended on an assumed job time is no evidence.
-        memory = replace(memory, recommendations=((now.seconds, 0),), peaks=())
-    pod_start = estimate.pod_start_seconds(memory, fleet)
+    measured = any(_just_measured(known.get(learnt.name), learnt) for learnt in queues)
     memory = replace(memory, queues=tuple(queues))
     memory = replace(memory, idle=None) if store.degraded else _see_idle(memory, [*depths.values()], now.seconds)
-    if memory.idle is not None and now.seconds - memory.idle[0] >= window_seconds(spec, pod_start):
+    ended = memory.idle is not None and now.seconds - memory.idle[0] >= window.seconds(spec, pod_start)
+    if ended:
         # Nothing came for a whole window: the stream has ended, whatever the slow average still says.
         loads = [replace(load, rate=estimate.Rate()) for load in loads]
-        memory = replace(memory, recommendations=((now.seconds, 0),), peaks=())
+    if measured or ended:
+        # What was recommended on an assumed job time, or for a stream that has ended, is no evidence.
+        memory = replace(memory, recommendations=(), peaks=())
     wanted = _wanted(spec, loads, fleet, memory, now)
     paused = (depth.name for depth in store.queues if depth.paused and depth.waiting)
     pauses = (Bound("QueuePaused", f"the pause of queue {name}") for name in paused)
@@ -221,11 +217,8 @@ def _settle(
 ) -> tuple[Decision, ScalingMemory]:
     """From what the queues ask for to what is aimed for now: manual, bounds, window, guards."""
     current = fleet.accepting
-    window = window_seconds(spec, pod_start)
-    peak_window = window_seconds(spec, pod_start, PEAK_WINDOW_SECONDS)
-    calm = _remember(memory.recommendations or ((now.seconds, current),), now.seconds, window, wanted.calm)
-    peaks = _remember(memory.peaks, now.seconds, peak_window, wanted.down)
-    memory = replace(memory, recommendations=calm, peaks=peaks)
+    long, short = window.seconds(spec, pod_start), window.seconds(spec, pod_start, window.PEAK_WINDOW_SECONDS)
+    memory = window.remember(memory, now.seconds, (wanted.calm, long), (wanted.down, short))
     manual = by_hand.replicas(spec, memory, now.seconds)
     if manual is not None:
         bounded = bounds.apply(spec, manual, store.server, fleet)
@@ -236,14 +229,15 @@ def _settle(
     needed = bounds.apply(spec, wanted.out, store.server, fleet)
     target, pending = needed.replicas, None
     if target < current:
-        highest = max(n for _, n in (*calm, *peaks))
+        standing = window.standing(memory, now.seconds, long, short)
+        highest = max(n for _, n in standing)
         held = min(current, max(target, bounds.apply(spec, highest, store.server, fleet).replicas))
         pending = _guard(spec, store, fleet, loads, memory)
         if pending:
             held = current
         elif held > target:
-            until = [at + window for at, n in calm if n >= held] + [at + peak_window for at, n in peaks if n >= held]
-            pending = _why_held(target, held, wanted.down, max(until, default=now.seconds) - now.seconds)
+            until = max((until for until, n in standing if n >= held), default=now.seconds)
+            pending = _why_held(target, held, wanted.down, until - now.seconds)
         least = current - max(0, bounds.step(spec.scaling.scale_in.max_step, current) - fleet.draining)
         if pending is None and held < least:
             pending = f"scale-in to {held} in steps of {spec.scaling.scale_in.max_step}"
@@ -266,21 +260,6 @@ def _why_held(target: int, held: int, down: int, left: float) -> str:
     if down >= held:
         return f"scale-in to {target} would leave less than a tenth to spare"
     return f"scale-in to {target} allowed in {max(0.0, left):.0f} s"
-
-
-def window_seconds(spec: JobQueueSpec, pod_start: float, short: float = SHORT_WINDOW_SECONDS) -> float:
-    """Seconds over which the highest recommendation counts.
-
-    Args:
-        spec: its own choice counts before all.
-        pod_start: seconds until a pod could come back.
-        short: where that is within the goal.
-    """
-    chosen = spec.scaling.scale_in.window_seconds
-    if chosen is not None:
-        return chosen
-    goal = min(queue.target_wait_seconds for queue in spec.queues)
-    return max(short if pod_start <= goal else LONG_WINDOW_SECONDS, WINDOW_STARTS * pod_start)
 
 
 def _guard(
@@ -322,16 +301,3 @@ def _hold(spec: JobQueueSpec, unknown: Unknown, fleet: FleetView, memory: Scalin
         starting=len(fleet.starting),
         draining=fleet.draining,
     )
-
-
-def _remember(
-    history: tuple[tuple[float, int], ...], now: float, window: float, replicas: int
-) -> tuple[tuple[float, int], ...]:
-    """Add a recommendation, and drop those that a later one covers or that are older than the window."""
-    history = (*((at, n) for at, n in history if now - window < at <= now), (now, replicas))
-    kept: list[tuple[float, int]] = []
-    for at, wanted in history:
-        while kept and kept[-1][1] <= wanted:
-            kept.pop()
-        kept.append((at, wanted))
-    return tuple(kept)

@@ -1,0 +1,61 @@
+"""The scale-in window begins with what is there, after a restart and after an outage, and nothing takes that away."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from rivermill_operator.model.observed import Finished, FleetView, Moment, StoreView, Unknown
+from rivermill_operator.plan.memory import ScalingMemory
+from rivermill_operator.plan.scaling import decide
+from tests.unit.plan.build import depth, job_queue
+
+FLEET = FleetView(9, 9)
+
+
+def wanted(looks: list[tuple[float, StoreView | Unknown]], **scaling: Any) -> list[int | None]:
+    """What is decided at each moment, by an operator that has just started."""
+    memory, found = ScalingMemory(pod_start_seconds=5.0), []
+    for now, store in looks:
+        decision, memory = decide(job_queue(**scaling).spec, store, FLEET, memory, Moment(now))
+        found.append(decision.desired_replicas)
+    return found
+
+
+def done(jobs: int, **view: Any) -> StoreView:
+    return StoreView((depth(finished=Finished(jobs, 1.0 * jobs, 2.0 * jobs)),), **view)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        # The first look was in part and taught nothing; or few jobs had ended by then.
+        done(1000, degraded="durations"),
+        done(19),
+    ],
+)
+def test_jobs_that_are_measured_soon_after_a_restart_scale_nothing_in(first: StoreView) -> None:
+    looks: list[tuple[float, StoreView | Unknown]] = [(0.0, first), (2.0, done(1000)), (9.0, done(1000)), (10.0, done(1000))]
+    assert wanted(looks) == [9, 9, 9, 0]
+
+
+@pytest.mark.parametrize(("seconds", "after"), [(9.0, 0), (10.0, 9), (120.0, 9)])
+def test_after_an_outage_as_long_as_the_window_it_begins_anew(seconds: float, after: int) -> None:
+    """What was recommended before is over; that nothing waits at the first look says little of what is to come."""
+    end = 20.0 + seconds
+    away = Unknown("DatabaseUnreachable", "gone.", seconds)
+    looks: list[tuple[float, StoreView | Unknown]] = [
+        (0.0, done(0)),
+        (19.0, StoreView((depth(waiting=1000),))),
+        (20.0, Unknown("DatabaseUnreachable", "gone.")),
+        (end, away),
+        (end + 1.0, done(0)),
+        (end + 12.0, done(0)),
+    ]
+    assert wanted(looks)[3:] == [9, after, 0]
+
+
+def test_a_window_of_nothing_holds_nothing() -> None:
+    looks: list[tuple[float, StoreView | Unknown]] = [(0.0, done(0)), (1.0, Unknown("X", "x.", 99.0)), (2.0, done(0))]
+    assert wanted(looks, scaleIn={"windowSeconds": 0}) == [0, 9, 0]
