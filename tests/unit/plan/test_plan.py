@@ -171,6 +171,19 @@ def test_empty_old_versions_are_kept_for_a_while() -> None:
     assert [d.name for d in later.deletions] == ["q-0ld"]
 
 
+@pytest.mark.parametrize("verdict", [Verdict.PENDING, Verdict.REJECTED])
+def test_the_last_accepted_version_is_kept_until_another_is_accepted(verdict: Verdict) -> None:
+    """However long the fleet is idle: without it a version that was rejected would get all jobs."""
+    observed = Observed(
+        0, IDLE, (deployment(0, verdict=verdict), deployment(0, "0ld"), deployment(0, "older", age_seconds=999.0))
+    )
+    first = plan(observed, job_queue(), Memory())
+    later = plan(replace(observed, now=90_000.0), job_queue(), first.memory)
+    assert [gone.name for gone in later.deletions] == ["q-older"]
+    busy = replace(observed, now=90_001.0, store=StoreView((depth(waiting=9),)), deployments=observed.deployments[:2])
+    assert "q-0ld" in [scale.deployment for scale in plan(busy, job_queue(), later.memory).scales]
+
+
 def test_a_dozen_old_versions_are_too_many() -> None:
     """All but the ten youngest go, and the last one that was accepted stays."""
     old = [deployment(0, f"v{n:02}", age_seconds=200.0 + n, verdict=Verdict.PENDING) for n in range(14)]

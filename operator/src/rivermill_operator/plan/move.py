@@ -46,7 +46,7 @@ def move(base: Plan, before: Memory, observed: Observed, job_queue: JobQueue, li
     clock = drain.Clock(now, dict(memory.costed), dict(memory.draining), spec.rollout.max_drain_seconds)
     moved = drain.Drain.joined([_bring(target, clock) for target in rollout.targets])
     protections, idle_since = protect((m for v in (live, *old) for m in v.members), dict(memory.idle_since), now)
-    empty_since, deletions = _retire(observed, old, dict(memory.empty_since), spec.rollout.keep_seconds)
+    empty_since, deletions = _retire(observed, live, old, dict(memory.empty_since), spec.rollout.keep_seconds)
     verdicts, verdict_events = _verdict(live, rollout)
     settling = bool(moved.costs) or any(now - since < drain.SETTLE_SECONDS for _, since in moved.costed)
     return replace(
@@ -142,9 +142,12 @@ def rejection(live: Version) -> str:
 
 
 def _retire(
-    observed: Observed, old: Sequence[Version], empty_since: dict[str, float], keep_seconds: float
+    observed: Observed, live: Version, old: Sequence[Version], empty_since: dict[str, float], keep_seconds: float
 ) -> tuple[tuple[tuple[str, float], ...], tuple[DeleteVersion, ...]]:
-    """Old versions without pods, since when, and those that nobody will roll back to: too old, or too many since."""
+    """Old versions without pods, since when, and those that nobody will roll back to: too old, or too many since.
+
+    The last accepted one is needed, however old, until the live one is accepted: it serves if that one is rejected.
+    """
     empty = [v for v in old if v.empty(observed.pods)]
     since = {v.name: empty_since.get(v.name, observed.now) for v in empty}
     accepted = next((v for v in old if v.deployment.verdict is Verdict.ACCEPTED), None)
@@ -152,6 +155,7 @@ def _retire(
     gone = tuple(
         DeleteVersion(v.deployment.name, v.deployment.resource_version)
         for v in empty
-        if observed.now - since[v.name] >= keep_seconds or v in many
+    needed = None if live.deployment.verdict is Verdict.ACCEPTED else accepted
+        if v is not needed and (observed.now - since[v.name] >= keep_seconds or v in many)
     )
     return tuple(since.items()), gone
