@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rivermill_operator.model.observed import INVALID_SPEC, DeploymentView, Moment, Observed, Unknown, Verdict
-from rivermill_operator.model.spec import JobQueue, Migrate, Mode
+from rivermill_operator.model.spec import JobQueue, Mode
 from rivermill_operator.model.status import Condition, Decision
 from rivermill_operator.plan import manifests, scaling
 from rivermill_operator.plan.fleet import fleet_view, imagined
 from rivermill_operator.plan.grace import short_grace
 from rivermill_operator.plan.lost import find_lost
 from rivermill_operator.plan.memory import ScalingMemory
+from rivermill_operator.plan.migration import migration, told
 from rivermill_operator.plan.move import hold, move, rejection
 from rivermill_operator.plan.plan import ApplyVersion, Event, Memory, Plan
 from rivermill_operator.plan.reasons import conditions
@@ -48,7 +49,9 @@ def plan(observed: Observed, job_queue: JobQueue, memory: Memory) -> Plan:
     moment = Moment(observed.now, observed.utc)
     decision, learnt = scaling.decide(job_queue.spec, observed.store, view, memory.scaling, moment)
     memory = _forget(memory, learnt) if job_queue.spec.mode is Mode.PAUSED else replace(memory, scaling=learnt)
-    decision = _contested(observed, _bootstrap(job_queue, observed, decision))
+    replicas = made.deployment.replicas if made else 0
+    memory = replace(memory, migrating=migration(observed, job_queue, built.version, replicas, memory))
+    decision = _contested(observed, told(decision, replicas, memory.migrating))
     base = _base(observed, job_queue, decision, memory, made)
     if job_queue.spec.mode is not Mode.SCALE:
         return base
@@ -57,7 +60,7 @@ def plan(observed: Observed, job_queue: JobQueue, memory: Memory) -> Plan:
         # A Deployment that is not there yet is made first, empty; its creation wakes this loop again.
         return base
     if unknown:
-        return hold(base, serving(live, old), view.accepting)
+        return hold(base, serving(live, old), view.accepting, live)
     return move(base, memory, observed, job_queue, live, old)
 
 
@@ -107,14 +110,6 @@ def _apply(built: manifests.Manifests, live: DeploymentView | None) -> tuple[App
     if live is not None and live.applied_hash == built.digest:
         return ()
     return (ApplyVersion(built.deployment["metadata"]["name"], built.deployment, built.budget),)
-
-
-def _bootstrap(job_queue: JobQueue, observed: Observed, decision: Decision) -> Decision:
-    """With ``migrate: Apply`` a first pod makes the tables that nothing could be read from yet."""
-    missing = isinstance(observed.store, Unknown) and observed.store.reason in ("SchemaMissing", "SchemaOutdated")
-    if not missing or job_queue.spec.database.migrate is not Migrate.APPLY or decision.desired_replicas != 0:
-        return decision
-    return replace(decision, desired_replicas=1, sentence="1 pod: it migrates the schema before anything can be read.")
 
 
 def _contested(observed: Observed, decision: Decision) -> Decision:

@@ -73,11 +73,15 @@ def move(base: Plan, before: Memory, observed: Observed, job_queue: JobQueue, li
     )
 
 
-def hold(base: Plan, serving: Version, current: int) -> Plan:
+def hold(base: Plan, serving: Version, current: int, live: Version) -> Plan:
     """Scale nothing in while the queues cannot be read; ``current`` is the fleet's size as the decision saw it.
 
-    More than there are can only be wanted by a fallback, by hand or for a migration: those are added to ``serving``.
+    More than there are can only be wanted for a migration, which is the business of the ``live`` version, by a fallback or by
+    hand: those are added to ``serving``.
     """
+    migrating, deployment = base.memory.migrating, live.deployment
+    if migrating is not None and migrating[0] == live.name and deployment.replicas < migrating[1]:
+        return replace(base, scales=(SetReplicas(deployment.name, migrating[1], deployment.resource_version),))
     extra = (base.decision.desired_replicas or 0) - current
     if extra <= 0:
         return base
@@ -151,11 +155,11 @@ def _retire(
     empty = [v for v in old if v.empty(observed.pods)]
     since = {v.name: empty_since.get(v.name, observed.now) for v in empty}
     accepted = next((v for v in old if v.deployment.verdict is Verdict.ACCEPTED), None)
+    needed = None if live.deployment.verdict is Verdict.ACCEPTED else accepted
     many = [v for v in empty[KEPT_VERSIONS:] if v is not accepted]
     gone = tuple(
         DeleteVersion(v.deployment.name, v.deployment.resource_version)
         for v in empty
-    needed = None if live.deployment.verdict is Verdict.ACCEPTED else accepted
         if v is not needed and (observed.now - since[v.name] >= keep_seconds or v in many)
     )
     return tuple(since.items()), gone

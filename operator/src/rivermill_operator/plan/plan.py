@@ -29,6 +29,7 @@ class Memory:
         desired: the replicas last decided, for events on change.
         conditions: ``(type, status, reason)`` of the last plan, for events on change.
         warned: the generation of the spec whose grace period was last said to be short.
+        migrating: template hash and replicas that it shall have so that one of its pods migrates, while the schema is to blame.
     """
 
     scaling: ScalingMemory = ScalingMemory()
@@ -44,6 +45,7 @@ class Memory:
     desired: int | None = None
     conditions: tuple[tuple[str, str, str], ...] = ()
     warned: int | None = None
+    migrating: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
