@@ -16,6 +16,7 @@ from rivermill_operator.kube.client import KubeClient
 from rivermill_operator.kube.rest import Rest
 from rivermill_operator.metrics import Metrics
 from rivermill_operator.model.parse import parse_job_queue
+from rivermill_operator.store.port import Usage
 from rivermill_operator.store.registry import Stores
 from tests.unit.kube.conftest import Api
 
@@ -28,6 +29,7 @@ BODY: dict[str, Any] = {
         "scaling": {"maxReplicas": 2},
     },
 }
+DSN = "postgresql://127.0.0.1:9/nobody"
 Written = list[tuple[str, Any]]
 
 
@@ -96,18 +98,27 @@ async def test_only_our_finalizer_is_removed_and_only_from_this_object(
 
 
 @pytest.mark.parametrize("there", [found("u2"), None])
+@pytest.mark.parametrize("namesake", [True, False])
 async def test_the_loop_of_a_job_queue_that_is_gone_ends_and_writes_nothing(
-    api: Api, rest: Rest, there: dict[str, Any] | None
+    api: Api, rest: Rest, there: dict[str, Any] | None, *, namesake: bool
 ) -> None:
+    """Nor does it take from another of its name what goes by that."""
     written = serve(api, there)
-    wakes, key = Wakes(), ("n", "q")
-    stores = Stores(wakes.wake)
-    ports = Ports(kube(rest), stores, wakes, Metrics(), Turns(1))
+    wakes, key, younger = Wakes(), ("n", "q"), ("n", "younger")
+    stores, metrics = Stores(wakes.wake), Metrics()
+    ports = Ports(kube(rest), stores, wakes, metrics, Turns(1))
     deleting = BODY | {"metadata": BODY["metadata"] | {"deletionTimestamp": "2026-01-01T00:00:00Z"}}
     old = Loop(key, lambda: deleting, ports)
-    namesake = wakes.add(key)
+    event = wakes.add(key) if namesake else None
+    for user, created in ((key, "2026"), (younger, "2027")):
+        stores.use(user, DSN, Usage(created, "public", frozenset({"default"})))
+    metrics.decisions.labels(*key).inc()
     async with asyncio.timeout(10):
         await old.run()
+    older = stores.older_user(younger, DSN)
     await stores.close()
     wakes.wake(key)
-    assert (written, namesake.is_set()) == ([], True)
+    assert written == []
+    assert event is None or event.is_set()
+    counted = metrics.registry.get_sample_value("rivermill_operator_decisions_total", {"namespace": "n", "jobqueue": "q"})
+    assert (older, counted) == ((key, "default"), 1.0) if namesake else (None, None)

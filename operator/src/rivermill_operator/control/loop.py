@@ -86,10 +86,11 @@ class Loop:
                     return
                 await self._pause(delay)
         finally:
-            self._ports.wakes.remove(self._key, self._wake)
-            self._series.forget()
-            if not self._ports.wakes.closed:
-                self._ports.stores.release(self._key)
+            # What goes by the name goes with the last loop that has it.
+            if self._ports.wakes.remove(self._key, self._wake):
+                self._series.forget()
+                if not self._ports.wakes.closed:
+                    self._ports.stores.release(self._key)
 
     async def _pause(self, delay: float) -> None:
         now = time.monotonic()

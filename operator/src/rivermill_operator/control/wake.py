@@ -35,10 +35,12 @@ class Wakes:
         for event in self._events.values():
             event.set()
 
-    def remove(self, key: Key, event: asyncio.Event) -> None:
-        """The loop of this event has ended; one of its name may have started since."""
-        if self._events.get(key) is event:
+    def remove(self, key: Key, event: asyncio.Event) -> bool:
+        """The loop of this event has ended; False where one of its name has started since."""
+        last = self._events.get(key) is event
+        if last:
             del self._events[key]
+        return last
 
     def wake(self, key: Key) -> None:
         """Let a loop look now; unknown keys are nobody's."""
