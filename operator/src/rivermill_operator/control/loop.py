@@ -166,8 +166,9 @@ class Loop:
         job_queue, observed, now = inputs.job_queue, inputs.observed, time.monotonic()
         replicas = sum(deployment.replicas for deployment in observed.deployments)
         summary = (
-            (decided.decision.desired_replicas, decided.decision.bounds, decided.decision.won),
-            decided.conditions,
+        # Not the words: some of them hold a number that moves all the time.
+            (decided.decision.desired_replicas, [bound.reason for bound in decided.decision.bounds], decided.decision.won),
+            [(condition.type, condition.status, condition.reason) for condition in decided.conditions],
             job_queue.generation,
             replicas,
         )
