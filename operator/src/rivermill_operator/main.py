@@ -91,9 +91,10 @@ async def _lead(settings: Settings, rest: Rest, metrics: Metrics, stop: asyncio.
             metrics.leader.set(1)
             await _operate(settings, rest, metrics, stop)
     finally:
+        # Whatever ended it, nothing writes any more.
         election.cancel()
         await asyncio.gather(election, return_exceptions=True)
-    await elector.release()
+        await elector.release()
     return 0
 
 
@@ -101,9 +102,20 @@ async def _operate(settings: Settings, rest: Rest, metrics: Metrics, stop: async
     wakes = Wakes()
     kube = KubeClient(rest, wakes.wake, settings.instance, settings.namespaces)
     stores = Stores(wakes.wake)
-    caches = [vital(cache.run(), f"cache of {cache.path}") for cache in kube.caches]
-    await _sync(kube.caches)
     ports = Ports(kube, stores, wakes, metrics, Turns())
+    caches = [vital(cache.run(), f"cache of {cache.path}") for cache in kube.caches]
+    try:
+        await _sync(kube.caches)
+        await _handle(settings, ports, stop)
+    finally:
+        for task in caches:
+            task.cancel()
+        await asyncio.gather(*caches, return_exceptions=True)
+        await stores.close()
+
+
+async def _handle(settings: Settings, ports: Ports, stop: asyncio.Event) -> None:
+    """Run kopf until the process is told to stop, or kopf ends."""
     registry = kopf.OperatorRegistry()
     handlers.register(registry, ports)
     kopf_settings = kopf.OperatorSettings()
@@ -125,17 +137,16 @@ async def _operate(settings: Settings, rest: Rest, metrics: Metrics, stop: async
     watch = asyncio.create_task(stop.wait(), name="stop watch")
     try:
         await asyncio.wait({operator, watch}, return_when=asyncio.FIRST_COMPLETED)
-        wakes.close()
+        ports.wakes.close()
         ended.set()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(operator), _LAST_SECONDS)
         if operator.done():
             operator.result()
     finally:
-        for task in (watch, operator, *caches):
+        for task in (watch, operator):
             task.cancel()
-        await asyncio.gather(watch, operator, *caches, return_exceptions=True)
-        await stores.close()
+        await asyncio.gather(watch, operator, return_exceptions=True)
 
 
 async def _sync(caches: Sequence[Cache], seconds: float = _SYNC_SECONDS) -> None:

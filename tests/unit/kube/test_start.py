@@ -1,17 +1,23 @@
-"""What keeps the operator from starting is said in one line."""
+"""What keeps the operator from starting is said in one line, and an operator that ends leaves nothing behind."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp import web
 
 from rivermill_operator import main
 from rivermill_operator.kube.cache import Cache
 from rivermill_operator.kube.port import KubeError
 from rivermill_operator.kube.rest import Rest
+from rivermill_operator.metrics import Metrics
+from rivermill_operator.settings import Settings
+from tests.unit.kube.conftest import Api
 
 
 def test_a_taken_port_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -44,3 +50,37 @@ async def test_what_could_not_be_listed_is_named(rest: Rest) -> None:
     listed.synced.set()
     with pytest.raises(KubeError, match=r"^/apis/apps/v1/deployments could not be listed in 0.1 s: the log says why"):
         await main._sync([listed, missing], 0.1)
+
+
+async def _fail(*_: Any) -> None:
+    raise KubeError(0, "it cannot operate")
+
+
+async def test_an_operator_that_ends_with_an_error_releases_its_lease(
+    api: Api, rest: Rest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the other replica waits until it has run out."""
+    holders: list[str] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        if request.method == "GET":
+            if not holders:
+                return web.json_response({"message": "not found"}, status=404)
+            return web.json_response({"metadata": {"resourceVersion": "1"}, "spec": {"holderIdentity": holders[-1]}})
+        lease = json.loads(await request.text())
+        holders.append(lease["spec"]["holderIdentity"])
+        return web.json_response(lease)
+
+    api.handler = handler
+    monkeypatch.setattr(main, "_operate", _fail)
+    async with asyncio.timeout(10):
+        with pytest.raises(KubeError, match="it cannot operate"):
+            await main._lead(Settings(instance="me"), rest, Metrics(), asyncio.Event())
+    assert (holders[0], holders[-1]) == ("me", "")
+
+
+async def test_an_operator_that_cannot_begin_stops_what_it_has_started(rest: Rest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(main, "_sync", _fail)
+    with pytest.raises(KubeError, match="it cannot operate"):
+        await main._operate(Settings(), rest, Metrics(), asyncio.Event())
+    assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("cache of")]
