@@ -15,13 +15,13 @@ from rivermill_operator.model.observed import INVALID_SPEC, PAUSED, Observed, St
 from rivermill_operator.model.spec import JobQueue, Mode
 from rivermill_operator.plan import Memory
 from rivermill_operator.plan.probes import probes
-from rivermill_operator.store.port import Store, StoreError, StoreProvider, Usage
+from rivermill_operator.store.port import REFUSED, Store, StoreError, StoreProvider, Usage
 
 REFRESH_SECONDS = 15.0
 OBSERVE_SECONDS = 10.0
-_ABOUT_THE_URL = frozenset(
-    {"AuthenticationFailed", "DatabaseNotFound", "DatabaseUnreachable", "InvalidDatabaseURL", "PermissionDenied", "Timeout"}
-)
+#: The loops of all JobQueues have begun by then.
+BEGUN_SECONDS = 15.0
+_ABOUT_THE_URL = REFUSED | {"DatabaseUnreachable", "Timeout"}
 
 logger = logging.getLogger("rivermill.control.observe")
 

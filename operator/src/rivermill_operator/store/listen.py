@@ -10,12 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 from rivermill_operator.store.connection import DATABASE_ERRORS, connect
-from rivermill_operator.store.port import StoreError
+from rivermill_operator.store.port import REFUSED, StoreError
 
 _CHECK_SECONDS = 10.0
 #: The first to connect after an outage lets everybody look; what a person has to mend is tried less often.
 _MAX_BACKOFF, _MAX_REFUSED_BACKOFF = 3.0, 30.0
-_REFUSED = frozenset({"AuthenticationFailed", "DatabaseNotFound", "InvalidDatabaseURL", "PermissionDenied"})
 
 logger = logging.getLogger("rivermill.store.listen")
 
@@ -49,7 +48,7 @@ class Listener:
                 await self._session()
             except StoreError as error:
                 failures += 1
-                refused = error.reason in _REFUSED
+                refused = error.reason in REFUSED
                 logger.warning("cannot listen", extra={"reason": error.reason, "error": error.message})
             except DATABASE_ERRORS as error:
                 failures = 0

@@ -8,6 +8,9 @@ from typing import Protocol
 
 from rivermill_operator.model.observed import QueueProbe, StoreView
 
+#: Reasons that only a person can do away with, who has to mend the URL or the rights of its user.
+REFUSED = frozenset({"AuthenticationFailed", "DatabaseNotFound", "InvalidDatabaseURL", "PermissionDenied"})
+
 
 class StoreError(Exception):
     """The database could not be observed.
