@@ -104,6 +104,14 @@ def test_only_the_scheduler_says_that_there_is_no_node(condition: dict[str, Any]
     assert pod_view(created, NOW).unplaced == unplaced
 
 
+@pytest.mark.parametrize(("worker", "started"), [({"running": {}}, True), (waiting("CrashLoopBackOff"), False)])
+def test_a_pod_works_when_its_worker_does_whatever_runs_beside_it(worker: dict[str, Any], *, started: bool) -> None:
+    """Else a worker that cannot start would keep its pod for ever where the template adds another container."""
+    both = pod(state=worker)
+    both["status"]["containerStatuses"].append({"name": "proxy", "state": {"running": {}}})
+    assert pod_view(both, NOW).started is started
+
+
 def test_looks_within_a_second_share_their_values() -> None:
     clock = iter([1000.2, 1000.9, 1001.1])
     views, obj = PodViews(lambda: next(clock)), pod(state={"running": {}})

@@ -50,7 +50,7 @@ def pod_view(obj: Mapping[str, Any], now: datetime) -> PodView:
         template_hash=meta.get("labels", {}).get(names.HASH_LABEL, ""),
         resource_version=meta["resourceVersion"],
         age_seconds=_age(meta, now),
-        started=any("running" in (c.get("state") or {}) for c in containers),
+        started=any("running" in (c.get("state") or {}) for c in containers if c["name"] == names.WORKER_CONTAINER),
         ready=conditions.get("Ready") == "True",
         deleting=meta.get("deletionTimestamp") is not None or status.get("phase") in ("Succeeded", "Failed"),
         deletion_cost=_integer(annotations.get(names.DELETION_COST)),

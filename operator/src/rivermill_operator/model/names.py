@@ -20,6 +20,8 @@ PROTECTION = {
     "cluster-autoscaler.kubernetes.io/safe-to-evict": ("false", "true"),
     "karpenter.sh/do-not-disrupt": ("true", "false"),
 }
+#: The container that works, whatever others the template adds.
+WORKER_CONTAINER = "worker"
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 MANAGED_SELECTOR = f"app.kubernetes.io/managed-by={MANAGED_BY}"
 

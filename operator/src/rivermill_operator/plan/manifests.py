@@ -126,7 +126,7 @@ _SHARED = ("image", "command", "env", "securityContext", "volumeMounts", "termin
 def _pod_template(job_queue: JobQueue) -> dict[str, Any]:
     spec = job_queue.spec
     container = {
-        "name": "worker",
+        "name": names.WORKER_CONTAINER,
         "image": spec.worker.image,
         "command": ["rivermill"],
         "args": ["work", spec.worker.app],
