@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rivermill_operator.model.observed import PAUSED, ClientView, Observed, PodView, ServerView, StoreView, Unknown, Verdict
-from rivermill_operator.model.spec import Mode
+from rivermill_operator.model.spec import DeletionPolicy, Mode
 from rivermill_operator.plan import Memory, plan
 from rivermill_operator.plan.manifests import build, merge
 from rivermill_operator.plan.memory import ScalingMemory
@@ -201,6 +201,18 @@ def test_deletion_drains_then_deletes_then_is_done() -> None:
     empty = plan(Observed(0, IDLE, (deployment(0),)), gone, Memory())
     assert [d.name for d in empty.deletions] == [f"q-{VERSION}"]
     assert plan(Observed(0, IDLE), gone, Memory()).done
+
+
+def test_an_orphaned_fleet_takes_jobs_again() -> None:
+    """Nobody would call back later what drains at that moment."""
+    queue = job_queue()
+    gone = replace(queue, deleting=True, spec=replace(queue.spec, deletion_policy=DeletionPolicy.ORPHAN))
+    drains = {"wanted_state": "cordoned", "state": "cordoned"}
+    store = StoreView((depth(),), (client(1, running=1, **drains), client(2, **drains), client(3)))
+    pods = (pod(1, ready=False), pod(2, ready=False, deletion_cost=LOWEST_COST), pod(3))
+    done = plan(Observed(0, store, (deployment(3),), pods), gone, Memory())
+    assert (sorted(done.uncordon), [(c.pod, c.cost) for c in done.deletion_costs]) == (["c1", "c2"], [("p2", None)])
+    assert (done.scales, done.release_ownership, done.done) == ((), (f"q-{VERSION}",), True)
 
 
 def test_deletion_without_a_secret_trusts_sigterm() -> None:

@@ -29,7 +29,10 @@ def wind_down(observed: Observed, job_queue: JobQueue, memory: Memory) -> Plan:
     )
     deployments = observed.deployments
     if policy is DeletionPolicy.ORPHAN:
-        return replace(base, release_ownership=tuple(d.name for d in deployments), done=True)
+        # Nobody calls back later what drains now.
+        stay = drain.Drain.joined([drain.grow(v, v.deployment.replicas, warm_only=True) for v in versions(observed)])
+        released = tuple(d.name for d in deployments)
+        return replace(base, uncordon=stay.uncordon, deletion_costs=stay.costs, release_ownership=released, done=True)
     if not deployments:
         # Pods of deleted Deployments still finish their jobs within the grace period; wait for them.
         return replace(base, done=not observed.pods)
