@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -32,11 +32,13 @@ class Cluster:
 
     secrets: list[Mapping[str, bytes] | KubeError]
     scalers: list[str | KubeError | None] = field(default_factory=lambda: [None])
+    doubts: list[bool] = field(default_factory=list)
 
     def fleet(self, namespace: str, name: str) -> FleetObjects:
         return FleetObjects([DEPLOYMENT], [])
 
-    async def secret(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
+    async def secret(self, namespace: str, name: str, *, doubted: bool = False) -> Mapping[str, bytes] | None:
+        self.doubts.append(doubted)
         return _next(self.secrets)
 
     async def conflict(self, namespace: str, deployments: Sequence[str]) -> str | None:
@@ -57,18 +59,21 @@ class Databases:
 
     opened: list[str] = field(default_factory=list)
     error: StoreError | None = None
+    older: tuple[tuple[str, str], str] | None = None
+    answered: datetime | None = None
 
     def use(self, key: tuple[str, str], dsn: str, usage: Usage) -> Databases:
         self.opened.append(dsn)
         return self
 
-    def older_user(self, key: tuple[str, str], dsn: str) -> None:
-        return None
+    def older_user(self, key: tuple[str, str], dsn: str) -> tuple[tuple[str, str], str] | None:
+        return self.older
 
     def release(self, key: tuple[str, str]) -> None:
         return None
 
     async def observe(self, probes: Sequence[QueueProbe], pod_uids: Sequence[str]) -> StoreView:
+        self.answered = datetime.now(UTC)
         if self.error is not None:
             raise self.error
         return StoreView((depth(),))
@@ -80,10 +85,12 @@ class Databases:
         raise NotImplementedError
 
 
-async def looks(monkeypatch: pytest.MonkeyPatch, cluster: Cluster, databases: Databases, times: int) -> list[Observed]:
-    """So many looks, each of which reads everything anew."""
-    monkeypatch.setattr(observe, "REFRESH_SECONDS", -1.0)
-    observer = Observer(("n", "q"), cast(Kube, cluster), databases, Metrics())
+def observer_of(cluster: Cluster, databases: Databases, contested: str | None = None) -> Observer:
+    return Observer(("n", "q"), cast(Kube, cluster), databases, Metrics(), contested)
+
+
+async def looks(cluster: Cluster, databases: Databases, times: int) -> list[Observed]:
+    observer = observer_of(cluster, databases)
     return [await observer.observe(job_queue(), Memory()) for _ in range(times)]
 
 
@@ -96,21 +103,17 @@ async def looks(monkeypatch: pytest.MonkeyPatch, cluster: Cluster, databases: Da
         ({"url": b"\xff"}, "InvalidDatabaseURL"),
     ],
 )
-async def test_a_secret_that_cannot_be_read_is_unknown(
-    monkeypatch: pytest.MonkeyPatch, answer: Mapping[str, bytes] | KubeError, reason: str
-) -> None:
-    (look,) = await looks(monkeypatch, Cluster([answer]), Databases(), 1)
+async def test_a_secret_that_cannot_be_read_is_unknown(answer: Mapping[str, bytes] | KubeError, reason: str) -> None:
+    (look,) = await looks(Cluster([answer]), Databases(), 1)
     assert isinstance(look.store, Unknown)
     assert look.store.reason == reason
     assert "Secret db" in look.store.message
     assert len(look.deployments) == 1
 
 
-async def test_a_url_that_was_read_counts_while_the_api_server_is_away_and_not_when_it_is_forbidden(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_url_that_was_read_counts_while_the_api_server_is_away_and_not_when_it_is_forbidden() -> None:
     databases = Databases()
-    found = await looks(monkeypatch, Cluster([{"url": b"one"}, AWAY, {"url": b"two"}, FORBIDDEN]), databases, 4)
+    found = await looks(Cluster([{"url": b"one"}, AWAY, {"url": b"two"}, FORBIDDEN]), databases, 4)
     assert databases.opened == ["one", "one", "two"]
     assert [isinstance(look.store, Unknown) for look in found] == [False, False, False, True]
 
@@ -119,18 +122,65 @@ async def test_a_url_that_was_read_counts_while_the_api_server_is_away_and_not_w
     ("reason", "told"),
     [("AuthenticationFailed", True), ("DatabaseUnreachable", True), ("SchemaMissing", False), ("StatementTimeout", False)],
 )
-async def test_what_the_url_may_be_to_blame_for_names_its_secret(
-    monkeypatch: pytest.MonkeyPatch, reason: str, *, told: bool
-) -> None:
-    (look,) = await looks(monkeypatch, Cluster([{"url": b"one"}]), Databases(error=StoreError(reason, "It is so.")), 1)
+async def test_what_the_url_may_be_to_blame_for_names_its_secret(reason: str, *, told: bool) -> None:
+    (look,) = await looks(Cluster([{"url": b"one"}]), Databases(error=StoreError(reason, "It is so.")), 1)
     assert isinstance(look.store, Unknown)
     assert look.store.message == "It is so." + (" The URL is key url of Secret db." if told else "")
 
 
-async def test_the_last_answer_about_other_autoscalers_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = await looks(monkeypatch, Cluster([{"url": b"one"}], [FORBIDDEN, "an HPA", AWAY, None, AWAY]), Databases(), 5)
+async def test_the_last_answer_about_other_autoscalers_counts() -> None:
+    found = await looks(Cluster([{"url": b"one"}], [FORBIDDEN, "an HPA", AWAY, None, AWAY]), Databases(), 5)
     assert [look.conflict for look in found] == [None, "an HPA", "an HPA", None, None]
     assert [bool(look.unlooked) for look in found] == [True, False, False, False, False]
+
+
+async def test_a_look_that_takes_long_tells_one_moment_by_both_clocks() -> None:
+    databases = Databases()
+    (look,) = await looks(Cluster([{"url": b"one"}]), databases, 1)
+    assert databases.answered is not None
+    assert look.utc >= databases.answered
+
+
+async def test_a_url_is_doubted_while_the_database_cannot_be_read_with_it() -> None:
+    cluster, databases = Cluster([{"url": b"one"}]), Databases()
+    observer = observer_of(cluster, databases)
+    for error in (None, StoreError("AuthenticationFailed", "no."), StoreError("Timeout", "late."), None, None):
+        databases.error = error
+        await observer.observe(job_queue(), Memory())
+    assert cluster.doubts == [False, False, True, True, False]
+
+
+async def test_the_url_of_another_secret_does_not_count_for_this_one() -> None:
+    cluster, databases = Cluster([{"url": b"one"}, AWAY]), Databases()
+    observer, queue = observer_of(cluster, databases), job_queue()
+    await observer.observe(queue, Memory())
+    other = replace(queue, spec=replace(queue.spec, database=replace(queue.spec.database, secret_name="other")))
+    look = await observer.observe(other, Memory())
+    assert isinstance(look.store, Unknown)
+    assert (look.store.reason, databases.opened) == ("SecretUnreadable", ["one"])
+
+
+async def test_another_job_queue_is_a_conflict_also_while_the_database_is_away() -> None:
+    databases = Databases(older=(("n", "older"), "default"))
+    observer = observer_of(Cluster([{"url": b"one"}]), databases)
+    first = await observer.observe(job_queue(), Memory())
+    databases.error = StoreError("DatabaseUnreachable", "gone.")
+    second = await observer.observe(job_queue(), Memory())
+    assert (
+        first.conflict
+        == second.conflict
+        == "JobQueue n/older works queue default of this database too: leave it to one of them."
+    )
+
+
+@pytest.mark.parametrize(("begun", "conflict"), [(15.0, "JobQueue older"), (-1.0, None)])
+async def test_a_conflict_that_the_last_operator_found_counts_until_all_loops_have_begun(
+    monkeypatch: pytest.MonkeyPatch, begun: float, conflict: str | None
+) -> None:
+    """The loop of the older JobQueue may begin after the younger one's: it must not take the queue over for a moment."""
+    monkeypatch.setattr(observe, "BEGUN_SECONDS", begun)
+    look = await observer_of(Cluster([{"url": b"one"}]), Databases(), "JobQueue older").observe(job_queue(), Memory())
+    assert look.conflict == conflict
 
 
 @pytest.mark.parametrize(

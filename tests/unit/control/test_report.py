@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rivermill_operator.control.report import build_status, decision_status, news, restore_manual
+from rivermill_operator.control.report import build_status, decision_status, news, restore_conflict, restore_manual
 from rivermill_operator.model.observed import Observed, ServerView, StoreView
 from rivermill_operator.plan import Memory, plan
 from rivermill_operator.plan.memory import Manual, ScalingMemory
@@ -53,6 +53,14 @@ def test_the_time_of_manual_replicas_does_not_begin_anew_with_a_restart() -> Non
 def test_without_a_number_the_status_forgets_it() -> None:
     observed = Observed(0.0, EMPTY, (deployment(0),), utc=NOON)
     assert build_status(job_queue(), observed, plan(observed, job_queue(), Memory()), (), "now")["manual"] is None
+
+
+@pytest.mark.parametrize("conflict", [None, "JobQueue n/older works queue default."])
+def test_a_status_tells_of_another_writer(conflict: str | None) -> None:
+    observed = Observed(0.0, EMPTY, (deployment(0),), conflict=conflict, utc=NOON)
+    status = build_status(job_queue(), observed, plan(observed, job_queue(), Memory()), (), "now")
+    assert restore_conflict(status) == conflict
+    assert restore_conflict({}) is None
 
 
 def test_only_the_fleets_own_pods_are_counted() -> None:

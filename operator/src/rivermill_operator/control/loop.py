@@ -13,7 +13,7 @@ from typing import Any
 
 from rivermill_operator.control.apply import Problem, Turns, apply
 from rivermill_operator.control.observe import Observer
-from rivermill_operator.control.report import build_status, news, restore_manual
+from rivermill_operator.control.report import build_status, news, restore_conflict, restore_manual
 from rivermill_operator.control.series import Series
 from rivermill_operator.control.wake import Wakes
 from rivermill_operator.kube.port import Kube, KubeError
@@ -64,9 +64,10 @@ class Loop:
         self._body = body
         self._ports = ports
         self._wake = ports.wakes.add(key)
-        manual = restore_manual(body().get("status") or {}, time.monotonic(), datetime.now(UTC))
+        status = body().get("status") or {}
+        manual = restore_manual(status, time.monotonic(), datetime.now(UTC))
         self._memory = Memory(scaling=ScalingMemory(manual=manual))
-        self._observer = Observer(key, ports.kube, ports.stores, ports.metrics)
+        self._observer = Observer(key, ports.kube, ports.stores, ports.metrics, restore_conflict(status))
         self._series = Series(key, ports.metrics)
         self._failures = 0
         self._doubted = False
@@ -165,8 +166,8 @@ class Loop:
     async def _report(self, inputs: Inputs, decided: Plan) -> None:
         job_queue, observed, now = inputs.job_queue, inputs.observed, time.monotonic()
         replicas = sum(deployment.replicas for deployment in observed.deployments)
-        summary = (
         # Not the words: some of them hold a number that moves all the time.
+        summary = (
             (decided.decision.desired_replicas, [bound.reason for bound in decided.decision.bounds], decided.decision.won),
             [(condition.type, condition.status, condition.reason) for condition in decided.conditions],
             job_queue.generation,

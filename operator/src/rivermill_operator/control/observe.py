@@ -17,7 +17,6 @@ from rivermill_operator.plan import Memory
 from rivermill_operator.plan.probes import probes
 from rivermill_operator.store.port import REFUSED, Store, StoreError, StoreProvider, Usage
 
-REFRESH_SECONDS = 15.0
 OBSERVE_SECONDS = 10.0
 #: The loops of all JobQueues have begun by then.
 BEGUN_SECONDS = 15.0
@@ -34,18 +33,25 @@ class Observer:
         kube: where its fleet is.
         stores: where its jobs are.
         metrics: counts what could not be read.
+        contested: by whom, as the last operator found it: whose loop begins a little later is not gone.
     """
 
-    def __init__(self, key: tuple[str, str], kube: Kube, stores: StoreProvider, metrics: Metrics) -> None:
+    def __init__(
+        self, key: tuple[str, str], kube: Kube, stores: StoreProvider, metrics: Metrics, contested: str | None = None
+    ) -> None:
         self._key = key
         self._kube = kube
         self._stores = stores
         self._metrics = metrics
         self._pods = PodViews()
-        self._dsn: tuple[float, str] | None = None
+        self._contested, self._began = contested, time.monotonic()
+        #: What the Secret said last; doubted while the database cannot be read with it.
+        self._dsn: str | None = None
+        self._source: tuple[str, str] | None = None
+        self._doubted = False
         self._conflict: str | None = None
-        self._unlooked: str | None = None
-        self._looked_at = float("-inf")
+        self._looked = False
+        self._unlisted: str | None = None
         self._unknown_since: float | None = None
         self.store: Store | None = None
         #: What the API server would not have written last, for the next look to tell.
@@ -69,18 +75,20 @@ class Observer:
                 self.store = await self._open(job_queue)
                 uids = [*(pod.uid for pod in pods), *(uid for uid, _ in memory.lost)]
                 store = await self.store.observe(probes(job_queue.spec, memory.scaling), uids)
-            self._unknown_since = None
+            self._unknown_since, self._doubted = None, False
         except (StoreError, TimeoutError) as error:
             store = self._unknown(error, job_queue)
         conflict = await self._find_conflict(job_queue, [deployment.name for deployment in deployments])
-        return Observed(time.monotonic(), store, deployments, pods, conflict, now, self._unlooked, self.refused)
+        unlooked = None if self._looked else self._unlisted
+        # Both clocks at one moment: replicas set by hand are told the time of day since when they are.
+        return Observed(time.monotonic(), store, deployments, pods, conflict, datetime.now(UTC), unlooked, self.refused)
 
     def _leave_database(self) -> None:
         self._stores.release(self._key)
         self.store = self._dsn = self._unknown_since = None
 
     def _unknown(self, error: StoreError | TimeoutError, job_queue: JobQueue) -> Unknown:
-        self._dsn = None  # the Secret may hold another URL by now
+        self._doubted = True
         now = time.monotonic()
         self._unknown_since = self._unknown_since or now
         known = error if isinstance(error, StoreError) else StoreError("Timeout", "The database did not answer in time.")
@@ -91,11 +99,12 @@ class Observer:
         return Unknown(known.reason, message, now - self._unknown_since)
 
     async def _open(self, job_queue: JobQueue) -> Store:
-        database = job_queue.spec.database
-        if self._dsn is None or time.monotonic() - self._dsn[0] > REFRESH_SECONDS:
-            self._dsn = (time.monotonic(), await self._find_dsn(job_queue))
+        source = (job_queue.spec.database.secret_name, job_queue.spec.database.secret_key)
+        if source != self._source:
+            self._source, self._dsn = source, None
+        self._dsn = await self._find_dsn(job_queue)
         queues = frozenset(queue.name for queue in job_queue.spec.queues)
-        return self._stores.use(self._key, self._dsn[1], Usage(job_queue.created, database.schema, queues))
+        return self._stores.use(self._key, self._dsn, Usage(job_queue.created, job_queue.spec.database.schema, queues))
 
     async def _find_dsn(self, job_queue: JobQueue) -> str:
         """What the Secret says; what it said last where the API server does not answer."""
@@ -109,13 +118,13 @@ class Observer:
             if self._dsn is None:
                 message = f"Secret {name} in namespace {namespace} could not be read: {error}"
                 raise StoreError("SecretUnreadable", message) from None
-            return self._dsn[1]
+            return self._dsn
 
     async def _read_secret(self, job_queue: JobQueue) -> str:
         database = job_queue.spec.database
         if not database.secret_name:
             raise StoreError(INVALID_SPEC, f"The database cannot be read, for the spec is wrong: {job_queue.wrong}.")
-        data = await self._kube.secret(job_queue.namespace, database.secret_name)
+        data = await self._kube.secret(job_queue.namespace, database.secret_name, doubted=self._doubted)
         if data is None:
             raise StoreError("SecretNotFound", f"Secret {database.secret_name} is not in namespace {job_queue.namespace}.")
         if database.secret_key not in data:
@@ -127,21 +136,24 @@ class Observer:
             raise StoreError("InvalidDatabaseURL", message) from None
 
     async def _find_conflict(self, job_queue: JobQueue, deployments: Sequence[str]) -> str | None:
-        if time.monotonic() - self._looked_at > REFRESH_SECONDS and deployments:
+        if deployments:
             await self._look_for_scalers(job_queue.namespace, deployments)
         if self._conflict is None and self._dsn is not None:
-            other = self._stores.older_user(self._key, self._dsn[1])
+            other = self._stores.older_user(self._key, self._dsn)
             if other is not None:
                 return f"JobQueue {'/'.join(other[0])} works queue {other[1]} of this database too: leave it to one of them."
+        if self._conflict is None and time.monotonic() - self._began < BEGUN_SECONDS:
+            return self._contested
         return self._conflict
 
     async def _look_for_scalers(self, namespace: str, deployments: Sequence[str]) -> None:
-        """Where that fails, the last answer counts; ``unlooked`` is why there has been none."""
-        never = self._looked_at == float("-inf") or self._unlooked is not None
+        """Where that fails, the last answer counts."""
         try:
             self._conflict = await self._kube.conflict(namespace, deployments)
-            self._unlooked = None
+            self._looked, self._unlisted = True, None
         except KubeError as error:
-            logger.warning("cannot look for other autoscalers", extra={"jobqueue": "/".join(self._key), "error": str(error)})
-            self._unlooked = f"Nobody could look for other autoscalers: {error}" if never else None
-        self._looked_at = time.monotonic()
+            known, self._unlisted = self._unlisted, f"Nobody could look for other autoscalers: {error}"
+            if self._unlisted != known:
+                logger.warning(
+                    "cannot look for other autoscalers", extra={"jobqueue": "/".join(self._key), "error": str(error)}
+                )

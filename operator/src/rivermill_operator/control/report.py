@@ -12,6 +12,7 @@ from rivermill_operator.model.spec import JobQueue
 from rivermill_operator.model.status import Decision, QueueInputs, merge_conditions
 from rivermill_operator.plan.memory import Manual
 from rivermill_operator.plan.plan import Plan
+from rivermill_operator.plan.reasons import TARGET_CONFLICT
 from rivermill_operator.plan.versions import versions
 
 
@@ -114,6 +115,12 @@ def restore_manual(status: Mapping[str, Any], now: float, utc: datetime) -> Manu
         return None
     age = (utc - datetime.fromisoformat(manual["since"])).total_seconds()
     return Manual(int(manual["replicas"]), now - max(0.0, age))
+
+
+def restore_conflict(status: Mapping[str, Any]) -> str | None:
+    """What a status says of another writer, None where it says that there is none."""
+    conditions = status.get("conditions") or []
+    return next((c["message"] for c in conditions if (c["type"], c["status"]) == (TARGET_CONFLICT, "True")), None)
 
 
 def _estimates(decision: Decision) -> dict[str, Any]:

@@ -10,11 +10,14 @@ from typing import Any
 from rivermill_operator.kube.cache import Cache, Key
 from rivermill_operator.kube.port import FleetObjects, KubeError
 from rivermill_operator.kube.rest import APPLY_PATCH, MERGE_PATCH, Rest
+from rivermill_operator.kube.shared import Shared
 from rivermill_operator.model import names
 from rivermill_operator.model.observed import Verdict
 from rivermill_operator.model.spec import JobQueue
 
 _NOT_FOUND = 404
+#: Secrets and other autoscalers are read again after so long; a Secret that failed or led nowhere, sooner.
+_FRESH_SECONDS, _FAILED_SECONDS = 15.0, 2.0
 _LONGEST_NOTE = 1024
 _APPS = "/apis/apps/v1"
 _POLICY = "/apis/policy/v1"
@@ -36,6 +39,8 @@ class KubeClient:
         scopes = {namespace: f"/namespaces/{namespace}" for namespace in namespaces} or {"": ""}
         self._deployments = {name: Cache(rest, f"{_APPS}{scope}/deployments", wake) for name, scope in scopes.items()}
         self._pods = {name: Cache(rest, f"/api/v1{scope}/pods", wake) for name, scope in scopes.items()}
+        self._secrets = Shared(self._read_secret, _FRESH_SECONDS, _FAILED_SECONDS)
+        self._scalers = Shared(self._list_scalers, _FRESH_SECONDS, _FRESH_SECONDS)
 
     @property
     def caches(self) -> list[Cache]:
@@ -51,10 +56,13 @@ class KubeClient:
     def _of(caches: Mapping[str, Cache], namespace: str) -> Cache:
         return caches[namespace if namespace in caches else ""]
 
-    async def secret(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
-        """A Secret's data, or None if there is no such Secret."""
+    async def secret(self, namespace: str, name: str, *, doubted: bool = False) -> Mapping[str, bytes] | None:
+        """A Secret's data, or None if there is no such Secret; read at most every 15 s, or every 2 s where it is doubted."""
+        return await self._secrets.get(f"/api/v1/namespaces/{namespace}/secrets/{name}", doubted=doubted)
+
+    async def _read_secret(self, path: str) -> Mapping[str, bytes] | None:
         try:
-            secret = await self._rest.request("GET", f"/api/v1/namespaces/{namespace}/secrets/{name}")
+            secret = await self._rest.request("GET", path)
         except KubeError as error:
             if error.status == _NOT_FOUND:
                 return None
@@ -62,14 +70,18 @@ class KubeClient:
         return {key: base64.b64decode(value) for key, value in (secret.get("data") or {}).items()}
 
     async def conflict(self, namespace: str, deployments: Sequence[str]) -> str | None:
-        """A sentence about an autoscaler that targets one of these Deployments, or None."""
-        path = f"/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers"
-        for scaler in (await self._rest.request("GET", path, query={"resourceVersion": "0"})).get("items") or []:
-            target = scaler["spec"]["scaleTargetRef"]
-            if target.get("kind") == "Deployment" and target.get("name") in deployments:
-                name = scaler["metadata"]["name"]
-                return f"HorizontalPodAutoscaler {name} scales Deployment {target['name']} too: delete one of the two writers."
+        """A sentence about an autoscaler that targets one of these Deployments, or None; they are listed every 15 s at most."""
+        scalers = await self._scalers.get(f"/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers")
+        for name in deployments:
+            if name in scalers:
+                return f"HorizontalPodAutoscaler {scalers[name]} scales Deployment {name} too: delete one of the two writers."
         return None
+
+    async def _list_scalers(self, path: str) -> Mapping[str, str]:
+        """Deployment → the autoscaler that targets it."""
+        answer = await self._rest.request("GET", path, query={"resourceVersion": "0"})
+        targets = [(item["spec"]["scaleTargetRef"], item["metadata"]["name"]) for item in answer.get("items") or []]
+        return {target["name"]: name for target, name in targets if target.get("kind") == "Deployment"}
 
     async def apply_deployment(self, namespace: str, manifest: Mapping[str, Any]) -> None:
         """Server-side apply; a Deployment that does not exist is made with no replicas.

@@ -43,12 +43,12 @@ class Kube(Protocol):
         """The objects of one ``JobQueue``, from the cache."""
         ...
 
-    async def secret(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
-        """A Secret's data, or None if there is no such Secret."""
+    async def secret(self, namespace: str, name: str, *, doubted: bool = False) -> Mapping[str, bytes] | None:
+        """A Secret's data of a moment ago, of a shorter one where what it said is doubted; None if there is no such Secret."""
         ...
 
     async def conflict(self, namespace: str, deployments: Sequence[str]) -> str | None:
-        """A sentence about an autoscaler that targets one of these Deployments, or None."""
+        """A sentence about an autoscaler that targeted one of these Deployments a moment ago, or None."""
         ...
 
     async def apply_deployment(self, namespace: str, manifest: Mapping[str, Any]) -> None:
