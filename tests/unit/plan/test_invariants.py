@@ -162,7 +162,7 @@ class Follower:
         self.arrived = 0.0
         self.done = 0.0
 
-    def step(self, now: float, rate: float, seconds: float = 2.0) -> Decision:
+    def step(self, now: float, rate: float, seconds: float = 2.0, degraded: str | None = None) -> Decision:
         self.arrived += rate * seconds
         self.done += rate * seconds
         jobs = int(self.done)
@@ -174,7 +174,8 @@ class Follower:
                     running_seconds=rate,
                     finished=Finished(jobs, jobs, 2.0 * jobs),
                 ),
-            )
+            ),
+            degraded=degraded,
         )
         fleet = FleetView(self.size, self.size, busy={"default": round(rate)})
         decision, self.memory = decide(self.spec, store, fleet, self.memory, Moment(now))
@@ -198,24 +199,42 @@ def test_noise_makes_few_writes(seed: int, rate: float) -> None:
 
 
 @settings(max_examples=8, deadline=None)
-@given(st.integers(0, 10_000), st.integers(20, 100))
-def test_a_restart_delays_scale_in_and_changes_nothing_else(seed: int, at: int) -> None:
+@given(st.integers(0, 10_000), st.integers(20, 90), st.booleans())
+def test_a_restart_delays_scale_in_and_changes_nothing_else(seed: int, at: int, in_part: bool) -> None:
+    """For a whole window nothing that was there goes, also where the first look finds little and the next one much."""
     rng = random.Random(seed)
     steady, restarted = Follower(), Follower()
     rates = [rng.choice([0.0, 5.0, 40.0]) for _ in range(12)]
+    before = 0
     for look in range(120):
         rate = rates[look // 10]
         if look == at:
             before = restarted.size
             restarted.memory = ScalingMemory()
         steady.step(2.0 * look, rate)
-        restarted.step(2.0 * look, rate)
-        if look == at:
+        restarted.step(2.0 * look, rate, degraded="durations" if in_part and look == at else None)
+        if at <= look < at + 30:
             assert restarted.size >= before, "nothing is scaled in by a restart"
     for look in range(120, 270):
         steady.step(2.0 * look, 5.0)
         restarted.step(2.0 * look, 5.0)
     assert steady.size == restarted.size
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 12), st.integers(0, 8), st.integers(0, 4), st.integers(0, 12), st.integers(0, 2**32))
+def test_as_many_pods_claim_as_are_wanted_or_as_did(working: int, starting: int, missing: int, wanted: int, seed: int) -> None:
+    """A scale-in takes no pod that works in the place of one that starts, or is still to be made."""
+    rng = random.Random(seed)
+    pods = [pod(n, age_seconds=rng.uniform(0, 99), ready=n < working) for n in range(working + starting)]
+    clients = tuple(client(n, running=rng.randint(0, 2)) for n in range(working))
+    replicas = len(pods) + missing
+    queue = job_queue(minReplicas=wanted, scaleIn={"windowSeconds": 0})
+    store = StoreView((depth(running=sum(one.running for one in clients)),), clients)
+    done = plan(Observed(0.0, store, (deployment(replicas),), tuple(pods)), queue, Memory())
+    assert done.decision.desired_replicas is not None
+    assert working - len(done.cordon) >= min(working, done.decision.desired_replicas)
+    assert all(scale.replicas > replicas for scale in done.scales)
 
 
 @given(st.integers(0, 2_000), st.integers(1, 20), st.integers(0, 20))
