@@ -100,6 +100,13 @@ def test_old_pods_serve_until_as_many_new_ones_do() -> None:
     assert found == {NEW: 4, OLD: 2, "older": 1}
 
 
+@pytest.mark.parametrize("old", [{"serving": 1}, {"serving": 1, "draining": 7}])
+def test_pods_that_start_or_drain_stand_in_for_no_older_ones(old: dict[str, int]) -> None:
+    """A roll back in the midst of another rollout: the oldest version has nearly all pods that claim."""
+    found = rolled(version(NEW, 0), version(OLD, 8, **old), version("older", 7, serving=7), desired=8)
+    assert sizes(found) == {NEW: 8, OLD: 8, "older": 7}
+
+
 def test_rolling_update_adds_no_more_than_its_surge() -> None:
     rolling = {"strategy": RolloutStrategy.ROLLING_UPDATE, "max_surge": "25%"}
     start = rolled(version(NEW, 0), version(OLD, 8, serving=8), desired=8, **rolling)

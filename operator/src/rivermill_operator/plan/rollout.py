@@ -97,7 +97,8 @@ def roll(
         spare -= max(1, math.ceil(desired * _GIVE_WAY))
     for version in others:
         keep = max(0, min(spare, version.deployment.replicas))
-        spare -= keep
+        # Its pods that start or drain stand in for nobody yet.
+        spare -= min(keep, version.serving)
         targets.append(Target(version, keep, grows=False))
     return replace(found, targets=tuple(targets))
 
