@@ -94,6 +94,16 @@ def test_the_trial_begins_anew_when_its_pod_is_not_ready() -> None:
     assert rolled(version(NEW, 1, **PENDING), old, now=50, since=0).ready_since is None
 
 
+def test_a_trial_that_was_passed_stays_so_where_the_verdict_could_not_be_written() -> None:
+    queue, old = job_queue(minReplicas=2), (deployment(2, OLD), [pod(1, OLD), pod(2, OLD)])
+    memory = plan(fleet((deployment(1, **PENDING), [pod(3)]), old), queue, Memory()).memory
+    for now, pods in ((30.0, [pod(3)]), (32.0, [pod(3), pod(4)])):
+        done = plan(fleet((deployment(len(pods), **PENDING), pods), old, now=now), queue, memory)
+        memory = done.memory
+        assert [mark.verdict for mark in done.verdicts] == [Verdict.ACCEPTED]
+    assert sorted(done.cordon) == ["c1", "c2"]
+
+
 def test_old_pods_serve_until_as_many_new_ones_do() -> None:
     older = version("older", 2, serving=2)
     found = sizes(rolled(version(NEW, 4, serving=1), version(OLD, 2, serving=2), older))

@@ -155,7 +155,8 @@ def _judge(
     if fails_more(live, old):
         return Rollout((), Verdict.REJECTED)
     if live.ended >= TRIAL_ATTEMPTS or now - since >= spec.gate_seconds:
-        return Rollout((), Verdict.ACCEPTED)
+        # Remembered until it is written: a write that fails must not begin the trial anew beside a version that has grown.
+        return Rollout((), Verdict.ACCEPTED, (live.name, since))
     pending = (
         f"version {live.name} is tried on one pod: {live.ended} of {TRIAL_ATTEMPTS} attempts, "
         f"{now - since:.0f} of {spec.gate_seconds:g} s"
