@@ -34,6 +34,21 @@ def test_a_job_that_came_just_before_the_cordon_is_protected(running: int, writt
     assert [change.protected for change in plan(observed, QUEUE, Memory()).protections] == written
 
 
+@pytest.mark.parametrize(
+    ("changes", "goes"), [({}, False), ({"age_seconds": 121.0}, True), ({"age_seconds": 121.0, "started": True}, False)]
+)
+def test_a_pod_that_waits_for_something_that_never_comes_is_removed(changes: dict[str, Any], goes: bool) -> None:
+    """Such as a volume. It has no client that could be told; without this a JobQueue with such a pod could not be deleted."""
+    stuck = pod(1, **{"ready": False, "started": False, "age_seconds": 120.0, **changes})
+    gone, memory, now = replace(job_queue(), deleting=True), Memory(), 0.0
+    marked = False
+    for now in (0.0, 1.0):
+        seen = replace(stuck, deletion_cost=LOWEST_COST if marked else 0)
+        done = plan(Observed(now, StoreView((depth(),)), (deployment(1),), (seen,)), gone, memory)
+        memory, marked = done.memory, marked or bool(done.deletion_costs)
+    assert marked is goes
+
+
 def test_a_job_starts_the_idle_time_anew() -> None:
     busy = Observed(10.0, StoreView((depth(),), (client(1, running=1),)), (deployment(1),), (pod(1),))
     after = plan(busy, QUEUE, replace(Memory(), idle_since=(("uid1", 0.0),)))

@@ -9,6 +9,8 @@ from rivermill_operator.model.observed import ClientView, DeploymentView, Observ
 
 LOWEST_COST = -(2**31) + 1
 DEAD_AFTER_SECONDS = 30.0
+#: A pod whose container has not started by then waits for something that may never come, such as a volume.
+LATE_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +37,11 @@ class Member:
 
     @property
     def hopeless(self) -> bool:
-        """Whether nothing can be running in it: it has no node, or its container cannot start."""
-        return self.client is None and (not self.pod.scheduled or (self.pod.trouble is not None and not self.pod.started))
+        """Whether nothing can be running in it: it has no node, or its container cannot start, or should have long ago."""
+        pod = self.pod
+        if self.client is not None or (pod.scheduled and pod.started):
+            return False
+        return not pod.scheduled or pod.trouble is not None or pod.age_seconds > LATE_SECONDS
 
     @property
     def empty(self) -> bool:
