@@ -256,6 +256,29 @@ def test_a_rollout_does_not_inflate_the_fleet(strategy: RolloutStrategy, limit: 
     assert (new, old) == (4, [])
 
 
+@pytest.mark.parametrize(
+    ("new", "waits"),
+    [
+        (pod(4, ready=False, age_seconds=120.0), True),
+        (pod(4, ready=False, age_seconds=121.0), False),
+        (pod(4, ready=False, age_seconds=121.0, scheduled=False), False),
+        # Its container was restarted, or it was called back, a moment ago.
+        (pod(4, ready=False, age_seconds=999.0, unready_seconds=3.0), True),
+        (None, True),
+    ],
+)
+def test_a_rollout_holds_a_fleet_while_it_gets_on(new: PodView | None, waits: bool) -> None:
+    """A pod that never becomes Ready, for want of room perhaps that the old ones take, must not keep them for ever."""
+    live, old = (deployment(2), [pod(3), *([new] if new else [])]), (deployment(1, OLD), [pod(1, OLD)])
+    clients = (client(1), client(3))
+    observed = Observed(0.0, StoreView((depth(),), clients), (live[0], old[0]), (*live[1], *old[1]))
+    done = plan(observed, job_queue(scaleIn={"windowSeconds": 0}), Memory(desired=2))
+    assert ("during a rollout" in done.decision.sentence) is waits
+    assert (sorted(done.cordon), done.decision.desired_replicas) == (([], 2) if waits else (["c1", "c3"], 0))
+    refused = replace(observed, pods=(pod(3), pod(1, OLD)), deployments=(deployment(2, failure="exceeded quota"), old[0]))
+    assert plan(refused, job_queue(scaleIn={"windowSeconds": 0}), Memory(desired=2)).decision.desired_replicas == 0
+
+
 def test_verdicts_are_written_once_with_an_event() -> None:
     parts = (deployment(1, **PENDING), [pod(3)]), (deployment(2, OLD), [pod(1, OLD), pod(2, OLD)])
     done = plan(fleet(*parts, ended=20), job_queue(), Memory())

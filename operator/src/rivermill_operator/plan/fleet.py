@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from rivermill_operator.model.observed import FleetView, PodView, StartingPod, StoreView, Unknown
 from rivermill_operator.plan.memory import ScalingMemory
 from rivermill_operator.plan.rollout import trusted
+from rivermill_operator.plan.scaling import late_seconds
 from rivermill_operator.plan.versions import Version
 
 
@@ -44,8 +45,15 @@ def fleet_view(live: Version | None, old: Sequence[Version], memory: ScalingMemo
             for m in accepting
             if m.pod.ready and m.pod.uid in was_starting and m.pod.ready_after_seconds is not None
         ),
-        rolling_out=trusted(live, old) and any(version.accepting for version in old),
+        rolling_out=_rolling_out(live, old, late_seconds(memory)),
     )
+
+
+def _rolling_out(live: Version | None, old: Sequence[Version], late: float) -> bool:
+    """Whether old pods will give way to new ones; a rollout that waits for pods which do not come has no end."""
+    if live is not None and live.stalled(late):
+        return False
+    return trusted(live, old) and any(version.accepting for version in old)
 
 
 def imagined(store: StoreView | Unknown, last: int | None) -> FleetView:

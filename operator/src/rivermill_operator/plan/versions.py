@@ -105,6 +105,13 @@ class Version:
         """Attempts that ended with an error in its pods."""
         return sum(member.client.failed for member in self.members if member.client)
 
+    def stalled(self, late_seconds: float) -> bool:
+        """Whether it waits for nothing but pods that should have been Ready so long ago, or that Kubernetes does not make."""
+        pods = [member.pod for member in self.members if not (member.pod.ready or member.draining)]
+        waited = [pod.age_seconds if pod.unready_seconds is None else pod.unready_seconds for pod in pods]
+        coming = self.deployment.replicas > len(self.members) and self.deployment.failure is None
+        return self.serving < self.accepting and not coming and all(seconds > late_seconds for seconds in waited)
+
     def empty(self, pods: Iterable[PodView]) -> bool:
         """Whether it has no pod and is to have none; ``pods`` are all of the fleet, those that are being deleted included."""
         return self.deployment.replicas == 0 and not any(pod.template_hash == self.name for pod in pods)
