@@ -1,6 +1,7 @@
 """What must hold of decisions whatever happens: each invariant of the scaling rule as a property.
 
-Reproducible and never lower while nothing is known: ``test_scaling.py``. No busy pod is hit: ``test_plan.py``.
+Reproducible and never lower while nothing is known: ``test_scaling.py``. No busy pod is hit: ``test_plan.py``, and through
+rollouts, restarts and outages ``test_world.py``.
 """
 
 from __future__ import annotations
