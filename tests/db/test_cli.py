@@ -80,6 +80,27 @@ async def test_pausing_says_what_is_paused(dsn: str, connection: Connection, sch
     assert [(queue["name"], queue["paused_at"]) for queue in resumed] == [("a", None), ("b", None)]
 
 
+async def test_limits_and_sequences(dsn: str, connection: Connection, schema: Schema) -> None:
+    await connection.execute(f"INSERT INTO {schema.table('river_queue')} (name) VALUES ('mail')")
+    assert cli(dsn, schema.name, "queue", "limit", "mail", "1:args.to").stdout == "queue mail: limit 1:args.to\n"
+    (queue,) = json.loads(cli(dsn, schema.name, "queue", "rate-limit", "mail", "100/1m", "--json").stdout)
+    assert {key: value["partition"] for key, value in queue["metadata"].items()} == {
+        "concurrency": {"by_args": ["to"]},
+        "rate_limit": {},
+    }
+    assert cli(dsn, schema.name, "queue", "limit", "mail", "none").returncode == 0
+    (queue,) = json.loads(cli(dsn, schema.name, "queue", "list", "--json").stdout)
+    assert list(queue["metadata"]) == ["rate_limit"]
+    wrong = cli(dsn, schema.name, "queue", "rate-limit", "mail", "100")
+    assert (wrong.returncode, wrong.stderr) == (2, "rivermill: LIMIT '100': write starts/period, e.g. 100/1s\n")
+    missing = cli(dsn, schema.name, "queue", "limit", "nobody", "1")
+    assert (missing.returncode, "there is no such queue" in missing.stderr) == (1, True)
+    sequence = ("enqueue", "mail", '{"to": "ann"}', "--sequence", "args.to", "--continue-on", "discarded", "--json")
+    found = [json.loads(cli(dsn, schema.name, *sequence).stdout)[0] for _ in range(2)]
+    assert [job["state"] for job in found] == ["available", "pending"]
+    assert found[0]["metadata"]["rivermill:sequence_continue_on"] == ["discarded"]
+
+
 @pytest.mark.parametrize(
     "command", [("enqueue", "mail"), ("job", "get", "1"), ("job", "list"), ("queue", "list"), ("queue", "pause", "a")]
 )

@@ -44,3 +44,14 @@ async def test_queues_that_somebody_works_stay(connection: Connection, schema: S
     assert await clean_queues(connection, schema, limit=2) == 2
     assert await clean_queues(connection, schema, limit=2) == 1
     assert [row["name"] for row in await connection.fetch(f"SELECT name FROM {table}")] == ["active"]
+
+
+async def test_limits_are_not_forgotten(connection: Connection, schema: Schema) -> None:
+    table = schema.table("river_queue")
+    await connection.execute(
+        f"INSERT INTO {table} (name, metadata, updated_at) SELECT name, metadata::jsonb, now() - interval '2 days' FROM "
+        """(VALUES ('at_once', '{"concurrency": {"global_limit": 1}}'), ('in_time', '{"rate_limit": {"limit": 1}}'), """
+        """('ended', '{"concurrency": null}'), ('other', '{"own": 1}'), ('list', '[]')) AS queues (name, metadata)"""
+    )
+    assert await clean_queues(connection, schema) == 3
+    assert {row["name"] for row in await connection.fetch(f"SELECT name FROM {table}")} == {"at_once", "in_time"}

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, ClassVar
 
 import pytest
 
-from rivermill import Client, Concurrency, InsertOpts, InsertParams, Job, JobState, NotFoundError, Workers
+from rivermill import Client, Concurrency, InsertOpts, InsertParams, Job, JobState, NotFoundError, RateLimit, Workers
 from rivermill.db import Connection
 from rivermill.limited_claim import LimitedClaim
 from rivermill.schema import Schema
@@ -113,6 +114,35 @@ async def test_a_limit_holds_from_the_start_and_can_be_ended(dsn: str, connectio
         await bench.client.insert_many([Note(str(i)) for i in range(50)])
         await all_done(bench, 70)
     assert watch.most["all"] > 1
+
+
+async def test_limits_of_the_settings_hold_from_the_first_claim(dsn: str, connection: Connection, schema: Schema) -> None:
+    watch, table = Watch(), schema.table("river_queue")
+    await connection.execute(f"INSERT INTO {table} (name, metadata) VALUES ('default', '{{\"own\": 1}}')")
+    limits: dict[str, Any] = {
+        "concurrency_limits": {"default": Concurrency(1), "later": Concurrency(2, by_args=["to"])},
+        "rate_limits": {"later": RateLimit(1000, timedelta(hours=1))},
+    }
+    async with Client(dsn, schema=schema) as client:
+        await client.insert_many([Note(str(i)) for i in range(20)])
+        async with working(dsn, connection, schema, watch.workers("one"), **limits) as bench:
+            await all_done(bench, 20)
+            assert watch.most["all"] == 1
+            assert set((await client.queue_get("default")).metadata) == {"own", "concurrency"}
+            await bench.client.queues.add("later", 10)
+            later = (await client.queue_get("later")).metadata
+            assert later == {
+                "concurrency": limits["concurrency_limits"]["later"].to_metadata(),
+                "rate_limit": limits["rate_limits"]["later"].to_metadata(),
+            }
+            await client.queue_limit("default", Concurrency(7))
+        heard: list[Any] = []
+        await connection.add_listener(schema.channel("river_control"), lambda *said: heard.append(said[-1]))
+        for name, changes in (("two", 1), ("three", 1)):  # what is so already is not written again
+            async with working(dsn, connection, schema, watch.workers(name), **limits):
+                assert (await client.queue_get("default")).metadata["concurrency"]["global_limit"] == 1
+                assert await connection.fetchval("SELECT 1")
+                assert len([said for said in heard if "metadata_changed" in said]) == changes
 
 
 async def _unlimited(bench: Bench) -> bool:

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from rivermill import Unique, ValidationError
-from rivermill.cli_admin import parse_unique
+from rivermill import SequenceOpts, Unique, ValidationError
+from rivermill.cli_admin import parse_sequence, parse_unique
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,33 @@ def test_unique(texts: list[str], expected: Unique | None) -> None:
 def test_unique_refuses(texts: list[str]) -> None:
     with pytest.raises(ValidationError, match="unique"):
         parse_unique(texts)
+
+
+@pytest.mark.parametrize(
+    ("texts", "continue_on", "expected"),
+    [
+        ([], [], None),
+        (["kind"], [], SequenceOpts()),
+        (["args.to", "args.account.id"], ["discarded"], SequenceOpts(by_args=["to", "account.id"], continue_on_discarded=True)),
+        (["queue", "exclude_kind"], ["cancelled"], SequenceOpts(by_queue=True, exclude_kind=True, continue_on_cancelled=True)),
+        (["args"], [], SequenceOpts(by_args=True)),
+    ],
+)
+def test_sequence(texts: list[str], continue_on: list[str], expected: SequenceOpts | None) -> None:
+    assert parse_sequence(texts, continue_on) == expected
+
+
+@pytest.mark.parametrize(
+    ("texts", "continue_on"),
+    [
+        (["period=1h"], []),
+        (["args", "args.to"], []),
+        (["exclude_kind"], []),
+        (["kind", "args", "exclude_kind"], []),
+        (["args."], []),
+        ([], ["cancelled"]),
+    ],
+)
+def test_sequence_refuses(texts: list[str], continue_on: list[str]) -> None:
+    with pytest.raises(ValidationError, match=r"sequence|continue-on"):
+        parse_sequence(texts, continue_on)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rivermill import ConfigError, Never, QueueConfig, Settings, load_settings
+from rivermill import Concurrency, ConfigError, Never, QueueConfig, RateLimit, Settings, load_settings
 from rivermill.client_queues import ClientQueues
 from rivermill.config_sources import SOURCES, Source
 from rivermill.db import connect, describe
@@ -57,6 +57,9 @@ def test_a_priority_that_was_given_is_kept(
         ({"poll_interval": timedelta(0)}, "poll_interval 0:00:00: use a timedelta above zero"),
         ({"poll_interval": 5}, "poll_interval 5: use a timedelta above zero"),
         ({"shutdown_timeout": timedelta(-1)}, "use a timedelta of zero or more"),
+        ({"concurrency_limits": {"mail": 5}}, "concurrency_limits, queue 'mail', 5: use a Concurrency"),
+        ({"rate_limits": {"mail": Concurrency(5)}}, "rate_limits, queue 'mail', Concurrency("),
+        ({"rate_limits": {"Bad": RateLimit(5, timedelta(1))}}, "queue 'Bad'"),
     ],
 )
 def test_wrong_arguments_are_named(arguments: dict[str, Any], message: str) -> None:
@@ -193,6 +196,8 @@ WRITTEN: dict[str, tuple[str, str, Any]] = {
     "skip_unknown_job_check": ("true", "true", True),
     "reindexer_index_names": ("a, b", "[a, b]", ("a", "b")),
     "reindexer_schedule": ("none", "none", Never()),
+    "concurrency_limits": ("mail:5", "{mail: 5}", {"mail": Concurrency(5)}),
+    "rate_limits": ("mail:9/1m:kind", "{mail: '9/60:kind'}", {"mail": RateLimit(9, timedelta(minutes=1), by_kind=True)}),
 }
 
 
@@ -224,6 +229,7 @@ def test_settings_are_read_from_both(tmp_path: Path, source: Source) -> None:
         ("completed_retention", "-1", "RIVER_COMPLETED_RETENTION '-1': use a duration above zero"),
         ("reindexer_schedule", "daily", "RIVER_REINDEXER_SCHEDULE 'daily': cron expression 'daily': use five fields"),
         ("reindexer_index_names", "a,,b", "RIVER_REINDEXER_INDEX_NAMES 'a,,b': use names with commas between them, or none"),
+        ("concurrency_limits", "mail:x", "RIVER_CONCURRENCY_LIMITS, queue 'mail', 'x': the limit 'x' is no whole number"),
         ("http_port", "65536", "RIVER_HTTP_PORT 65536: use a whole number from 0 to 65535"),
     ],
 )

@@ -11,12 +11,15 @@ from datetime import datetime
 from typing import Any
 
 from rivermill.client import Client
+from rivermill.config_values import NONE
 from rivermill.durations import parse_duration
 from rivermill.errors import ValidationError
 from rivermill.insert_rows import InsertOpts
 from rivermill.job import JobRow, JobState
 from rivermill.joblist import MAX_LIST, JobListCursor, JobListOrder, JobListParams
-from rivermill.queues import ALL_QUEUES
+from rivermill.limit_texts import parse_concurrency, parse_rate
+from rivermill.queues import ALL_QUEUES, Queue
+from rivermill.sequences import SequenceOpts
 from rivermill.unique import Unique
 
 _JOB_COLUMNS = ("id", "state", "kind", "queue", "priority", "attempt", "max_attempts", "scheduled_at")
@@ -63,6 +66,14 @@ def add_admin_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
         parser = queues.add_parser(action, parents=[output], help=f"{action} a queue, or all with *")
         parser.add_argument("name")
         parser.set_defaults(run=_queue_switch)
+    limit = queues.add_parser("limit", parents=[output], help="limit how many jobs of a queue run at once")
+    limit.add_argument("name")
+    limit.add_argument("limit", metavar="LIMIT", help="e.g. 5, or 1:args.customer_id for each customer; none ends it")
+    limit.set_defaults(run=_queue_limit)
+    rate = queues.add_parser("rate-limit", parents=[output], help="limit how many jobs of a queue start in a period")
+    rate.add_argument("name")
+    rate.add_argument("limit", metavar="LIMIT", help="e.g. 100/1s, or 100/1s:kind for each kind; none ends it")
+    rate.set_defaults(run=_queue_rate_limit)
 
 
 def _add_enqueue(commands: Any, output: argparse.ArgumentParser) -> None:
@@ -82,6 +93,20 @@ def _add_enqueue(commands: Any, output: argparse.ArgumentParser) -> None:
         metavar="BY",
         help="insert no duplicate: args, args.PATH, queue, period=1h; exclude_kind looks across kinds",
     )
+    parser.add_argument(
+        "--sequence",
+        action="append",
+        default=[],
+        metavar="BY",
+        help="run after those before it with the same kind, args, args.PATH or queue; exclude_kind looks across kinds",
+    )
+    parser.add_argument(
+        "--continue-on",
+        action="append",
+        default=[],
+        choices=["cancelled", "discarded"],
+        help="the sequence goes on after this job if it is cancelled or discarded",
+    )
     parser.set_defaults(run=_enqueue)
 
 
@@ -100,6 +125,7 @@ async def _enqueue(options: argparse.Namespace) -> int:
         tags=options.tag,
         metadata=_object("--metadata", options.metadata) if options.metadata else None,
         unique=parse_unique(options.unique),
+        sequence=parse_sequence(options.sequence, options.continue_on),
     )
     client = _client(options)
     try:
@@ -126,25 +152,56 @@ def parse_unique(texts: Sequence[str]) -> Unique | None:
     """Read the values of ``--unique``; None when there are none.
 
     Raises:
-        ValidationError: one is not ``args``, ``args.PATH``, ``queue``, ``period=DURATION`` or ``exclude_kind``, or they
-            do not go together.
+        ValidationError: one is not ``args``, ``args.PATH``, ``queue``, ``period=DURATION`` or ``exclude_kind``, or they do
+            not go together.
     """
     if not texts:
         return None
-    paths = [text.removeprefix("args.") for text in texts if text.startswith("args.")]
     periods = [text.removeprefix("period=") for text in texts if text.startswith("period=")]
-    plain = {text for text in texts if not text.startswith(("args.", "period="))}
-    unknown = sorted(plain - {"args", "queue", "exclude_kind"})
-    if unknown:
-        raise ValidationError(f"--unique {unknown[0]!r}: use args, args.PATH, queue, period=1h or exclude_kind")
-    if ("args" in plain and paths) or len(periods) > 1:
-        raise ValidationError(f"--unique {' '.join(texts)}: say either args or its paths, and one period")
+    others = [text for text in texts if not text.startswith("period=")]
+    by_args = _members("--unique", others, ("queue", "period=1h", "exclude_kind"))
+    if len(periods) > 1:
+        raise ValidationError(f"--unique {' '.join(texts)}: say one period")
     return Unique(
-        by_args=paths or "args" in plain,
-        by_queue="queue" in plain,
+        by_args=by_args,
+        by_queue="queue" in others,
         by_period=parse_duration("--unique period", periods[0]) if periods else None,
-        exclude_kind="exclude_kind" in plain,
+        exclude_kind="exclude_kind" in others,
     )
+
+
+def parse_sequence(texts: Sequence[str], continue_on: Sequence[str] = ()) -> SequenceOpts | None:
+    """Read the values of ``--sequence`` and of ``--continue-on``; None when there are none.
+
+    Raises:
+        ValidationError: one is not ``kind``, ``args``, ``args.PATH``, ``queue`` or ``exclude_kind``, or they do not go
+            together.
+    """
+    if not texts and continue_on:
+        raise ValidationError(f"--continue-on {continue_on[0]}: only jobs with --sequence are in one")
+    if not texts:
+        return None
+    by_args = _members("--sequence", texts, ("kind", "queue", "exclude_kind"))
+    if "kind" in texts and "exclude_kind" in texts:
+        raise ValidationError("--sequence kind exclude_kind: say one of them")
+    return SequenceOpts(
+        by_args=by_args,
+        by_queue="queue" in texts,
+        exclude_kind="exclude_kind" in texts,
+        continue_on_cancelled="cancelled" in continue_on,
+        continue_on_discarded="discarded" in continue_on,
+    )
+
+
+def _members(option: str, texts: Sequence[str], others: Sequence[str]) -> bool | list[str]:
+    """Which args count, of an option that takes ``args``, ``args.PATH`` and ``others``."""
+    paths = [text.removeprefix("args.") for text in texts if text.startswith("args.")]
+    unknown = sorted({text for text in texts if not text.startswith("args.")} - {"args", *others})
+    if unknown:
+        raise ValidationError(f"{option} {unknown[0]!r}: use args, args.PATH, {', '.join(others[:-1])} or {others[-1]}")
+    if "args" in texts and paths:
+        raise ValidationError(f"{option} {' '.join(texts)}: say either args or its paths")
+    return paths or "args" in texts
 
 
 async def _job(options: argparse.Namespace) -> int:
@@ -214,6 +271,34 @@ async def _queue_switch(options: argparse.Namespace) -> int:
         _show(queues, _QUEUE_COLUMNS, options)
     else:
         print(f"queue {options.name} {'paused' if options.action == 'pause' else 'resumed'}")
+    return 0
+
+
+async def _queue_limit(options: argparse.Namespace) -> int:
+    concurrency = None if options.limit == NONE else parse_concurrency("LIMIT", options.limit)
+    client = _client(options)
+    try:
+        queue = await client.queue_limit(options.name, concurrency)
+    finally:
+        await client.stop()
+    return _show_limited(queue, options)
+
+
+async def _queue_rate_limit(options: argparse.Namespace) -> int:
+    rate = None if options.limit == NONE else parse_rate("LIMIT", options.limit)
+    client = _client(options)
+    try:
+        queue = await client.queue_rate_limit(options.name, rate)
+    finally:
+        await client.stop()
+    return _show_limited(queue, options)
+
+
+def _show_limited(queue: Queue, options: argparse.Namespace) -> int:
+    if options.json:
+        _show([queue], _QUEUE_COLUMNS, options)
+    else:
+        print(f"queue {queue.name}: {options.action} {options.limit}")
     return 0
 
 

@@ -29,6 +29,7 @@ from rivermill.extensions import Extensions, Hook, Middleware, Plugin
 from rivermill.handlers import ErrorHandler, StuckHandler
 from rivermill.insert_rows import check_queue
 from rivermill.job import JobRow
+from rivermill.limits import Concurrency, RateLimit
 from rivermill.maintenance.reindexer import INDEXES_DEFAULT
 from rivermill.periodic import PeriodicJob
 from rivermill.retry import default_retry_policy
@@ -64,6 +65,8 @@ class Settings:
 
     Attributes:
         slots: jobs this process runs at once over all queues; None is the sum of the queues' ``max_workers``.
+        concurrency_limits: by queue; each start of a client that works the queue writes it into the queue's row.
+        rate_limits: the same of starts.
         fetch_cooldown: least time between two claims of one queue, and between two insert notifications for it.
         poll_interval: longest time between two claims of one queue while there is room.
         job_timeout: time one attempt may take where its worker says nothing; None is no limit.
@@ -99,6 +102,8 @@ class Settings:
     schema: Schema = Schema()
     queues: Mapping[str, QueueConfig] = field(default_factory=dict)
     slots: int | None = None
+    concurrency_limits: Mapping[str, Concurrency] = field(default_factory=dict)
+    rate_limits: Mapping[str, RateLimit] = field(default_factory=dict)
     max_attempts: int = 25
     poll_interval: timedelta = timedelta(seconds=1)
     fetch_cooldown: timedelta = timedelta(milliseconds=10)
@@ -192,6 +197,8 @@ def _check(settings: Settings) -> None:
             f"{named('rescue_after')} {settings.rescue_after}: jobs may run for {named('job_timeout')} "
             f"{settings.job_timeout}; use more"
         )
+    _check_limits("concurrency_limits", settings.concurrency_limits, Concurrency)
+    _check_limits("rate_limits", settings.rate_limits, RateLimit)
     if not isinstance(settings.reindexer_schedule, Schedule):
         raise ConfigError(f"reindexer_schedule {settings.reindexer_schedule!r}: use Cron('0 0 * * *', UTC), Never(), …")
     for name in (*_NONE_IS_NO_LIMIT, "rescue_after", "poll_interval", "fetch_cooldown"):
@@ -207,13 +214,24 @@ def _check(settings: Settings) -> None:
         )
 
 
+def _check_limits(name: str, limits: Mapping[str, Any], kind: type) -> None:
+    for queue, limit in limits.items():
+        _check_queue(queue)
+        if not isinstance(limit, kind):
+            raise ConfigError(f"{name}, queue {queue!r}, {limit!r}: use a {kind.__name__}")
+
+
+def _check_queue(name: str) -> None:
+    try:
+        check_queue(name)
+    except ValidationError as error:
+        raise ConfigError(str(error)) from error
+
+
 def _queues(queues: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, QueueConfig]:
     result = {}
     for name, value in queues.items():
-        try:
-            check_queue(name)
-        except ValidationError as error:
-            raise ConfigError(str(error)) from error
+        _check_queue(name)
         config, variable = queue_config(name, value), PRIORITY_VARIABLES.get(name, "")
         if not isinstance(value, QueueConfig) and env.get(variable):
             config = replace(config, priority=read_integer(variable, env[variable], 1, MAX_PRIORITY))

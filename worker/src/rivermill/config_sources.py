@@ -26,6 +26,7 @@ from rivermill.config_values import (
 )
 from rivermill.durations import parse_duration
 from rivermill.errors import ConfigError
+from rivermill.limit_texts import read_concurrency_limits, read_rate_limits
 
 #: The variable that says a queue's priority where nothing says more.
 PRIORITY_VARIABLES = {"default": "RIVER_QUEUE_DEFAULT_PRIORITY", "high_priority": "RIVER_QUEUE_HIGH_PRIORITY"}
@@ -72,6 +73,8 @@ SOURCES = (
     *_same(read_boolean, "discard_unknown_kinds", "skip_unknown_job_check"),
     *_same(read_names, "reindexer_index_names"),
     *_same(read_schedule, "reindexer_schedule"),
+    *_same(read_concurrency_limits, "concurrency_limits"),
+    *_same(read_rate_limits, "rate_limits"),
 )
 _VARIABLES = {source.field: source.variable for source in SOURCES}
 

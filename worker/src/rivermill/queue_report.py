@@ -10,8 +10,9 @@ from rivermill.client_queues import ClientQueues
 from rivermill.config import Settings
 from rivermill.db import DATABASE_ERRORS, SharedConnection
 from rivermill.errors import MigrationError
-from rivermill.limits import LIMITED_SQL
+from rivermill.limits import KEY, LIMITED_SQL, RATE_KEY
 from rivermill.producer import Producer
+from rivermill.queues import QueueAdmin
 
 _INTERVAL_SECONDS = 600.0
 
@@ -19,10 +20,10 @@ logger = logging.getLogger("rivermill.runtime")
 
 
 class QueueReport:
-    """Upserts the queues' rows, so that they can be seen and paused.
+    """Upserts the queues' rows, so that they can be seen and paused, and have the limits of the settings.
 
     Args:
-        settings: the schema.
+        settings: the schema, and limits of queues.
         queues: the client's queues.
         shared: the connection for the statement.
         producer: told at first which queues are paused, and which are limited.
@@ -36,6 +37,7 @@ class QueueReport:
         producer: Producer,
     ) -> None:
         self._settings = settings
+        self._admin = QueueAdmin(settings.schema)
         self._queues = queues
         self._shared = shared
         self._producer = producer
@@ -54,19 +56,43 @@ class QueueReport:
 
         Raises:
             DatabaseUnavailableError: there is no connection.
-            MigrationError: the schema has no River tables.
+            MigrationError: the schema has no River tables, or none for the rate limits of the settings.
         """
-        for name, row in (await self._upsert(sorted(self._queues.configs))).items():
+        for name, row in (await self._introduce(sorted(self._queues.configs))).items():
             self._producer.set_paused(name, paused=row["paused"])
             self._producer.set_limited(name, limited=row["limited"])
+        unknown = sorted({*self._settings.concurrency_limits, *self._settings.rate_limits} - {*self._queues.configs})
+        if unknown:
+            logger.warning("settings have limits for queues that this client does not work", extra={"queues": unknown})
 
     async def introduce(self, queue: str) -> Mapping[str, bool]:
         """Report one queue that is new here; returns whether it is ``paused``, and whether ``limited``.
 
         Raises:
             DatabaseUnavailableError: there is no connection.
+            MigrationError: the settings have a rate limit for it, and there is no table for that.
         """
-        return (await self._upsert([queue]))[queue]
+        return (await self._introduce([queue]))[queue]
+
+    async def _introduce(self, queues: list[str]) -> dict[str, Mapping[str, bool]]:
+        """Report queues, and give them the limits that the settings have for them."""
+        rows = await self._upsert(queues)
+        for name in queues:
+            if name in self._settings.concurrency_limits or name in self._settings.rate_limits:
+                await self._limit(name)
+                rows[name] = {**rows[name], "limited": True}
+        return rows
+
+    async def _limit(self, name: str) -> None:
+        """Write a queue's limits where its row says otherwise."""
+        concurrency, rate = self._settings.concurrency_limits.get(name), self._settings.rate_limits.get(name)
+        async with self._shared.acquire() as connection:
+            metadata = (await self._admin.get(connection, name)).metadata
+            metadata = metadata if isinstance(metadata, Mapping) else {}
+            if concurrency is not None and metadata.get(KEY) != concurrency.to_metadata():
+                await self._admin.limit(connection, name, concurrency)
+            if rate is not None and metadata.get(RATE_KEY) != rate.to_metadata():
+                await self._admin.limit_rate(connection, name, rate)
 
     async def _upsert(self, queues: list[str]) -> dict[str, Mapping[str, bool]]:
         table = self._settings.schema.table("river_queue")

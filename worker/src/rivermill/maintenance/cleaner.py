@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from rivermill.db import Connection
+from rivermill.limits import LIMITED_SQL
 from rivermill.schema import Schema
 
 QUEUE_RETENTION = timedelta(hours=24)
@@ -52,11 +53,15 @@ async def clean_jobs(
 
 
 async def clean_queues(connection: Connection, schema: Schema, *, limit: int = 1_000) -> int:
-    """Delete up to ``limit`` rows of queues that no client has worked for a day; returns how many."""
+    """Delete up to ``limit`` rows of queues that no client has worked for a day; returns how many.
+
+    Queues with limits stay, unlike in River: a fleet that was scaled to zero keeps to them when it comes back.
+    """
     table = schema.table("river_queue")
+    forgotten = f"updated_at < now() - $1::interval AND NOT {LIMITED_SQL}"
     sql = f"""
         DELETE FROM {table} WHERE name = ANY(ARRAY(
-            SELECT name FROM {table} WHERE updated_at < now() - $1::interval ORDER BY name LIMIT $2 FOR UPDATE SKIP LOCKED
-        )) AND updated_at < now() - $1::interval
+            SELECT name FROM {table} WHERE {forgotten} ORDER BY name LIMIT $2 FOR UPDATE SKIP LOCKED
+        )) AND {forgotten}
     """
     return int((await connection.execute(sql, QUEUE_RETENTION, limit)).rpartition(" ")[2])
