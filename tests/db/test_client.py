@@ -72,6 +72,7 @@ async def test_a_past_time_is_scheduled_all_the_same(client: Client) -> None:
         InsertOpts(max_attempts=0),
         InsertOpts(queue="No"),
         InsertOpts(tags=["a,b"]),
+        InsertOpts(tags=["größe"]),
         InsertOpts(scheduled_at=datetime(2026, 1, 1)),  # noqa: DTZ001 - that is the mistake
         InsertOpts(metadata={"a": object()}),
     ],

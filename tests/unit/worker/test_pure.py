@@ -25,7 +25,7 @@ from rivermill import (
     Worker,
     Workers,
 )
-from rivermill.args import decode_args, encode_args
+from rivermill.args import check_kind, decode_args, encode_args
 from rivermill.config import new_client_id
 from rivermill.durations import parse_duration
 from rivermill.errors import ArgsDecodeError
@@ -236,3 +236,14 @@ def test_updates_are_merged_whatever_the_outcome() -> None:
     for error in (None, RuntimeError("x"), JobCancel("x"), JobSnooze(timedelta(0))):
         done = decide(attempt(updates={"output": 1}), error, now=NOW, next_retry=after(1))
         assert json.loads(done.metadata or "")["output"] == 1
+
+
+@pytest.mark.parametrize("kind", ["ab", "a-b", "_1", "a[b]<c>/d.e·f:g+", "9" * 127])
+def test_kinds_that_river_takes(kind: str) -> None:
+    assert check_kind(kind) == kind
+
+
+@pytest.mark.parametrize("kind", ["", "a", "-a", "a b", "größe", "a!", "ab\n", "9" * 128])
+def test_kinds_that_river_refuses(kind: str) -> None:
+    with pytest.raises(ValidationError, match="kind"):
+        check_kind(kind)

@@ -51,6 +51,8 @@ def test_a_priority_that_was_given_is_kept(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"client_id": ""}, "client_id '': use 1 to 100 characters"),
+        ({"client_id": "c" * 101}, "use 1 to 100 characters"),
         ({"slots": 0}, "slots 0: use a whole number from 1 to 10000"),
         ({"max_attempts": 32768}, "max_attempts 32768: use a whole number from 1 to 32767"),
         ({"queues": {"mail": 0}}, "queue 'mail', max_workers 0: use a whole number"),

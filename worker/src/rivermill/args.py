@@ -12,7 +12,8 @@ import msgspec
 from rivermill import gojson
 from rivermill.errors import ArgsDecodeError, ValidationError
 
-_KIND = re.compile(r"[\w][\w\-\[\]<>\/.·:+]+")
+#: Go's ``\w`` is ASCII, here and in tags.
+_KIND = re.compile(r"[\w][\w\-\[\]<>\/.·:+]+", re.ASCII)
 _MAX_KIND = 127
 _ENCODER = msgspec.json.Encoder(order="deterministic")
 #: What msgspec may have written otherwise than Go: escapes, floats and times.
@@ -46,7 +47,7 @@ def check_kind(kind: str, what: str = "kind") -> str:
     """
     if not isinstance(kind, str) or not _KIND.fullmatch(kind) or len(kind) > _MAX_KIND:
         raise ValidationError(
-            f"{what} {kind!r}: use 2 to {_MAX_KIND} letters, digits, underscores or any of -[]<>/.·:+, "
+            f"{what} {kind!r}: use 2 to {_MAX_KIND} ASCII letters, digits, underscores or any of -[]<>/.·:+, "
             "starting with a letter, digit or underscore"
         )
     return kind

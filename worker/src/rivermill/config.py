@@ -38,6 +38,8 @@ from rivermill.schema import Schema
 
 __all__ = ["PodIdentity", "QueueConfig", "Settings", "load_settings", "new_client_id", "queue_config"]
 
+#: River's limit; the leader's id is at most 127 characters in its table.
+_MAX_CLIENT_ID = 100
 #: Settings that None means something for; for all others it is as good as not given.
 _NONE_IS_NO_LIMIT = (
     "job_timeout",
@@ -185,6 +187,8 @@ def load_settings(*, environ: Mapping[str, str] | None = None, file: str | Path 
 
 
 def _check(settings: Settings) -> None:
+    if not isinstance(settings.client_id, str) or not 1 <= len(settings.client_id) <= _MAX_CLIENT_ID:
+        raise ConfigError(f"client_id {settings.client_id!r}: use 1 to {_MAX_CLIENT_ID} characters")
     check_whole("max_attempts", settings.max_attempts, 1, MAX_ATTEMPTS)
     if settings.slots is not None:
         check_whole("slots", settings.slots, 1, MAX_WORKERS)

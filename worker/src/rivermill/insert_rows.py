@@ -23,7 +23,7 @@ _MAX_TAG_LENGTH = 255
 _MAX_PRIORITY = 4
 _MAX_SMALLINT = 32767
 _QUEUE = re.compile(r"(?:[a-z0-9])+(?:[_|\-]?[a-z0-9]+)*")
-_TAG = re.compile(r"\w[\w\-]+\w")
+_TAG = re.compile(r"\w[\w\-]+\w", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,7 @@ def _check_tags(tags: Iterable[str]) -> str:
     for tag in tags:
         if not isinstance(tag, str) or len(tag) > _MAX_TAG_LENGTH or not _TAG.fullmatch(tag):
             raise ValidationError(
-                f"tag {tag!r}: use 3 to {_MAX_TAG_LENGTH} letters, digits or underscores, - allowed between them"
+                f"tag {tag!r}: use 3 to {_MAX_TAG_LENGTH} ASCII letters, digits or underscores, - allowed between them"
             )
     return ",".join(tags)
 
