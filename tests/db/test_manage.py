@@ -93,7 +93,10 @@ async def test_a_condition_of_ones_own(client: Client, mixed: list[int]) -> None
 
 
 async def test_deleting_many(client: Client, connection: Connection, schema: Schema, mixed: list[int]) -> None:
-    for wrong in ({}, {"filters": JobFilter(ids=[1]), "everything": True}, {"everything": True, "limit": 0}):
+    for_lists = JobListParams(ids=mixed, tags_all=["tag1"])  # whose tags would not be looked at
+    one = JobFilter(ids=[1])
+    wrongs = ({}, {"filters": one, "everything": True}, {"everything": True, "limit": 0}, {"filters": for_lists})
+    for wrong in wrongs:
         with pytest.raises(ValidationError):
             await client.job_delete_many(**wrong)  # type: ignore[arg-type]
     async with connection.transaction():
@@ -102,6 +105,15 @@ async def test_deleting_many(client: Client, connection: Connection, schema: Sch
     assert [job.id for job in deleted] == [mixed[1]]
     assert len(await client.job_delete_many(everything=True)) == 4
     assert [job.id for job in (await client.job_list()).jobs] == mixed[3:5]
+
+
+async def test_deleting_by_a_condition_of_ones_own(client: Client, mixed: list[int]) -> None:
+    """An OR in it reaches neither beyond other filters nor to jobs that run."""
+    chosen = JobFilter(where="tags[1] = @tag OR true  -- all", where_args={"tag": "tag1"}, ids=mixed[2:5])
+    assert [job.id for job in await client.job_delete_many(chosen)] == [mixed[2]]
+    assert await client.job_delete_many(JobFilter(where="false")) == []
+    with pytest.raises(ValidationError, match="@n"):
+        JobFilter(where="id = @n")
 
 
 async def test_a_retry_forgets_the_cancellation(client: Client, mixed: list[int]) -> None:

@@ -78,3 +78,39 @@ def test_names_are_unique_and_steps_flat() -> None:
         steps.step("a")
     with pytest.raises(ValidationError, match="only while its step runs"):
         step.set_cursor(1)
+
+
+def test_a_checkpoint_is_recorded_by_its_transaction_alone() -> None:
+    steps, error = Steps({}), JobFailure("later")
+    with steps.step("a"):
+        pass
+    with steps.step("b") as step:
+        step.set_cursor(1)
+        kept = steps.checkpoint(None)
+        assert kept == {STEP: "b", CURSOR: {"b": 1}}
+        steps.keep(kept)
+        assert steps.end(error) == (error, {})
+        assert steps.checkpoint(2) == {STEP: "b", CURSOR: {"b": 2}}  # rolled back
+        assert steps.end(error) == (error, {})
+        step.set_cursor(3)
+        assert steps.end(error) == (error, {CURSOR: {"b": 3}})
+    assert steps.end(error) == (error, {CURSOR: None, STEP: "b"})
+
+
+def test_a_checkpoint_without_a_cursor_ends_older_ones() -> None:
+    steps = Steps({STEP: "a"})
+    for name in "ab":
+        with steps.step(name) as step:
+            if step.needed:
+                assert steps.checkpoint(None) == {STEP: "b", CURSOR: None}
+
+
+def test_a_checkpoint_needs_a_step_that_runs() -> None:
+    steps = Steps({STEP: "a"})
+    with pytest.raises(ValidationError, match="no step runs"):
+        steps.checkpoint(None)
+    with steps.step("a"), pytest.raises(ValidationError, match="no step runs"):
+        steps.checkpoint(1)
+    steps = Steps({CURSOR: {"b": 1}})
+    with steps.step("a"), pytest.raises(ValidationError, match="step 'b', which has a cursor, must come first"):
+        steps.checkpoint(1)

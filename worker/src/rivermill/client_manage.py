@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from rivermill.client_base import ClientBase
+from rivermill.errors import ValidationError
 from rivermill.insert_rows import check_queue
-from rivermill.job import Job, JobRow
+from rivermill.job import Job, JobRow, encode_value
 from rivermill.joblist import JobFilter, JobListParams, JobListResult
 from rivermill.limits import Concurrency, RateLimit
 from rivermill.outcome import encode_updates
@@ -61,7 +62,8 @@ class JobMethods(ClientBase):
         Rows that another transaction has locked are passed over, so an empty result does not mean that none is left.
 
         Raises:
-            ValidationError: there is no filter and not ``everything=True``, or both, or ``limit`` is out of its range.
+            ValidationError: there is no filter and not ``everything=True``, or both; it is a ``JobListParams``; or ``limit`` is
+                out of its range.
         """
         async with self._connection(tx) as connection:
             return await self._jobs.delete_many(connection, filters or JobFilter(), limit=limit, everything=everything)
@@ -86,6 +88,36 @@ class JobMethods(ClientBase):
         """
         async with self._connection(tx) as connection:
             return await self._jobs.complete(connection, job.row, encode_updates(job.state.updates))
+
+    async def job_set_step(self, job: Job[Any], *, cursor: Any = None, tx: Transaction) -> JobRow:
+        """Record in the caller's transaction that the step which the worker is in is done, or how far it has come.
+
+        Call it inside the step (``job.step``), commit, and let the step end. What is committed stays, however the process
+        ends: without a cursor the next attempt skips the step, with one it goes on from there. If the transaction is rolled
+        back, so is this, and progress that was not recorded before may be made again. Mirrors ``ResumableSetStepTx`` and
+        ``ResumableSetStepCursorTx``.
+
+        Args:
+            job: the worker's.
+            cursor: a JSON value as for ``Step.set_cursor``; None records what that was given last in this step, if anything.
+            tx: as for ``job_complete``.
+
+        Returns:
+            The row.
+
+        Raises:
+            JobNotRunningError: as for ``job_complete``.
+            NotFoundError: the job is gone.
+            ValidationError: the worker is in no step that it needs, has not reached a step that has a cursor, or the cursor
+                cannot be stored.
+        """
+        if job.state.steps is None:
+            raise ValidationError("job_set_step: call it inside a step, `with job.step(name)`")
+        checkpoint = job.state.steps.checkpoint(cursor)
+        async with self._connection(tx) as connection:
+            row = await self._jobs.set_progress(connection, job.row, encode_value("cursor", checkpoint).decode())
+        job.state.steps.keep(checkpoint)
+        return row
 
     async def job_update(self, job_id: int, *, output: Any, tx: Transaction | None = None) -> JobRow:
         """Set a job's output: any JSON value of at most 32 MiB, kept in its metadata.

@@ -72,18 +72,37 @@ class JobListCursor:
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Which jobs; an empty field does not filter, several must all match."""
+    """Which jobs; an empty field does not filter, several must all match.
+
+    Args:
+        ids: the jobs.
+        kinds: their kinds.
+        queues: their queues.
+        states: their states.
+        priorities: their priorities.
+        where: one more condition, in SQL, over the columns of ``river_job``; values are ``@name`` in it, never text of it.
+            Mirrors ``Where`` of ``JobListParams`` and ``JobDeleteManyParams``.
+        where_args: the values, of types that the driver takes for their places.
+
+    Raises:
+        ValidationError: names in ``where`` and ``where_args`` differ.
+    """
 
     ids: Sequence[int] = ()
     kinds: Sequence[str] = ()
     queues: Sequence[str] = ()
     states: Sequence[JobState] = ()
     priorities: Sequence[int] = ()
+    where: str = ""
+    where_args: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        number_args(self.where, self.where_args, [])
 
     @property
     def empty(self) -> bool:
         """Whether it lets every job through."""
-        return not (self.ids or self.kinds or self.queues or self.states or self.priorities)
+        return not (self.ids or self.kinds or self.queues or self.states or self.priorities or self.where)
 
     def conditions(self, values: list[Any]) -> list[str]:
         """The conditions in SQL; their parameters are appended to ``values``."""
@@ -104,34 +123,33 @@ class JobFilter:
             # Constants, unlike a parameter, are looked up in the statistics: few jobs of a state are found by their state.
             names = ", ".join(f"'{JobState(state).value}'" for state in dict.fromkeys(states))
             found.append(f"state IN ({names})")
+        if self.where:
+            # On lines of its own, so that a comment in it ends there.
+            found.append(f"(\n{number_args(self.where, self.where_args, values)}\n)")
         return found
 
 
 @dataclass(frozen=True, slots=True)
 class JobListParams(JobFilter):
-    """Which jobs to list, in which order.
+    """Which jobs to list, in which order: the fields of ``JobFilter``, and these.
 
     Args:
         tags_all: tags that a job must all have.
         tags_any: tags of which a job must have one.
         metadata: a JSON object, or the text of one, that the job's metadata must contain (``@>``).
-        where: one more condition, in SQL, over the columns of ``river_job``; values are ``@name`` in it, never text of it.
-        where_args: the values, of types that the driver takes for their places. Mirrors ``JobListParams.Where``.
         order_by: ``FINALIZED_AT`` lists final states only, and all of them if ``states`` is empty.
         descending: largest first; nulls come last ascending and first descending.
         limit: 1 to 10,000 jobs.
         after: a cursor, or the last job of the page before.
 
     Raises:
-        ValidationError: ``limit`` is out of its range, ``FINALIZED_AT`` meets a state that is not final, or names in ``where``
-            and ``where_args`` differ.
+        ValidationError: as for ``JobFilter``, ``limit`` is out of its range, or ``FINALIZED_AT`` meets a state that is not
+            final.
     """
 
     tags_all: Sequence[str] = ()
     tags_any: Sequence[str] = ()
     metadata: Mapping[str, Any] | str | None = None
-    where: str = ""
-    where_args: Mapping[str, Any] = field(default_factory=dict)
     order_by: JobListOrder = JobListOrder.ID
     descending: bool = False
     limit: int = 100
@@ -140,7 +158,7 @@ class JobListParams(JobFilter):
     def __post_init__(self) -> None:
         if not 1 <= self.limit <= MAX_LIST:
             raise ValidationError(f"limit {self.limit}: use 1 to {MAX_LIST}")
-        number_args(self.where, self.where_args, [])
+        JobFilter.__post_init__(self)
         if self.order_by is JobListOrder.FINALIZED_AT:
             if not self.states:
                 object.__setattr__(self, "states", tuple(state for state in JobState if state.final))
@@ -195,9 +213,6 @@ class JobListParams(JobFilter):
         if self.metadata is not None:
             values.append(gojson.encode_object(self.metadata))
             conditions.append(f"metadata @> ${len(values)}::text::jsonb")
-        if self.where:
-            # On lines of its own, so that a comment in it ends there.
-            conditions.append(f"(\n{number_args(self.where, self.where_args, values)}\n)")
         return conditions
 
     def _keyset(self, after: JobListCursor, values: list[Any]) -> str:

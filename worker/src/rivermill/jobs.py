@@ -1,7 +1,7 @@
 """Looking at jobs and changing them by single statements: get, list, cancel, complete, retry, delete, update.
 
 Mirrors ``JobGet``, ``JobList``, ``JobCancel``, ``JobRetry``, ``JobDelete``, ``JobDeleteMany`` and ``JobUpdate`` of River's
-``client.go``, and ``JobCompleteTx``.
+``client.go``, ``JobCompleteTx`` and ``ResumableSetStepTx``.
 """
 
 from __future__ import annotations
@@ -108,10 +108,16 @@ class JobAdmin:
             JobNotRunningError: that attempt runs no more, or never did.
             NotFoundError: there is no such job.
         """
+        return await self._in_attempt(connection, row, "state = 'completed', finalized_at = now(), ", metadata)
+
+    async def set_progress(self, connection: Connection, row: JobRow, metadata: str | None) -> JobRow:
+        """Merge metadata into a job that the attempt of ``row`` still runs; as ``complete`` otherwise."""
+        return await self._in_attempt(connection, row, "", metadata)
+
+    async def _in_attempt(self, connection: Connection, row: JobRow, changes: str, metadata: str | None) -> JobRow:
         # The same fence as the completer's, and the number of the attempt: the caller's transaction depends on it.
         sql = f"""
-            UPDATE {self._table} SET
-                state = 'completed', finalized_at = now(), metadata = metadata || coalesce($4::text, '{{}}')::jsonb
+            UPDATE {self._table} SET {changes} metadata = metadata || coalesce($4::text, '{{}}')::jsonb
             WHERE id = $1 AND (state = 'running') IS TRUE AND attempt = $2
                 AND attempted_by[array_upper(attempted_by, 1)] = $3::text
             RETURNING {job_columns()}
@@ -173,8 +179,10 @@ class JobAdmin:
         """Delete jobs that are not running, in the order of their ids; rows that others have locked are passed over.
 
         Raises:
-            ValidationError: there is no filter and not ``everything``, or ``limit`` is out of its range.
+            ValidationError: there is no filter and not ``everything``, it is one for lists, or ``limit`` is out of its range.
         """
+        if isinstance(filters, JobListParams):
+            raise ValidationError("job_delete_many: give a JobFilter; what else a list has would count for nothing here")
         if filters.empty != everything:
             raise ValidationError("job_delete_many: give a filter, or everything=True without one to delete all jobs")
         sql, values = delete_many_statement(self._schema, filters, limit)

@@ -94,6 +94,24 @@ class Steps:
         self._cursors[name] = cursor
         self._cursors_changed = True
 
+    def checkpoint(self, cursor: Any) -> dict[str, Any]:
+        """The metadata that say that the step which runs is done, or has come to its cursor; ``keep`` it once written.
+
+        Raises:
+            ValidationError: no step runs, or a step that has a cursor was not reached yet.
+        """
+        if not self._active:
+            raise ValidationError("job_set_step: no step runs; call it inside one whose `needed` is true")
+        if self._unreached:
+            raise ValidationError(f"step {self._active!r}: step {self._unreached[0]!r}, which has a cursor, must come first")
+        cursors = self._cursors if cursor is None else {**self._cursors, self._active: cursor}
+        return {_STEP: self._active, _CURSOR: dict(cursors) or None}
+
+    def keep(self, checkpoint: Mapping[str, Any]) -> None:
+        """The checkpoint was written: what it says is the transaction's now, and not the attempt's to record."""
+        self._cursors = dict(checkpoint[_CURSOR] or {})
+        self._completed, self._cursors_changed = "", False
+
     def leave(self, name: str, *, done: bool) -> None:
         """End a step, if it was run."""
         if self._active != name:

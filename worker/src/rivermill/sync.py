@@ -206,6 +206,10 @@ class SyncClient:
         """Complete the job that is being worked in the caller's transaction, for workers in threads and processes."""
         return self._run(lambda on: self._client.job_complete(job, tx=on), tx)
 
+    def job_set_step(self, job: Job[Any], *, cursor: Any = None, tx: Transaction) -> JobRow:
+        """Record the progress of the step that is being worked in the caller's transaction."""
+        return self._run(lambda on: self._client.job_set_step(job, cursor=cursor, tx=on), tx)
+
     def job_retry(self, job_id: int, *, tx: Transaction | None = None) -> JobRow:
         """Make a job that is not running due now."""
         return self._run(lambda on: self._client.job_retry(job_id, tx=on), tx)
