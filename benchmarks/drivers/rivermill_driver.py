@@ -122,7 +122,7 @@ async def _drive_statements(options: argparse.Namespace) -> Figures:
         done = 0
         while done < options.jobs:
             ids = await batches.get()
-            await completer.execute(complete, sorted(ids), _CLIENT)
+            await completer.execute(complete, sorted(ids), _CLIENT, [0.0] * len(ids))
             done += len(ids)
 
     cpu, started = time.process_time(), time.perf_counter()

@@ -74,16 +74,17 @@ async def test_a_claim_walks_the_fetching_index_and_the_key(connection: Connecti
 
 @pytest.mark.parametrize("general", [False, True], ids=["plain", "general"])
 async def test_completions_find_their_rows_by_key(connection: Connection, aged: Schema, general: bool) -> None:
+    ages = [0.0] * BATCH
     # Entries of jobs that were running and are not any more stay in the index on state until a vacuum.
     for _ in range(10):
-        await connection.execute(plain_sql(aged), sorted(await claim(connection, aged, BATCH)), CLIENT)
+        await connection.execute(plain_sql(aged), sorted(await claim(connection, aged, BATCH)), CLIENT, ages)
     ids = sorted(await claim(connection, aged, BATCH))
     if general:
         nothing = [None] * BATCH
-        columns = (ids, ["available"] * BATCH, [0] * BATCH, nothing, nothing, nothing, CLIENT)
+        columns = (ids, ["available"] * BATCH, [0] * BATCH, nothing, nothing, nothing, CLIENT, ages)
         root = await plan(connection, general_sql(aged), *columns)
     else:
-        root = await plan(connection, plain_sql(aged), ids, CLIENT)
+        root = await plan(connection, plain_sql(aged), ids, CLIENT, ages)
     check(root, {"river_job_pkey"}, 100 * BATCH)
     table, left = aged.table("river_job"), "completed" if not general else "available"
     assert await connection.fetchval(f"SELECT count(*) FROM {table} WHERE id = ANY($1) AND state = '{left}'", ids) == BATCH

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
+import pytest
+
 from rivermill import Client, InsertOpts, InsertParams, Job, JobCancel, JobSnooze, JobState, Worker, Workers
 from rivermill.db import Connection
 from rivermill.schema import Schema
@@ -261,3 +263,39 @@ async def test_connections_killed_under_load(dsn: str, connection: Connection, s
             return bool(await connection.fetchval(query) == 1000)
 
         await eventually(done, 60)
+
+
+@pytest.mark.parametrize("output", [False, True], ids=["plain", "with-output"])
+async def test_the_end_is_that_of_the_worker(
+    dsn: str, connection: Connection, schema: Schema, workers: Workers, output: bool
+) -> None:
+    """And not the time of the write, which waits for one before it here."""
+    go = {"first": asyncio.Event(), "second": asyncio.Event()}
+    ended = asyncio.Event()
+
+    @workers.work
+    async def work(job: Job[Note]) -> None:
+        await go[job.args.text].wait()
+        if output:
+            job.record_output("kept")
+        if job.args.text == "second":
+            ended.set()
+
+    async with working(dsn, connection, schema, workers) as bench:
+        first, second = [result.job for result in await bench.client.insert_many([Note("first"), Note("second")])]
+        await bench.reaches(second.id, JobState.RUNNING)
+        async with connection.transaction():
+            await connection.execute(f"SELECT FROM {schema.table('river_job')} WHERE id = $1 FOR UPDATE", first.id)
+            go["first"].set()
+            waiting = (
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name LIKE 'rivermill %'"
+            )
+            await eventually(lambda: connection.fetchval(waiting))
+            go["second"].set()
+            await ended.wait()
+            await asyncio.sleep(1)
+            before_the_write = await connection.fetchval("SELECT clock_timestamp()")
+        row = await bench.reaches(second.id, JobState.COMPLETED)
+        assert row.attempted_at is not None
+        assert row.finalized_at is not None
+        assert row.attempted_at < row.finalized_at < before_the_write

@@ -136,7 +136,7 @@ class Attempts:
                 raise
             except BaseException as raised:  # noqa: BLE001 - whatever a worker raises is recorded on its job
                 error = self._reason(claimed, kind, raised)
-            claimed.done = True
+            claimed.done, ended_at = True, time.monotonic()
             if claimed.abandoned:
                 return
             if self._completer.events.wanted:
@@ -144,7 +144,7 @@ class Attempts:
             if self._completer.full:
                 await self._completer.wait_for_room()
             if error is None and claimed.updates is None and claimed.steps is None and PROGRESS not in metadata:
-                self._completer.succeeded(claimed.id)
+                self._completer.succeeded(claimed.id, ended_at)
                 kind.completed.value += 1
             else:
                 self._completer.add(await self._judge(claimed, kind, error))

@@ -13,6 +13,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from itertools import islice
 from typing import Any
 
 import asyncpg
@@ -33,17 +34,23 @@ _GOOD_BATCH = 500
 logger = logging.getLogger("rivermill.completer")
 
 
+#: When an attempt ended: so many seconds ago. The database's clock at the statement's arrival, so that clocks may differ.
+_ENDED = "statement_timestamp() - {} * interval '1 second'"
+
+
 def plain_sql(schema: Schema) -> str:
-    """Successes with nothing else to write: ``$1`` ids in order, ``$2`` client id."""
+    """Successes with nothing else to write: ``$1`` ids in order, ``$2`` client id, ``$3`` seconds since each ended."""
+    # A search in the ordered ids, since a join with them would be a plan that depends on statistics.
+    ended = _ENDED.format("($3::float8[])[width_bucket(id, $1::bigint[])]")
     return f"""
-        UPDATE {schema.table("river_job")} SET state = 'completed', finalized_at = now()
+        UPDATE {schema.table("river_job")} SET state = 'completed', finalized_at = {ended}
         WHERE id = ANY($1::bigint[]) AND (state = 'running') IS TRUE
             AND attempted_by[array_upper(attempted_by, 1)] = $2
     """
 
 
 def general_sql(schema: Schema) -> str:
-    """Every other outcome: ``$1`` ids in order, then one array a column, ``$7`` client id.
+    """Every other outcome: ``$1`` ids in order, then one array a column, ``$7`` client id, ``$8`` seconds since each ended.
 
     A job whose cancellation was asked for does not run again. Metadata is merged even when somebody else has finished the
     row meanwhile, and nothing else of it is touched then. Both as in River's ``JobSetStateIfRunningMany``.
@@ -51,8 +58,9 @@ def general_sql(schema: Schema) -> str:
     table, enum = schema.table("river_job"), schema.table("river_job_state")
     return f"""
         WITH input AS (
-            SELECT * FROM unnest($1::bigint[], $2::text[], $3::smallint[], $4::text[], $5::timestamptz[], $6::text[])
-                AS t (id, state, attempt, error, scheduled_at, metadata)
+            SELECT * FROM unnest($1::bigint[], $2::text[], $3::smallint[], $4::text[], $5::timestamptz[], $6::text[],
+                                 $8::float8[])
+                AS t (id, state, attempt, error, scheduled_at, metadata, age)
         ), locked AS (
             SELECT id, (state = 'running') IS TRUE AS running, metadata ? 'cancel_attempted_at' AS cancelled FROM {table}
             WHERE id = ANY($1::bigint[])
@@ -69,7 +77,7 @@ def general_sql(schema: Schema) -> str:
                          WHEN wanted.cancel THEN 'cancelled' ELSE wanted.state END::{enum},
             finalized_at = CASE WHEN NOT wanted.running THEN job.finalized_at
                                 WHEN wanted.cancel OR wanted.state IN ('cancelled', 'completed', 'discarded')
-                                THEN now() END,
+                                THEN {_ENDED.format("wanted.age")} END,
             attempt = CASE WHEN wanted.cancel OR NOT wanted.running THEN job.attempt
                            ELSE coalesce(wanted.attempt, job.attempt) END,
             scheduled_at = CASE WHEN wanted.cancel OR NOT wanted.running THEN job.scheduled_at
@@ -113,9 +121,9 @@ class Completer:
         self._on_flushed = on_flushed
         self._plain_sql = plain_sql(schema)
         self._general_sql = general_sql(schema)
-        self._plain: list[int] = []
+        self._plain: dict[int, float] = {}
         self._general: list[Completion] = []
-        self._writing_plain: list[int] = []
+        self._writing_plain: dict[int, float] = {}
         self._writing_general: list[Completion] = []
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
@@ -139,16 +147,16 @@ class Completer:
         while not self._room.is_set():
             await self._room.wait()
 
-    def succeeded(self, job_id: int) -> None:
-        """Take a success with nothing else to write, whatever the backlog."""
-        self._plain.append(job_id)
+    def succeeded(self, job_id: int, ended_at: float) -> None:
+        """Take a success with nothing else to write, whatever the backlog; it ended at these monotonic seconds."""
+        self._plain[job_id] = ended_at
         if len(self._plain) == 1 or len(self._plain) >= MAX_BACKLOG:
             self._taken()
 
     def add(self, completion: Completion) -> None:
         """Take a completion, whatever the backlog."""
         if completion.plain:
-            self._plain.append(completion.job_id)
+            self._plain[completion.job_id] = completion.ended_at
         else:
             self._general.append(completion)
         self._taken()
@@ -185,7 +193,8 @@ class Completer:
         self._flushed_at = time.monotonic()
 
     async def _flush(self) -> bool:
-        self._writing_plain, self._plain = self._plain[:MAX_BATCH], self._plain[MAX_BATCH:]
+        plain = iter(self._plain.items())
+        self._writing_plain, self._plain = dict(islice(plain, MAX_BATCH)), dict(plain)
         self._writing_general, self._general = self._general[:MAX_BATCH], self._general[MAX_BATCH:]
         try:
             await self._write()
@@ -195,9 +204,9 @@ class Completer:
         finally:
             # Nothing is left of what was written; the rest is tried again, and first.
             written = not self._writing_plain and not self._writing_general
-            self._plain = self._writing_plain + self._plain
+            self._plain = self._writing_plain | self._plain
             self._general = self._writing_general + self._general
-            self._writing_plain, self._writing_general = [], []
+            self._writing_plain, self._writing_general = {}, []
         if self.backlog < MAX_BACKLOG // 2:
             self._room.set()
             self.full = False
@@ -213,7 +222,7 @@ class Completer:
             if self._writing_plain:
                 # In the order of ids, so that two writers never wait for each other in a circle.
                 await self._write_apart(self._write_plain, connection, sorted(self._writing_plain))
-                self._writing_plain = []
+                self._writing_plain = {}
             if self._writing_general:
                 ordered = sorted(self._writing_general, key=lambda completion: completion.job_id)
                 await self._write_apart(self._write_general, connection, ordered)
@@ -240,7 +249,8 @@ class Completer:
                 await self._write_apart(write, connection, [completion])
 
     async def _write_plain(self, connection: Connection, ids: list[int]) -> None:
-        args = (ids, self._client_id)
+        now, ended = time.monotonic(), self._writing_plain
+        args = (ids, self._client_id, [now - ended[job_id] for job_id in ids])
         if self.events.wanted:
             sql = f"{self._plain_sql} RETURNING {job_columns()}"
             await self.events.write(connection, sql, args, dict.fromkeys(ids, "completed"))
@@ -248,6 +258,7 @@ class Completer:
             await connection.execute(self._plain_sql, *args)
 
     async def _write_general(self, connection: Connection, batch: list[Completion]) -> None:
+        now = time.monotonic()
         args = (
             [c.job_id for c in batch],
             [c.state.value for c in batch],
@@ -256,6 +267,7 @@ class Completer:
             [c.scheduled_at for c in batch],
             [c.metadata for c in batch],
             self._client_id,
+            [now - c.ended_at for c in batch],
         )
         if self.events.wanted:
             sql = f"{self._general_sql} RETURNING {job_columns('job')}"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -52,6 +53,7 @@ class Completion:
             or ``interrupted``.
         error: an element of ``river_job.errors``, as JSON text.
         metadata: JSON text merged into the row's metadata.
+        ended_at: when the attempt had ended, monotonic seconds.
     """
 
     job_id: int
@@ -61,6 +63,7 @@ class Completion:
     error: str | None = None
     scheduled_at: datetime | None = None
     metadata: str | None = None
+    ended_at: float = field(default_factory=time.monotonic, compare=False, repr=False)
 
     @property
     def plain(self) -> bool:
