@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -27,8 +28,8 @@ async def enqueue(dsn: str, schema: Schema) -> Any:
     """Inserts jobs of one sequence, the first, third, … for Go, the others for ours."""
     async with Client(dsn, schema=schema) as client:
 
-        async def enqueue_all(of: str, *behaviors: str, **opts: Any) -> list[int]:
-            chosen = InsertOpts(sequence=_OF, **opts)
+        async def enqueue_all(of: str, *behaviors: str, sequence: SequenceOpts = _OF, **opts: Any) -> list[int]:
+            chosen = InsertOpts(sequence=sequence, **opts)
             kinds = (EchoPeer, Echo)
             jobs = [InsertParams(kinds[n % 2](behavior, 5, of), chosen) for n, behavior in enumerate(behaviors)]
             return [result.job.id for result in await client.insert_many(jobs)]
@@ -82,7 +83,7 @@ async def test_what_go_ends_otherwise(spawn: Spawn, connection: Connection, sche
     """A job that Go discards halts its sequence until Go deletes it, and only its sequence; Go cancels one that waits."""
     go, python = await asyncio.gather(spawn("go"), spawn("python"))
     halted = await enqueue("a", "error", "sleep", max_attempts=1)
-    others = await enqueue("b", "sleep", "sleep", "sleep", continue_on_cancelled=True)
+    others = await enqueue("b", "sleep", "sleep", "sleep", sequence=replace(_OF, continue_on_cancelled=True))
     assert (await go.call("cancel", id=others[1]))["state"] == "cancelled"
     await _start(go, python, python)
     await reaches(go, halted[0], "discarded")

@@ -114,7 +114,7 @@ class Client(InsertMethods, JobMethods, QueueMethods, LeaderMethods):
         Raises:
             ConfigError: there are no workers or no queues, or the client runs already.
             DatabaseUnavailableError: there is no connection.
-            MigrationError: the schema has no River tables.
+            MigrationError: the schema has no River tables, or none for the rate limits of the settings.
         """
         if self._runtime is not None:
             raise ConfigError("this client has been started already: make a new Client to start again")

@@ -62,6 +62,7 @@ class ClientQueues:
         Raises:
             ConfigError: the client has no workers, has this queue already, or the name or a number is wrong.
             DatabaseUnavailableError: there is no connection; the queue is not added then.
+            MigrationError: the settings have a rate limit for it, and there is no table for that; it is not added either.
         """
         if not self._works:
             raise ConfigError(f"queue {name!r}: a client without workers= cannot work it")
