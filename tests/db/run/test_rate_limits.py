@@ -249,3 +249,14 @@ async def test_without_the_table_no_rate_can_be_set_and_nothing_starts(
         assert (await bench.job(held)).state is JobState.AVAILABLE
         await bench.client.queue_rate_limit("default", None)
         await bench.reaches(held, JobState.COMPLETED)
+
+
+async def test_without_the_table_a_rate_in_the_settings_stops_the_start(
+    dsn: str, connection: Connection, schema: Schema
+) -> None:
+    await connection.execute(f"DROP TABLE {schema.table('rivermill_rate')}")
+    limits = {"default": RateLimit(1, LONG)}
+    client = Client(dsn, schema=schema, workers=counting(Counter()), queues={"default": 5}, rate_limits=limits)
+    with pytest.raises(MigrationError, match="migrate up"):
+        await client.start()
+    await client.stop()
