@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -140,6 +141,15 @@ def advance_sql(schema: Schema) -> str:
     """
 
 
+def up_sql(schema: Schema) -> str:
+    """The job whose turn it is in the sequence ``$1``, if it is available and not one of ``$2``."""
+    return f"""
+        SELECT job_id FROM {schema.table("rivermill_sequence")} AS turn JOIN {schema.table("river_job")} AS job
+            ON job.id = turn.job_id
+        WHERE turn.key = $1::bytea AND job.state = 'available' AND job.id <> ALL($2::bigint[])
+    """
+
+
 def find_sql(schema: Schema) -> str:
     """Sequences in which something is to be done: ``begun``, or the turn given on.
 
@@ -210,6 +220,7 @@ class Turns:
         self._lock_sql = lock_sql(schema)
         self._advance_sql = advance_sql(schema)
         self._find_sql = find_sql(schema)
+        self._up_sql = up_sql(schema)
 
     async def begin(self, connection: Connection, keys: Iterable[bytes]) -> dict[int, str]:
         """Begin those sequences in which it is nobody's turn; returns the states of the jobs whose turn it is now.
@@ -221,16 +232,29 @@ class Turns:
 
     async def advance(self, connection: Connection, keys: Iterable[bytes]) -> set[str]:
         """Give on the turn where it is over, in a transaction of its own; returns the queues that jobs are due in now."""
-        queues: set[str] = set()
         # Each statement needs a view of its own, whatever the database's default.
         async with connection.transaction(isolation="read_committed"):
-            locked = [record["key"] for record in await connection.fetch(self._lock_sql, sorted(set(keys)))]
-            for _ in range(_MOST_PASSED):
-                if not locked:
-                    break
-                record = await connection.fetchrow(self._advance_sql, locked, self._channel)
-                queues.update(record["queues"])
-                locked = record["passed"]
+            return await self._advance(connection, keys)
+
+    async def next_up(self, connection: Connection, key: bytes, worked: Sequence[int]) -> int | None:
+        """Give on the turn of one sequence where it is over; returns the job that is up in it, unless that was worked already.
+
+        In the caller's transaction, if the connection is in one.
+        """
+        async with connection.transaction() if not connection.is_in_transaction() else nullcontext():
+            await self._advance(connection, [key])
+        record = await connection.fetchrow(self._up_sql, key, list(worked))
+        return None if record is None else int(record["job_id"])
+
+    async def _advance(self, connection: Connection, keys: Iterable[bytes]) -> set[str]:
+        queues: set[str] = set()
+        locked = [record["key"] for record in await connection.fetch(self._lock_sql, sorted(set(keys)))]
+        for _ in range(_MOST_PASSED):
+            if not locked:
+                break
+            record = await connection.fetchrow(self._advance_sql, locked, self._channel)
+            queues.update(record["queues"])
+            locked = record["passed"]
         return queues
 
     async def find(self, connection: Connection) -> tuple[list[bytes], list[bytes]]:

@@ -26,6 +26,7 @@ from rivermill.job import Job, JobRow, JobState
 from rivermill.joblist import MAX_LIST, JobListParams
 from rivermill.migrations import LINES, Migrator
 from rivermill.schema import Schema
+from rivermill.sequences import Turns, key_in
 from rivermill.sync import SyncClient
 from rivermill.transactions import LentConnection, Transaction
 from rivermill.worker import Workers
@@ -175,7 +176,8 @@ class InlineClient(Client):
     """A client for the tests of applications: each job that is inserted and due is worked before ``insert`` returns.
 
     It is worked as ``work_one`` works it, and a failed one is not tried again. What it inserts itself with ``job.client`` is
-    worked within it. Jobs for later, duplicates, and what comes with ``insert_many_fast`` are only inserted.
+    worked within it. Jobs for later, duplicates, and what comes with ``insert_many_fast`` are only inserted. Of a sequence the
+    next job is worked once the one before it has ended.
 
     Args:
         dsn: as for ``Client``; so is everything else.
@@ -195,11 +197,31 @@ class InlineClient(Client):
         return [await self._work(client, shared, result) for result in results]
 
     async def _work(self, client: Client, shared: SharedConnection, result: JobInsertResult) -> JobInsertResult:
-        if result.unique_skipped_as_duplicate or result.job.state is not JobState.AVAILABLE:
+        if result.unique_skipped_as_duplicate:
             return result
-        worked = await work_job(client, shared, result.job.id)
+        row, key = result.job, key_in(result.job.encoded_metadata)
+        if row.state is JobState.AVAILABLE:
+            row = await self._work_one(client, shared, row.id)
+        if key is not None:
+            await self._work_turns(client, shared, key)
+            async with shared.acquire() as connection:
+                row = await client.job_get(row.id, tx=connection)
+        return JobInsertResult(row, False)
+
+    async def _work_turns(self, client: Client, shared: SharedConnection, key: bytes) -> None:
+        """Work the jobs of a sequence until it is over or halted."""
+        turns = Turns(self.settings.schema)
+        while True:
+            async with shared.acquire() as connection:
+                job_id = await turns.next_up(connection, key, [result.job.id for result in self.worked])
+            if job_id is None:
+                break
+            await self._work_one(client, shared, job_id)
+
+    async def _work_one(self, client: Client, shared: SharedConnection, job_id: int) -> JobRow:
+        worked = await work_job(client, shared, job_id)
         self.worked.append(worked)
-        return JobInsertResult(worked.job, False)
+        return worked.job
 
 
 class InlineSyncClient(SyncClient):
