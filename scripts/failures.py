@@ -31,7 +31,7 @@ def failed_tests(report: Path) -> list[Failure]:
     """The failures of a report.
 
     Returns:
-        None if there is no report: what ran was no pytest, or it was killed.
+        Nothing if there is no report: what ran was no pytest, or it was killed.
     """
     if not report.exists():
         return []

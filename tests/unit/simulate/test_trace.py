@@ -28,7 +28,7 @@ def test_columns_in_any_order_with_defaults(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("due\n1\n", "jobs.csv: due and seconds are needed"),
+        ("due\n1\n", "jobs.csv: columns due and seconds are needed"),
         ("due,seconds,colour\n", "column 'colour' is not known"),
         ("due,seconds\nsoon,1\n", "line 2: due 'soon': write seconds such as 12.5, or a time"),
         ("due,seconds\n12:00,1\n", "line 2: due '12:00': write seconds such as 12.5, or a time"),

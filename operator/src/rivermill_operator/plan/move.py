@@ -81,7 +81,8 @@ def hold(base: Plan, serving: Version, current: int, live: Version) -> Plan:
     """
     migrating, deployment = base.memory.migrating, live.deployment
     if migrating is not None and migrating[0] == live.name and deployment.replicas < migrating[1]:
-        return replace(base, scales=(SetReplicas(deployment.name, migrating[1], deployment.resource_version),))
+        scale = SetReplicas(deployment.name, migrating[1], deployment.resource_version, grows=True)
+        return replace(base, scales=(scale,))
     extra = (base.decision.desired_replicas or 0) - current
     if extra <= 0:
         return base
