@@ -1,10 +1,11 @@
-"""Regular looks of all loops fall on common moments."""
+"""Regular looks of all loops fall on common moments, and whoever is asked to look does."""
 
 from __future__ import annotations
 
 import pytest
 
 from rivermill_operator.control.wake import Wakes
+from rivermill_operator.model import names
 from rivermill_operator.plan.looks import until_look, until_tick
 
 
@@ -45,3 +46,17 @@ def test_many_loops_look_more_rarely(loops: int, interval: float) -> None:
     for number in range(loops):
         wakes.add(("default", str(number)))
     assert wakes.interval == interval
+
+
+@pytest.mark.parametrize("name", ["short", "a-name-that-is-longer-than-what-a-label-of-kubernetes-may-hold-by-far"])
+def test_a_loop_is_woken_by_its_name_and_by_the_label_of_its_objects(name: str) -> None:
+    """A long name is shortened there: such a JobQueue heard nothing of its pods and Deployments."""
+    wakes, key = Wakes(), ("n", name)
+    event = wakes.add(key)
+    for called in (name, names.labels(name, "hash")[names.JOB_QUEUE_LABEL]):
+        event.clear()
+        wakes.wake(("n", called))
+        assert event.is_set()
+    wakes.wake(("n", "another"))
+    assert wakes.remove(key, event)
+    assert not wakes.remove(key, event)

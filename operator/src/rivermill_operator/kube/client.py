@@ -49,7 +49,7 @@ class KubeClient:
 
     def fleet(self, namespace: str, name: str) -> FleetObjects:
         """The objects of one ``JobQueue``, from the cache."""
-        key = (namespace, names.shorten(name, 63))
+        key = (namespace, names.label_value(name))
         return FleetObjects(self._of(self._deployments, namespace).get(key), self._of(self._pods, namespace).get(key))
 
     @staticmethod

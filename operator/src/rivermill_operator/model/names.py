@@ -37,6 +37,11 @@ def shorten(name: str, limit: int) -> str:
     return f"{name[: limit - _DIGEST - 1].rstrip('-.')}-{digest}"
 
 
+def label_value(job_queue: str) -> str:
+    """What the labels of its objects call a ``JobQueue``: its name, if that fits."""
+    return shorten(job_queue, _MAX_LABEL)
+
+
 def deployment_name(job_queue: str, template_hash: str) -> str:
     """The Deployment of one version of a fleet; short enough that its pods' names fit into a label."""
     return f"{shorten(job_queue.replace('.', '-'), 40)}-{template_hash}"
@@ -47,12 +52,12 @@ def labels(job_queue: str, template_hash: str) -> dict[str, str]:
     return {
         "app.kubernetes.io/name": "rivermill-worker",
         "app.kubernetes.io/managed-by": MANAGED_BY,
-        "app.kubernetes.io/instance": shorten(job_queue, _MAX_LABEL),
-        JOB_QUEUE_LABEL: shorten(job_queue, _MAX_LABEL),
+        "app.kubernetes.io/instance": label_value(job_queue),
+        JOB_QUEUE_LABEL: label_value(job_queue),
         HASH_LABEL: template_hash,
     }
 
 
 def fleet_selector(job_queue: str) -> str:
     """The label selector of all pods of one ``JobQueue``."""
-    return f"{JOB_QUEUE_LABEL}={shorten(job_queue, _MAX_LABEL)}"
+    return f"{JOB_QUEUE_LABEL}={label_value(job_queue)}"
