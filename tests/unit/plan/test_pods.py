@@ -108,15 +108,17 @@ def test_unknown_adds_no_pods_in_a_rollout() -> None:
         ({"warm": True, "unready_seconds": 900.0}, (), 30.0),
         # Its container was restarted, a moment ago or long ago.
         ({"unready_seconds": 3.0}, (), 30.0),
-        ({"unready_seconds": 200.0}, (), 200.0),
-        ({}, ("uid1",), 500.0),
+        ({"unready_seconds": 100.0}, (), 100.0),
+        ({"age_seconds": 110.0}, ("uid1",), 110.0),
+        # Late ones say no more than that.
+        ({}, ("uid1",), 120.0),
     ],
 )
 def test_a_pod_that_was_ready_before_is_not_taken_for_a_start(
     returning: dict[str, Any], starts: tuple[str, ...], seconds: float
 ) -> None:
     store = StoreView((depth(),), (client(1),))
-    old = pod(1, ready=False, age_seconds=500.0, **returning)
+    old = pod(1, **{"ready": False, "age_seconds": 500.0, **returning})
     done = plan(Observed(0.0, store, (deployment(1),), (old,)), QUEUE, Memory())
     assert done.memory.scaling.starting == starts
     assert done.decision.pod_start_seconds == seconds

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rivermill_operator.model.observed import Finished, FleetView, Moment, StoreView, Unknown
+from rivermill_operator.model.observed import Finished, FleetView, Moment, StartingPod, StoreView, Unknown
 from rivermill_operator.plan.memory import ScalingMemory
 from rivermill_operator.plan.scaling import decide
 from tests.unit.plan.build import depth, job_queue
@@ -59,3 +59,14 @@ def test_after_an_outage_as_long_as_the_window_it_begins_anew(seconds: float, af
 def test_a_window_of_nothing_holds_nothing() -> None:
     looks: list[tuple[float, StoreView | Unknown]] = [(0.0, done(0)), (1.0, Unknown("X", "x.", 99.0)), (2.0, done(0))]
     assert wanted(looks, scaleIn={"windowSeconds": 0}) == [0, 9, 0]
+
+
+def test_a_pod_that_never_starts_does_not_make_the_window_grow() -> None:
+    """It is an hour old, and as old as it gets: its fleet was kept at the size of its peak for as long as it was there."""
+    memory, found = ScalingMemory(pod_start_seconds=5.0), []
+    for now, waiting in ((0.0, 20_000), (2.0, 0), (299.0, 0), (303.0, 0)):
+        fleet = FleetView(10, 9, (StartingPod("stuck", 3600.0 + now),))
+        store = StoreView((depth(waiting=waiting, finished=Finished(1000, 1000.0, 2000.0)),))
+        decision, memory = decide(job_queue(scaleIn={}).spec, store, fleet, memory, Moment(now))
+        found.append(decision.desired_replicas)
+    assert found[1:] == [10, 10, 1]

@@ -8,7 +8,7 @@ from dataclasses import replace
 from rivermill_operator.model.observed import INVALID_SPEC, DeploymentView, Moment, Observed, Unknown, Verdict
 from rivermill_operator.model.spec import JobQueue, Mode
 from rivermill_operator.model.status import Condition, Decision
-from rivermill_operator.plan import manifests, scaling
+from rivermill_operator.plan import estimate, manifests, scaling
 from rivermill_operator.plan.fleet import fleet_view, imagined
 from rivermill_operator.plan.grace import short_grace
 from rivermill_operator.plan.lost import find_lost
@@ -80,7 +80,7 @@ def _forget(memory: Memory, learnt: ScalingMemory) -> Memory:
 def _base(observed: Observed, job_queue: JobQueue, decision: Decision, memory: Memory, live: Version | None) -> Plan:
     """What holds in every mode: conditions, events, and the clients of pods that are gone."""
     rejected = rejection(live) if live is not None and live.deployment.verdict is Verdict.REJECTED else None
-    found = conditions(job_queue, observed, decision, rejected, scaling.late_seconds(memory.scaling))
+    found = conditions(job_queue, observed, decision, rejected, estimate.late_seconds(memory.scaling))
     bury, lost = find_lost(observed, memory)
     # Where nothing is written, pods that were asked for are asked for again at each look: they are no reason for the next one.
     grown = memory.scaling.grown if job_queue.spec.mode is Mode.SCALE and observed.conflict is None else None

@@ -24,6 +24,9 @@ JOB_MEMORY_SECONDS = 20.0
 SURPRISE = 4.0
 POD_WEIGHT = 0.2
 POD_START_SEED_SECONDS = 30.0
+#: A pod that takes longer than so many starts is no capacity.
+STUCK_STARTS = 2.0
+STUCK_SECONDS = 60.0
 _KEPT_STARTS = 20
 _FAST_SAMPLES = 8
 _SLOW_SAMPLES = 24
@@ -206,8 +209,17 @@ def learn_pod_starts(memory: ScalingMemory, fleet: FleetView, now: float) -> Sca
     )
 
 
+def late_seconds(memory: ScalingMemory) -> float:
+    """Seconds after which a pod with a node should have become Ready."""
+    return STUCK_STARTS * max(memory.pod_start_seconds or POD_START_SEED_SECONDS, STUCK_SECONDS)
+
+
 def pod_start_seconds(memory: ScalingMemory, fleet: FleetView) -> float:
-    """What a pod takes to start; pods that already take longer count although they are not Ready."""
+    """What a pod takes to start; pods that already take longer count although they are not Ready.
+
+    Until they are late, that is: a pod that never starts says no more of those that do, and would make the scale-in window grow
+    for as long as it is there.
+    """
     mean = POD_START_SEED_SECONDS if memory.pod_start_seconds is None else memory.pod_start_seconds
     ages = sorted(pod.age_seconds for pod in fleet.starting)
-    return max(mean, ages[len(ages) // 2]) if ages else mean
+    return max(mean, min(ages[len(ages) // 2], late_seconds(memory))) if ages else mean

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from rivermill_operator.model.observed import FleetView, PodView, StartingPod, StoreView, Unknown
+from rivermill_operator.plan.estimate import late_seconds
 from rivermill_operator.plan.memory import ScalingMemory
 from rivermill_operator.plan.rollout import trusted
-from rivermill_operator.plan.scaling import late_seconds
 from rivermill_operator.plan.versions import Version
 
 

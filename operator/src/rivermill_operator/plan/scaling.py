@@ -13,9 +13,6 @@ from rivermill_operator.plan import bounds, by_hand, estimate, explain, terms, w
 from rivermill_operator.plan.memory import QueueMemory, ScalingMemory
 from rivermill_operator.plan.probes import assumed_seconds
 
-#: A pod that takes longer than so many starts is no capacity.
-STUCK_STARTS = 2.0
-STUCK_SECONDS = 60.0
 #: More pods are asked for at most so often: what comes within a moment is one write.
 GROW_SECONDS = 0.5
 #: Durations that make an estimate.
@@ -194,14 +191,9 @@ def _limit(load: terms.Load) -> Bound:
     return Bound("ConcurrencyLimit", f"the limit of {load.limit:.0f} running jobs of queue {load.name}")
 
 
-def late_seconds(memory: ScalingMemory) -> float:
-    """Seconds after which a pod with a node should have become Ready."""
-    return STUCK_STARTS * max(memory.pod_start_seconds or estimate.POD_START_SEED_SECONDS, STUCK_SECONDS)
-
-
 def _stuck(fleet: FleetView, memory: ScalingMemory) -> int:
     """Pods that should have been Ready long ago."""
-    late = late_seconds(memory)
+    late = estimate.late_seconds(memory)
     return sum(1 for pod in fleet.starting if pod.scheduled and pod.age_seconds > late)
 
 
