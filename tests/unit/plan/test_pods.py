@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rivermill_operator.model.observed import Observed, StoreView, Unknown
+from rivermill_operator.model.observed import Observed, PodView, StoreView, Unknown
 from rivermill_operator.plan import Memory, plan
 from rivermill_operator.plan.versions import LOWEST_COST
 from tests.unit.plan.build import client, deployment, depth, job_queue, pod
@@ -142,3 +142,26 @@ def test_no_pod_that_works_goes_in_the_place_of_one_that_starts(made: int, repor
     observed = Observed(0.0, StoreView((depth(running=1),), clients), (deployment(5),), (*works, *starts))
     done = plan(observed, job_queue(minReplicas=2, scaleIn={"windowSeconds": 0}), Memory())
     assert (done.decision.desired_replicas, sorted(done.cordon), done.scales) == (2, cordoned, ())
+
+
+@pytest.mark.parametrize(
+    ("new", "waits"),
+    [
+        (pod(4, ready=False, age_seconds=120.0), True),
+        (pod(4, ready=False, age_seconds=121.0), False),
+        (pod(4, ready=False, age_seconds=121.0, scheduled=False), False),
+        # Its container was restarted, or it was called back, a moment ago.
+        (pod(4, ready=False, age_seconds=999.0, unready_seconds=3.0), True),
+        (None, True),
+    ],
+)
+def test_a_rollout_holds_a_fleet_while_it_gets_on(new: PodView | None, waits: bool) -> None:
+    """A pod that never becomes Ready, for want of room perhaps that the old ones take, must not keep them for ever."""
+    live, old = (deployment(2), [pod(3), *([new] if new else [])]), (deployment(1, "0ld"), [pod(1, "0ld")])
+    clients = (client(1), client(3))
+    observed = Observed(0.0, StoreView((depth(),), clients), (live[0], old[0]), (*live[1], *old[1]))
+    done = plan(observed, job_queue(scaleIn={"windowSeconds": 0}), Memory(desired=2))
+    assert ("during a rollout" in done.decision.sentence) is waits
+    assert (sorted(done.cordon), done.decision.desired_replicas) == (([], 2) if waits else (["c1", "c3"], 0))
+    refused = replace(observed, pods=(pod(3), pod(1, "0ld")), deployments=(deployment(2, failure="exceeded quota"), old[0]))
+    assert plan(refused, job_queue(scaleIn={"windowSeconds": 0}), Memory(desired=2)).decision.desired_replicas == 0

@@ -161,6 +161,21 @@ def test_new_pods_have_connections_on_the_server(
     assert (found.pending is None) is (wanted[NEW] == 4)
 
 
+@pytest.mark.parametrize(
+    ("new", "old", "wanted"),
+    [
+        ({}, {"serving": 1}, {NEW: 1, OLD: 1}),
+        ({"serving": 1}, {"serving": 1}, {NEW: 1, OLD: 0}),
+        ({}, {"serving": 1, "draining": 1}, {NEW: 0, OLD: 1}),
+    ],
+)
+def test_a_fleet_of_one_pod_is_rolled_back_without_a_gap(
+    new: dict[str, int], old: dict[str, int], wanted: dict[str, int]
+) -> None:
+    found = rolled(version(NEW, sum(new.values()), **new), version(OLD, sum(old.values()), **old), desired=1, limit=1)
+    assert sizes(found) == wanted
+
+
 def test_what_drains_is_called_back_where_connections_allow_no_more() -> None:
     found = rolled(version(NEW, 4, serving=1, draining=3), limit=4)
     assert sizes(found) == {NEW: 4}
@@ -177,8 +192,10 @@ def test_what_drains_is_called_back_where_connections_allow_no_more() -> None:
         # The place that is left is for the trial.
         (0, {"serving": 4}, 5, {NEW: 1, OLD: 4}),
         (0, {"serving": 2}, 4, {NEW: 1, OLD: 3}),
-        # One pod alone serves on.
+        # One pod alone serves on, and no third is beside it.
         (0, {"serving": 1}, 1, {NEW: 1, OLD: 1}),
+        (0, {}, 1, {NEW: 1, OLD: 1}),
+        (0, {"serving": 1, "draining": 1}, 1, {NEW: 0, OLD: 1}),
     ],
 )
 def test_a_trial_keeps_within_the_connections(new: int, old: dict[str, int], limit: int, wanted: dict[str, int]) -> None:
@@ -254,29 +271,6 @@ def test_a_rollout_does_not_inflate_the_fleet(strategy: RolloutStrategy, limit: 
         if step % 3 == 2 and cordoned:  # the jobs of one end, and it goes
             old.remove(cordoned.pop())
     assert (new, old) == (4, [])
-
-
-@pytest.mark.parametrize(
-    ("new", "waits"),
-    [
-        (pod(4, ready=False, age_seconds=120.0), True),
-        (pod(4, ready=False, age_seconds=121.0), False),
-        (pod(4, ready=False, age_seconds=121.0, scheduled=False), False),
-        # Its container was restarted, or it was called back, a moment ago.
-        (pod(4, ready=False, age_seconds=999.0, unready_seconds=3.0), True),
-        (None, True),
-    ],
-)
-def test_a_rollout_holds_a_fleet_while_it_gets_on(new: PodView | None, waits: bool) -> None:
-    """A pod that never becomes Ready, for want of room perhaps that the old ones take, must not keep them for ever."""
-    live, old = (deployment(2), [pod(3), *([new] if new else [])]), (deployment(1, OLD), [pod(1, OLD)])
-    clients = (client(1), client(3))
-    observed = Observed(0.0, StoreView((depth(),), clients), (live[0], old[0]), (*live[1], *old[1]))
-    done = plan(observed, job_queue(scaleIn={"windowSeconds": 0}), Memory(desired=2))
-    assert ("during a rollout" in done.decision.sentence) is waits
-    assert (sorted(done.cordon), done.decision.desired_replicas) == (([], 2) if waits else (["c1", "c3"], 0))
-    refused = replace(observed, pods=(pod(3), pod(1, OLD)), deployments=(deployment(2, failure="exceeded quota"), old[0]))
-    assert plan(refused, job_queue(scaleIn={"windowSeconds": 0}), Memory(desired=2)).decision.desired_replicas == 0
 
 
 def test_verdicts_are_written_once_with_an_event() -> None:

@@ -77,6 +77,9 @@ def roll(
     previous = next((v for v in old if v.deployment.verdict is Verdict.ACCEPTED), None)
     found = _judge(spec, live, previous, old, now, ready_since)
     limit = _limit(spec, desired, limit)
+    if limit is not None and old:
+        # A fleet of one pod cannot give way without a gap in claiming: that of another version is beside it.
+        limit = max(limit, 2)
     room = math.inf if limit is None else limit - sum(v.deployment.replicas for v in (live, *old))
     if previous is None or found.verdict is Verdict.ACCEPTED:
         serving, targets, others, share = live, [], list(old), desired
@@ -104,12 +107,9 @@ def roll(
 
 
 def _trial(live: Version, desired: int, limit: int | None, room: float) -> tuple[int, int]:
-    """Pods of the version on trial, and of the one that serves: without room for both, one of the latter gives way first.
-
-    A fleet of one pod cannot give way without a gap in claiming: the trial is then beside it, one above the limit.
-    """
+    """Pods of the version on trial, and of the one that serves: without room for both, one of the latter gives way first."""
     trial = min(1, desired)
-    if limit is None or limit <= 1:
+    if limit is None:
         return trial, desired
     return (trial if live.accepting or room >= 1 else 0), min(desired, limit - trial)
 
