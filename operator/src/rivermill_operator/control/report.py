@@ -120,7 +120,8 @@ def restore_manual(status: Mapping[str, Any], now: float, utc: datetime) -> Manu
 def restore_conflict(status: Mapping[str, Any]) -> str | None:
     """What a status says of another writer, None where it says that there is none."""
     conditions = status.get("conditions") or []
-    return next((c["message"] for c in conditions if (c["type"], c["status"]) == (TARGET_CONFLICT, "True")), None)
+    found: str | None = next((c["message"] for c in conditions if (c["type"], c["status"]) == (TARGET_CONFLICT, "True")), None)
+    return found
 
 
 def _estimates(decision: Decision) -> dict[str, Any]:
