@@ -25,12 +25,13 @@ class Turns:
     """Waited for at each write to Kubernetes, so that what jobs wait for never waits for what only tells of a fleet.
 
     Args:
-        growth: writes at once that make pods. An API server that is busy gives the three sorts shares in these proportions.
+        growth: writes at once that make pods. A busy API server gives each sort its share of all that is under way, and what
+            the first of these set going takes a large one.
         fleet: other writes at once to Deployments, pods and what belongs to them.
         report: Events and statuses at once.
     """
 
-    def __init__(self, growth: int = 32, fleet: int = 16, report: int = 8) -> None:
+    def __init__(self, growth: int = 100, fleet: int = 16, report: int = 8) -> None:
         self.growth = asyncio.Semaphore(growth)
         self.fleet = asyncio.Semaphore(fleet)
         self.report = asyncio.Semaphore(report)
