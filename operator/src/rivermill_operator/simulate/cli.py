@@ -146,6 +146,10 @@ def _own(options: argparse.Namespace, name: str, jobs: Sequence[trace.Past]) -> 
 
 
 def _progress(done: int, total: int, last: Run | None) -> None:
-    name = f" {last.workload} seed {last.seed}" if last else ""
-    sys.stderr.write(f"\r{done}/{total}{name}".ljust(60) + ("\n" if done == total else ""))
+    """One line that is written over; where that cannot be, a line for each tenth."""
+    if sys.stderr.isatty():
+        name = f" {last.workload} seed {last.seed}" if last else ""
+        sys.stderr.write(f"\r{done}/{total}{name}".ljust(60) + ("\n" if done == total else ""))
+    elif done * 10 // total > (done - 1) * 10 // total:
+        sys.stderr.write(f"{done}/{total}\n")
     sys.stderr.flush()

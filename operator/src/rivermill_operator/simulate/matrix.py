@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 
@@ -70,12 +71,13 @@ def run_all(
     tasks = [(source, seed) for source in sources for seed in range(1, seeds + 1)]
     runs: list[Run] = []
     progress(0, len(tasks), None)
-    with ProcessPoolExecutor(os.cpu_count(), initializer=_leave_interrupts_to_the_parent) as pool:
-        futures = [
-            pool.submit(run_one, source, seed, pods, tuple(policies), keep_samples=keep_samples and seed == 1)
-            for source, seed in tasks
-        ]
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
         try:
+            with _interrupts_held():
+                futures = [
+                    pool.submit(run_one, source, seed, pods, tuple(policies), keep_samples=keep_samples and seed == 1)
+                    for source, seed in tasks
+                ]
             for future in as_completed(futures):
                 runs.append(future.result())
                 progress(len(runs), len(tasks), runs[-1])
@@ -88,6 +90,11 @@ def run_all(
     return sorted(runs, key=lambda run: (names.index(run.workload), run.seed))
 
 
-def _leave_interrupts_to_the_parent() -> None:
-    """A terminal interrupts all processes at once; the parent ends the others."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """A terminal interrupts all processes at once; those that are started here never hear of it, this one does afterwards."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

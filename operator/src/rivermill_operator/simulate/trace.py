@@ -13,7 +13,7 @@ from rivermill_operator.simulate.workload import PodStart, QueueSettings, Worklo
 
 #: How long the simulation goes on after the last job could have ended.
 TAIL_SECONDS = 600.0
-#: The longest time that is simulated, a week and a little. What is longer is a wrong value in most cases, and would take hours.
+#: The longest time that is simulated, which takes minutes where jobs run all the time. Most of what is longer is a wrong value.
 LONGEST_DAYS = 8
 _DAY_SECONDS = 86_400.0
 _COLUMNS = ("due", "seconds", "queue", "priority", "known")
