@@ -36,15 +36,16 @@ class Process:
         Raises:
             DevclusterError: it does not end.
         """
-        if self.alive():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
+        if not self.alive():
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
         deadline = time.monotonic() + _KILL_SECONDS
         while self.alive():
             if time.monotonic() > deadline:
                 raise DevclusterError(f"process {self.pid} does not end though it was killed")
-            _reap(self.pid)
             time.sleep(0.02)
+        _reap(self.pid)
 
 
 class Registry:

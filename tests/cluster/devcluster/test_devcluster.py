@@ -116,8 +116,10 @@ def kill_up(cluster: Cluster, seen: Path, log: Path) -> bool:
     """Start ``up`` and kill it as soon as it has made a file; returns whether that was before the cluster was up."""
     cluster.down()
     with log.open("w") as said, subprocess.Popen([*COMMAND, "up"], cwd=ROOT, stdout=said, stderr=said) as started:
-        eventually(lambda: seen.exists() or started.poll() is not None, pause=0.01)
-        started.kill()
+        try:
+            eventually(lambda: seen.exists() or started.poll() is not None, 240, 0.01)  # it has limits of its own
+        finally:
+            started.kill()
     assert started.returncode in {0, -signal.SIGKILL}, log.read_text()
     return not cluster.running()
 
