@@ -49,6 +49,13 @@ def test_a_pod_that_waits_for_something_that_never_comes_is_removed(changes: dic
     assert marked is goes
 
 
+def test_a_pod_that_was_called_back_and_is_not_ready_yet_goes_before_one_that_claims() -> None:
+    claims, returns = pod(1, age_seconds=9.0), pod(2, ready=False, warm=True, age_seconds=99.0)
+    observed = Observed(0.0, StoreView((depth(),), (client(1), client(2, running=1))), (deployment(2),), (claims, returns))
+    done = plan(observed, job_queue(minReplicas=1, scaleIn={"windowSeconds": 0}), Memory())
+    assert (done.decision.desired_replicas, done.cordon) == (1, ("c2",))
+
+
 def test_a_job_starts_the_idle_time_anew() -> None:
     busy = Observed(10.0, StoreView((depth(),), (client(1, running=1),)), (deployment(1),), (pod(1),))
     after = plan(busy, QUEUE, replace(Memory(), idle_since=(("uid1", 0.0),)))

@@ -53,9 +53,9 @@ class Drain:
 
 
 def choose_victims(fleet: Iterable[Member], count: int) -> list[Member]:
-    """The accepting pods to drain next: those that cannot work first, then the fewest running jobs, then the youngest."""
+    """The accepting pods to drain next: those that cannot work first, those that do not claim, the least busy, the youngest."""
     candidates = [m for m in fleet if not m.draining and (m.client is not None or m.hopeless)]
-    candidates.sort(key=lambda m: (not m.hopeless, m.running, m.pod.age_seconds))
+    candidates.sort(key=lambda m: (not m.hopeless, m.pod.ready, m.running, m.pod.age_seconds))
     return candidates[: max(0, count)]
 
 
