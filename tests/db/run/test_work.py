@@ -161,7 +161,8 @@ async def test_two_clients_run_each_job_once(dsn: str, connection: Connection, s
         await eventually(done, 60)
     assert set(runs.values()) == {1}
     assert len(runs) == total
-    workers_seen = await connection.fetch(f"SELECT DISTINCT attempted_by FROM {schema.table('river_job')}")
+    # A job that was claimed ahead in vain has been given back, and claimed again.
+    workers_seen = await connection.fetch(f"SELECT DISTINCT unnest(attempted_by) FROM {schema.table('river_job')}")
     assert len(workers_seen) == 2
 
 
