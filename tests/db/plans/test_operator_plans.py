@@ -11,7 +11,7 @@ import pytest
 from rivermill.db import Connection
 from rivermill.schema import Schema
 from rivermill_operator.store import statements
-from tests.db.plans.test_plans import nodes, plan
+from tests.db.plans.explained import nodes, plan
 
 WAITING, RUNNING, LATER, CLIENTS, BOUND = 2_000, 50, 200, 20, 1_002
 FETCHING, KEY = "river_job_prioritized_fetching_index", "river_job_pkey"

@@ -6,7 +6,6 @@ Statistics are taken when nearly all jobs are finished, none is running, and are
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,43 +22,7 @@ from rivermill.maintenance.rescuer import stuck_sql
 from rivermill.rows import job_columns
 from rivermill.schema import Schema
 from rivermill.sequences import advance_sql, begin_sql, find_sql, lock_sql
-
-FINISHED, WAITING, BATCH = 50_000, 2_000, 100
-CLIENT = "client"
-
-
-@pytest.fixture
-async def aged(connection: Connection, schema: Schema) -> Schema:
-    """Many finished jobs, statistics of that, and jobs that came, and were claimed, only afterwards."""
-    table = schema.table("river_job")
-    await connection.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
-    await connection.execute(
-        f"INSERT INTO {table} (kind, args, state, finalized_at, attempt, attempted_by) "
-        f"SELECT 'done', '{{}}', 'completed', now() - n * interval '1 s', 1, ARRAY['gone'] "
-        f"FROM generate_series(1, {FINISHED}) AS n"
-    )
-    await connection.execute(f"ANALYZE {table}")
-    await connection.execute(f"INSERT INTO {table} (kind, args) SELECT 'todo', '{{}}' FROM generate_series(1, {WAITING})")
-    await connection.execute("SET plan_cache_mode = force_generic_plan")
-    return schema
-
-
-async def plan(connection: Connection, sql: str, *args: Any) -> dict[str, Any]:
-    """Execute the statement and return its plan with what each node really did."""
-    text = await connection.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}", *args)
-    root: dict[str, Any] = json.loads(text)[0]["Plan"]
-    return root
-
-
-def nodes(root: dict[str, Any]) -> list[dict[str, Any]]:
-    return [root, *(node for child in root.get("Plans", ()) for node in nodes(child))]
-
-
-def check(root: dict[str, Any], indexes: set[str], most_buffers: int) -> None:
-    seen = nodes(root)
-    assert [node["Relation Name"] for node in seen if node["Node Type"] == "Seq Scan"] == []
-    assert {node["Index Name"] for node in seen if "Index Name" in node} == indexes
-    assert root["Shared Hit Blocks"] + root["Shared Read Blocks"] <= most_buffers
+from tests.db.plans.explained import BATCH, CLIENT, FINISHED, check, nodes, plan
 
 
 async def claim(connection: Connection, schema: Schema, count: int) -> list[int]:

@@ -26,6 +26,38 @@ def claim_sql(schema: Schema, *, known_kinds: bool = False) -> str:
     )
 
 
+def claim_many_sql(schema: Schema, *, known_kinds: bool = False) -> str:
+    """As ``claim_sql`` for the queues ``$1``: up to ``$2`` jobs of each, ``$4`` of all; only of kinds in ``$5``.
+
+    The queues are asked in their order until there are enough jobs. In each row is its queue.
+    """
+    kinds = " AND kind = ANY($5::text[])" if known_kinds else ""
+    ids = f"""
+        SELECT job.id FROM unnest($1::text[], $2::int[]) AS wanted (queue, most), LATERAL (
+            SELECT id FROM {schema.table("river_job")}
+            WHERE state = 'available' AND queue = wanted.queue AND scheduled_at <= now(){kinds}
+            ORDER BY priority, scheduled_at, id
+            LIMIT wanted.most FOR UPDATE SKIP LOCKED
+        ) AS job LIMIT $4::int
+    """
+    return f"{claiming(schema, ids)}, queue"
+
+
+def due_queues_sql(schema: Schema, *, known_kinds: bool = False) -> str:
+    """Those of the queues ``$1`` that have a due job; only of kinds in ``$2``.
+
+    One index entry of each is looked at. A plain ``EXISTS`` would become a join, and that a scan of the whole table.
+    """
+    kinds = " AND kind = ANY($2::text[])" if known_kinds else ""
+    return f"""
+        SELECT asked.queue FROM unnest($1::text[]) AS asked (queue), LATERAL (
+            SELECT FROM {schema.table("river_job")}
+            WHERE state = 'available' AND queue = asked.queue AND scheduled_at <= now(){kinds}
+            ORDER BY priority, scheduled_at, id LIMIT 1
+        ) AS job
+    """
+
+
 def claiming(schema: Schema, ids: str, *, now: str = "now()") -> str:
     """Claim the jobs whose ids a query selects, and locks, for client ``$3``, at a time that an SQL expression says."""
     return f"""

@@ -33,24 +33,22 @@ class ClientQueues:
     Attributes:
         configs: the queues at the moment. Every change replaces the mapping, so any thread may read it.
         work: what works them; None while the client does not run.
+        total_slots: jobs the process runs at once.
     """
 
     def __init__(self, configs: Mapping[str, QueueConfig], slots: int | None, *, works: bool) -> None:
-        self.configs: Mapping[str, QueueConfig] = dict(configs)
+        self.configs: Mapping[str, QueueConfig] = {}
         self.work: QueueWork | None = None
+        self.total_slots = 0
         self._slots = slots
         self._works = works
+        self._replace(dict(configs))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.configs)
 
     def __len__(self) -> int:
         return len(self.configs)
-
-    @property
-    def total_slots(self) -> int:
-        """Jobs the process runs at once."""
-        return self._slots if self._slots is not None else sum(config.max_workers for config in self.configs.values())
 
     async def add(self, name: str, config: int | QueueConfig) -> None:
         """Work one queue more: at once, if the client runs.
@@ -73,7 +71,7 @@ class ClientQueues:
         if name in self.configs:
             raise ConfigError(f"queue {name!r}: this client works it already; remove it first to change its slots")
         config = queue_config(name, config)
-        self.configs = {**self.configs, name: config}
+        self._replace({**self.configs, name: config})
         try:
             if self.work is not None:
                 await self.work.begin(name, config)
@@ -96,4 +94,9 @@ class ClientQueues:
         self._drop(name)
 
     def _drop(self, name: str) -> None:
-        self.configs = {other: config for other, config in self.configs.items() if other != name}
+        self._replace({other: config for other, config in self.configs.items() if other != name})
+
+    def _replace(self, configs: Mapping[str, QueueConfig]) -> None:
+        self.configs = configs
+        sum_of_all = sum(config.max_workers for config in configs.values())
+        self.total_slots = sum_of_all if self._slots is None else self._slots

@@ -45,7 +45,8 @@ class Executor:
         metrics: where attempts are counted.
         policy: how attempts are executed and judged.
         queues: the queues and the slots.
-        on_free: called when so many jobs have ended that no more than ``wake_at`` are held, and when none is left of a queue.
+        on_free: called when so many jobs have ended that no more than ``wake_at`` are held, and when none is left at
+            all or of a queue that somebody is to ``leave``.
 
     Attributes:
         wake_at: see ``on_free``.
@@ -119,6 +120,10 @@ class Executor:
         """Take jobs of one queue more."""
         self._slots.add_queue(name, max_workers, self._queues.total_slots)
         self._waits[name] = self._metrics.wait_seconds.labels(name)
+
+    def leave(self, name: str) -> None:
+        """Tell by ``on_free`` when none of a queue's jobs is left."""
+        self._slots.queues[name].leaving = True
 
     def remove_queue(self, name: str) -> None:
         """Take no more jobs of a queue, none of which is held."""
@@ -285,7 +290,7 @@ class Executor:
             self._free_slot(claimed)
         self._forget(claimed)
         held = self._slots.running + self._slots.waiting
-        if held <= self.wake_at or not claimed.slots.running or not self._claimed:
+        if held <= self.wake_at or not self._claimed or (claimed.slots.leaving and not claimed.slots.running):
             self.wake_at = -1  # once is enough, until the producer has looked
             self._on_free()
 

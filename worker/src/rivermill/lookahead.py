@@ -54,6 +54,10 @@ class Stock:
     ahead: int
     batch: int
 
+    def without_ahead(self) -> Stock:
+        """The same with nothing ahead."""
+        return Stock(0, self.batch)
+
 
 def stock_for(flow: Flow, slots: int) -> Stock:
     """What to hold so that no slot waits for a claim: jobs for which a slot will be free soon.

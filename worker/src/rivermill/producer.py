@@ -3,31 +3,29 @@
 A claim is due when a notification says so, when a slot became free after a claim that brought all it asked for, when the
 queue is resumed, and at the latest after the poll interval. The first claim after a pause goes out at once, further ones no
 closer together than the cooldown, unless there is more to claim and room for a batch. Slots count as free
-that will be by the time the jobs are here (``lookahead``). Mirrors River's ``producer.go`` in effect.
+that will be by the time the jobs are here (``lookahead``). All queues that are due are claimed from by one statement; those
+with limits by a transaction each. Mirrors River's ``producer.go`` in effect.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from rivermill.claiming import Claiming
-from rivermill.claims import claim_sql, return_lost_sql
 from rivermill.client_queues import ClientQueues
 from rivermill.config import QueueConfig, Settings
 from rivermill.db import DATABASE_ERRORS, STATEMENT_TIMEOUT, SharedConnection, back_off
 from rivermill.executor import Executor
-from rivermill.extensions import ClaimMetric, Extensions
-from rivermill.limited_claim import LimitedClaim
-from rivermill.lookahead import stock_for
+from rivermill.extensions import ClaimMetric, Extensions, Hook
+from rivermill.fetcher import Fetcher
 from rivermill.metrics import Metrics
 from rivermill.queue_state import QueueState
+from rivermill.queue_states import QueueStates
 from rivermill.shares import Want, share_slots
 
 logger = logging.getLogger("rivermill.producer")
@@ -64,29 +62,24 @@ class Producer:
         self._claimed = claimed
         self._pending_ids = pending_ids
         self._settings = settings
-        self._claim = claim
+        self._fetcher = Fetcher(settings, claim, kinds)
         self._executor = executor
         self._metrics = metrics
-        self._sql = claim_sql(settings.schema, known_kinds=settings.fetch_only_known_kinds)
-        self._sql_args = [settings.client_id, *([list(kinds)] if settings.fetch_only_known_kinds else [])]
         self._work = queues
-        self._queues = {name: self._new_state(config) for name, config in queues.configs.items()}
+        self._queues = QueueStates(executor.held_in)
+        for name, config in queues.configs.items():
+            self._queues.add(name, self._new_state(config))
         self._credit: Mapping[str, float] = {}
         self._wake = asyncio.Event()
         self._cordoned = False
         self._claiming = Claiming()
-        known = kinds if settings.fetch_only_known_kinds else None
-        self._limited_claim = LimitedClaim(settings.schema, settings.client_id, known)
-        self._return_lost_sql = return_lost_sql(settings.schema)
         self._return_lost_at: list[float] = []
         self.failures = 0
 
     def set_paused(self, queue: str, *, paused: bool) -> list[str]:
         """Stop or resume claims of a queue; ``*`` is every queue. Returns those for which that is a change."""
-        changed = [name for name, state in self._queues.items() if queue in ("*", name) and state.paused is not paused]
+        changed = self._queues.set_paused(queue, paused=paused)
         for name in changed:
-            self._queues[name].paused = paused
-            self._queues[name].wanted = True
             logger.info("queue %s", "paused" if paused else "resumed", extra={"queue": name})
         self._wake.set()
         return changed
@@ -101,8 +94,7 @@ class Producer:
         if state is not None and (state.limited is not limited or state.closed):
             if state.limited is not limited:
                 logger.info("queue is %s", "limited" if limited else "not limited any more", extra={"queue": queue})
-            # Where it was closed its limits may be others now.
-            state.limited, state.closed, state.wanted = limited, False, True
+            self._queues.set_limited(queue, limited=limited)
             self._wake.set()
 
     def room_made(self, *, backlog: int) -> list[str]:
@@ -112,11 +104,11 @@ class Producer:
             backlog: outcomes still to be written.
         """
         queues = []
-        for name, state in self._queues.items():
-            counted = state.limited and state.ends_make_room
-            ended = self._executor.ended_in(name) if counted else state.ended_seen
-            if counted and (state.unwritten or ended != state.ended_seen):
-                state.ended_seen, state.unwritten, state.wanted = ended, backlog > 0, True
+        for name, state in self._queues.limited():
+            ended = self._executor.ended_in(name) if state.ends_make_room else state.ended_seen
+            if state.ends_make_room and (state.unwritten or ended != state.ended_seen):
+                state.ended_seen, state.unwritten = ended, backlog > 0
+                self._queues.want(name)
                 queues.append(name)
         if queues:
             self._wake.set()
@@ -129,25 +121,26 @@ class Producer:
 
     def add_queue(self, name: str, config: QueueConfig, *, paused: bool) -> None:
         """Claim from one queue more."""
-        self._queues[name] = self._new_state(config, paused=paused)
+        self._queues.add(name, self._new_state(config, paused=paused))
         self._wake.set()
 
     async def leave(self, name: str) -> None:
         """Claim from a queue no more; returns once no claim is in flight."""
-        self._queues[name].leaving = True
+        self._queues.leave(name)
         async with self._claiming:
             pass
 
     def remove_queue(self, name: str) -> None:
         """Forget a queue that was left."""
-        del self._queues[name]
+        self._queues.remove(name)
         self._wake.set()
 
     def fetch_soon(self, queue: str | None = None) -> None:
         """Claim from a queue, or from all, as soon as the cooldown allows."""
-        for name, state in self._queues.items():
-            if queue is None or queue == name:
-                state.wanted = True
+        if queue is None:
+            self._queues.want_all()
+        elif not self._queues.want(queue):
+            return  # notifications tell of other clients' queues, too
         self._wake.set()
 
     def slot_freed(self) -> None:
@@ -182,14 +175,11 @@ class Producer:
         if not self._return_lost_at or self._return_lost_at[0] > now:
             return
         try:
-            async with self._claim.acquire() as connection:
-                known = [*self._executor.job_ids(), *self._pending_ids()]
-                status = await connection.execute(self._return_lost_sql, self._settings.client_id, known)
+            count = await self._fetcher.return_lost([*self._executor.job_ids(), *self._pending_ids()])
         except DATABASE_ERRORS as error:
             self._failed("returning lost claims failed", error)
             return
         self._return_lost_at = [at for at in self._return_lost_at if at > now]
-        count = int(status.rpartition(" ")[2])
         if count:
             logger.warning("claims whose answer was lost are given back", extra={"jobs": count})
 
@@ -213,97 +203,140 @@ class Producer:
 
     def _delay(self) -> float | None:
         """Seconds until a claim is due; None while only a wake-up can make one due."""
-        free = self._free()
-        self._executor.wake_at = -1 if self._cordoned else self._worth_waking_for(free)
-        if self._cordoned or free <= 0:
+        if self._cordoned:
+            self._executor.wake_at = -1
             return None
-        due = min((s.due_at(self._room(n, free)) for n, s in self._queues.items()), default=float("inf"))
-        return None if due == float("inf") else due - time.monotonic()
-
-    def _worth_waking_for(self, free: int) -> int:
-        """How few jobs must be held before one that ends is a reason to look again.
-
-        Until then either nothing more is there to claim, or the timer of the cooldown runs.
-        """
-        held, threshold = self._executor.held, -1
-        for name, state in self._queues.items():
-            room = self._room(name, free)
-            if state.hungry:
-                threshold = max(threshold, held - max(1, state.stock.batch - room))
-            elif room <= 0:
-                threshold = max(threshold, held - 1 + room)
-        return threshold
+        now, free = time.monotonic(), self._free()
+        due_at, self._executor.wake_at = self._queues.outlook(now, free, self._executor.held)
+        return None if free <= 0 or due_at == float("inf") else due_at - now
 
     def _free(self) -> int:
-        ahead = sum(state.stock.ahead for state in self._queues.values() if not (state.paused or state.leaving))
-        return self._work.total_slots + ahead - self._executor.held
-
-    def _room(self, queue: str, free: int) -> int:
-        """Jobs to claim of a queue now: no more than are free for all, nor than its own share of slots leaves."""
-        state = self._queues[queue]
-        return min(free, state.config.max_workers + state.stock.ahead - self._executor.held_in(queue))
+        return self._work.total_slots + self._queues.ahead - self._executor.held
 
     async def _claim_due(self) -> None:
         if self._cordoned:
             return
-        now, free = time.monotonic(), self._free()
-        due = {n: state for n, state in self._queues.items() if state.due_at(self._room(n, free)) <= now}
-        for name, state in due.items():
-            state.flow.count(now, self._executor.ended_in(name))
-            state.stock = stock_for(state.flow, min(state.config.max_workers, self._work.total_slots))
-            if state.limited:  # what waits here would keep others from running
-                state.stock = replace(state.stock, ahead=0)
+        now = time.monotonic()
+        due = self._queues.due(now, self._free())
+        await self._leave_out_empty(due)
+        for name in due:
+            self._queues.restock(name, now, self._executor.ended_in(name), self._work.total_slots)
         free = self._free()
-        wants = {name: Want(self._room(name, free), state.config.priority) for name, state in due.items()}
+        wants = {name: Want(self._queues.room(name, free), state.config.priority) for name, state in due.items()}
         grants, self._credit = share_slots(free, wants, self._credit)
-        for name, state in due.items():
-            state.hungry = name not in grants
-        for name, count in grants.items():
-            if not self._cordoned:
-                await self._claim_queue(name, count)
+        limited = {name: count for name, count in grants.items() if due[name].limited}
+        granted = {name: count for name, count in grants.items() if name not in limited}
+        others = []
+        for name, want in wants.items():
+            if name not in grants and want.room > 0 and not due[name].limited:
+                others.append(name)
+            elif name not in grants:
+                self._queues.pass_over(name)
+        await self._claim_unlimited(granted, self._by_credit(others, wants), free - sum(limited.values()))
+        for name, count in limited.items():
+            await self._claim_limited(name, count)
 
-    async def _claim_queue(self, name: str, count: int) -> None:
-        state = self._queues[name]
+    def _by_credit(self, names: list[str], wants: Mapping[str, Want]) -> list[str]:
+        return sorted(names, key=lambda name: (self._credit.get(name, 0.0), wants[name].priority), reverse=True)
+
+    async def _leave_out_empty(self, due: dict[str, QueueState]) -> None:
+        """Look which of several limited queues have jobs at all: each claim from one is a transaction of its own."""
+        asked = [name for name, state in due.items() if state.limited and not (state.hungry or state.closed)]
+        if len(asked) <= 1:
+            return
+        self._queues.begin(asked, time.monotonic())
+        try:
+            busy = await self._fetcher.due_queues(asked)
+        except DATABASE_ERRORS as error:
+            busy = set()
+            for name in asked:
+                self._queues.want(name)
+            self._failed("looking for jobs failed", error)
+        for name in asked:
+            if name not in busy:
+                del due[name]
+                self._queues.settle(name, hungry=False)
+
+    async def _claim_unlimited(self, granted: Mapping[str, int], others: Sequence[str], most: int) -> None:
+        """Claim from all queues at once.
+
+        Args:
+            granted: the slots of each queue.
+            others: queues without a slot, of which each gets one that is left over.
+            most: the most jobs to claim.
+        """
+        wanted = {**granted, **dict.fromkeys(others, 1)}
+        if not wanted or self._cordoned:
+            return
         started = time.monotonic()
-        state.wanted = False
-        state.claimed_at = started
-        interval = state.interval
-        state.poll_at = started + interval + random.uniform(0, max(0.1 * interval, 0.01))
+        self._queues.begin(wanted, started)
         self._executor.expect()
         try:
-            async with self._claim.acquire() as connection:
-                if state.limited:
-                    claims = await self._limited_claim.fetch(connection, name, count)
-                    records = claims.records
-                    state.keep_to(claims, time.monotonic())
-                else:
-                    records = await connection.fetch(self._sql, name, count, *self._sql_args)
+            found = await self._fetcher.fetch(wanted, most)
             seconds = time.monotonic() - started
-            metric = ClaimMetric(name, timedelta(seconds=seconds), len(records))
-            if records:
-                for hook in self._extensions.jobs_claimed:
-                    await hook.jobs_claimed(metric)
-                self._claimed(records)
-                self._executor.submit(name, records)
+            await self._take({name: found.get(name, []) for name in wanted}, seconds)
         except DATABASE_ERRORS as error:
-            state.wanted = True
-            self._failed("claim failed", error)
+            self._claim_failed(wanted, error)
             return
         finally:
             self._executor.expected()
-        self.failures = 0
-        state.flow.claimed(seconds)
-        state.hungry = len(records) >= count
-        state.wanted = state.wanted or state.hungry
-        self._metrics.claim_seconds.observe(seconds)
-        if records:
-            self._metrics.claim_size.observe(len(records))
-        if self._extensions.metric_emit:
-            self._emit(metric)
+        enough = sum(map(len, found.values())) >= most
+        for name, count in wanted.items():
+            got = len(found.get(name, ()))
+            if enough and not got and name not in granted:
+                self._queues.not_reached(name)
+            else:
+                self._queues.settle(name, hungry=got >= count)
+        self._credit = {name: credit - (name not in granted and name in found) for name, credit in self._credit.items()}
 
-    def _emit(self, metric: ClaimMetric) -> None:
-        for hook in self._extensions.metric_emit:
-            try:
-                hook.metric_emit(metric)
-            except Exception:
-                logger.exception("a metric_emit hook failed", extra={"queue": metric.queue})
+    async def _claim_limited(self, name: str, count: int) -> None:
+        if self._cordoned:
+            return
+        started = time.monotonic()
+        self._queues.begin([name], started)
+        self._executor.expect()
+        try:
+            claims = await self._fetcher.fetch_limited(name, count)
+            now = time.monotonic()
+            self._queues[name].keep_to(claims, now)
+            await self._take({name: claims.records}, now - started)
+        except DATABASE_ERRORS as error:
+            self._claim_failed([name], error)
+            return
+        finally:
+            self._executor.expected()
+        self._queues.settle(name, hungry=len(claims.records) >= count)
+
+    def _claim_failed(self, names: Iterable[str], error: Exception) -> None:
+        for name in names:
+            self._queues.want(name)
+        self._failed("claim failed", error)
+
+    async def _take(self, found: Mapping[str, list[Any]], seconds: float) -> None:
+        """Begin with what a claim brought of each of its queues; it took so long."""
+        self.failures = 0
+        hooks, metrics = self._extensions, list[ClaimMetric]()
+        if hooks.jobs_claimed or hooks.metric_emit:
+            metrics = [ClaimMetric(name, timedelta(seconds=seconds), len(records)) for name, records in found.items()]
+        for metric in metrics:
+            if metric.count:
+                for hook in hooks.jobs_claimed:
+                    await hook.jobs_claimed(metric)
+        for name, records in found.items():
+            self._queues[name].flow.claimed(seconds)
+            if records:
+                self._claimed(records)
+                self._executor.submit(name, records)
+        self._metrics.claim_seconds.observe(seconds)
+        if jobs := sum(map(len, found.values())):
+            self._metrics.claim_size.observe(jobs)
+        for hook in hooks.metric_emit:
+            for metric in metrics:
+                self._emit(hook, metric)
+
+    @staticmethod
+    def _emit(hook: Hook, metric: ClaimMetric) -> None:
+        try:
+            hook.metric_emit(metric)
+        except Exception:
+            logger.exception("a metric_emit hook failed", extra={"queue": metric.queue})

@@ -18,6 +18,8 @@ class QueueState:
         interval: most seconds between two claims while there is room.
         hungry: whether the last claim brought all it asked for.
         wanted: whether a claim is due as soon as the cooldown allows.
+        claimed_at: when the last claim went out.
+        claimed_before: when the one before it did.
         poll_at: when a claim is due in any case.
         stock: jobs to claim beyond the free slots, and the room that is worth a claim.
         leaving: whether the queue is to be removed.
@@ -41,6 +43,7 @@ class QueueState:
     hungry: bool = False
     wanted: bool = True
     claimed_at: float = float("-inf")
+    claimed_before: float = float("-inf")
     poll_at: float = 0.0
     flow: Flow = field(default_factory=Flow)
     stock: Stock = field(init=False)
@@ -58,6 +61,12 @@ class QueueState:
             return self.claimed_at
         earliest = self.claimed_at + self.cooldown
         return earliest if self.wanted else max(earliest, self.poll_at)
+
+    def begin(self, now: float, jitter: float) -> None:
+        """A claim goes out; ``jitter`` from 0 to 1 puts off the next one by up to a tenth of the interval."""
+        self.wanted = False
+        self.claimed_before, self.claimed_at = self.claimed_at, now
+        self.poll_at = now + self.interval + jitter * max(0.1 * self.interval, 0.01)
 
     def keep_to(self, claims: LimitedClaims, now: float) -> None:
         """Note what a claim within limits said of the next one: when more may start, that is due at the latest."""

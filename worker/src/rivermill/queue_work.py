@@ -44,6 +44,7 @@ class RunningQueues:
     async def end(self, name: str) -> None:
         """Stop claiming from a queue; returns once none of its jobs holds a slot, or the client has stopped."""
         ended = self._leaving.setdefault(name, asyncio.Event())
+        self._executor.leave(name)
         await self._producer.leave(name)
         self.check()
         await ended.wait()

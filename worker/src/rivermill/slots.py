@@ -19,12 +19,14 @@ class QueueSlots(Generic[ItemT]):
         running: those that have a slot.
         waiting: those claimed ahead, in the order in which they are to run.
         ended: those that have given up a slot so far.
+        leaving: whether somebody waits for the last of its jobs to end.
     """
 
     max_workers: int
     running: int = 0
     waiting: deque[ItemT] = field(default_factory=deque)
     ended: int = 0
+    leaving: bool = False
 
     @property
     def held(self) -> int:
@@ -49,6 +51,8 @@ class Slots(Generic[ItemT]):
         self.running = 0
         self.queues: dict[str, QueueSlots[ItemT]] = {name: QueueSlots(most) for name, most in queues.items()}
         self.waiting = 0
+        # In the order in which their jobs began to wait.
+        self._queued: dict[QueueSlots[ItemT], None] = {}
 
     def add_queue(self, name: str, most: int, total: int) -> None:
         """Have one queue more, and so ``total`` slots from now on."""
@@ -71,6 +75,7 @@ class Slots(Generic[ItemT]):
             queue.running += 1
             return True
         queue.waiting.append(item)
+        self._queued[queue] = None
         self.waiting += 1
         return False
 
@@ -86,13 +91,24 @@ class Slots(Generic[ItemT]):
         return self._heir(queue) if self.waiting and self.running < self.total else None
 
     def _heir(self, queue: QueueSlots[ItemT]) -> ItemT | None:
-        for heir in (queue, *self.queues.values()):
-            if heir.waiting and heir.running < heir.max_workers:
-                self.waiting -= 1
-                self.running += 1
-                heir.running += 1
-                return heir.waiting.popleft()
+        if queue.waiting and queue.running < queue.max_workers:
+            return self._next_of(queue)
+        for heir in self._queued:
+            if heir.running < heir.max_workers:
+                return self._next_of(heir)
         return None
+
+    def _next_of(self, queue: QueueSlots[ItemT]) -> ItemT:
+        self.running += 1
+        queue.running += 1
+        item = queue.waiting.popleft()
+        self._wait_less(queue)
+        return item
+
+    def _wait_less(self, queue: QueueSlots[ItemT]) -> None:
+        self.waiting -= 1
+        if not queue.waiting:
+            del self._queued[queue]
 
     def withdraw(self, queue: QueueSlots[ItemT], item: ItemT) -> None:
         """A job that waits is not to run after all.
@@ -101,7 +117,7 @@ class Slots(Generic[ItemT]):
             ValueError: it does not wait.
         """
         queue.waiting.remove(item)
-        self.waiting -= 1
+        self._wait_less(queue)
 
     def seize(self, queue: QueueSlots[ItemT], item: ItemT) -> None:
         """A job that waits runs now, whether a slot is free or not: it is not going to hold it."""
@@ -111,4 +127,4 @@ class Slots(Generic[ItemT]):
 
     def all_waiting(self) -> list[ItemT]:
         """The jobs that wait."""
-        return [item for queue in self.queues.values() for item in queue.waiting]
+        return [item for queue in self._queued for item in queue.waiting]

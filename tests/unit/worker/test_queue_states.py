@@ -1,0 +1,161 @@
+"""Which of many queues are due, when, and what is looked at for that."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from rivermill.config import QueueConfig
+from rivermill.queue_state import QueueState
+from rivermill.queue_states import MOST_AT_ONCE, QueueStates
+
+FREE = 100
+
+
+class Queues(QueueStates):
+    """Queues of 10 slots that are claimed from each second at least."""
+
+    def __init__(self, *names: str) -> None:
+        self.held: Counter[str] = Counter()
+        super().__init__(lambda name: self.held[name])
+        for name in names:
+            self.add(name, QueueState(QueueConfig(10), cooldown=0.01, interval=1.0))
+
+    def claimed(self, now: float, *names: str, hungry: bool = False) -> None:
+        self.begin(names, now)
+        for name in names:
+            self.settle(name, hungry=hungry)
+
+    def due_at(self, now: float, free: int = FREE) -> float:
+        return self.outlook(now, free, sum(self.held.values()))[0]
+
+
+def test_new_queues_are_due_at_once_and_claimed_ones_when_they_are_polled_or_wanted() -> None:
+    queues = Queues("a", "b")
+    assert list(queues.due(100.0, FREE)) == ["a", "b"]
+    queues.claimed(100.0, "a", "b")
+    assert queues.due(100.5, FREE) == {}
+    assert 101.0 <= queues.due_at(100.5) <= 101.1
+    assert list(queues.due(101.1, FREE)) == ["a", "b"]
+    queues.claimed(101.1, "a", "b")
+    assert queues.want("b")
+    assert list(queues.due(101.11, FREE)) == ["b"]
+    assert not queues.want("of another client")
+
+
+def test_what_would_be_polled_soon_is_polled_with_the_first() -> None:
+    queues = Queues("first", "soon", "late", "closed")
+    queues.claimed(100.0, "first")
+    queues.claimed(100.3, "soon", "closed")
+    queues["closed"].closed = True
+    queues.claimed(100.95, "late")
+    assert list(queues.due(101.1, FREE)) == ["first", "soon"]
+    queues.claimed(101.1, "first", "soon")
+    assert list(queues.due(101.4, FREE)) == ["closed"]
+    queues.claimed(101.4, "closed")
+    assert 101.95 <= queues.due_at(101.5) <= 102.05
+
+
+def test_a_poll_that_is_due_while_a_queue_is_full_goes_out_once_there_is_room() -> None:
+    queues = Queues("a", "b")
+    queues.claimed(100.0, "a", "b")
+    queues.held["a"] = 10
+    assert list(queues.due(101.2, FREE)) == ["b"]
+    queues.claimed(101.2, "b")
+    assert queues.outlook(101.3, FREE, 10) == (pytest.approx(102.25, abs=0.06), 9)
+    queues.held["a"] = 9
+    assert queues.due_at(101.3) < 101.3
+    assert list(queues.due(101.3, FREE)) == ["a"]
+
+
+def test_an_earlier_opening_of_a_limited_queue_is_kept() -> None:
+    queues = Queues("a", "b")
+    queues.claimed(100.0, "b")
+    queues.begin(["a"], 100.0)
+    queues["a"].closed, queues["a"].poll_at = True, 100.25
+    queues.settle("a", hungry=False)
+    assert queues.due_at(100.1) == 100.25
+
+
+def test_paused_and_leaving_queues_are_not_looked_at() -> None:
+    queues = Queues("a", "b", "c")
+    assert queues.set_paused("a", paused=True) == ["a"]
+    assert queues.set_paused("a", paused=True) == queues.set_paused("no such", paused=True) == []
+    queues.leave("c")
+    queues.want_all()
+    assert list(queues.due(100.0, FREE)) == ["b"]
+    queues.claimed(100.0, "b")
+    assert queues.due_at(200.0) < 200.0  # b's poll
+    queues.claimed(200.0, "b")
+    assert queues.set_paused("*", paused=True) == ["b", "c"]
+    assert queues.due_at(300.0) == float("inf")
+    assert queues.set_paused("*", paused=False) == ["a", "b", "c"]
+    assert list(queues.due(300.0, FREE)) == ["a", "b"]
+    for name in ("a", "b"):
+        queues.remove(name)
+    assert queues.due_at(400.0) == float("inf")
+    assert queues.get("a") is None
+
+
+@pytest.mark.parametrize(
+    ("held", "hungry", "free", "threshold"),
+    [
+        ({"a": 10}, ["a"], 90, 7),  # a quarter of its slots
+        ({"a": 10, "b": 10}, ["a"], 80, 19),  # and any of b's, which was wanted meanwhile
+        ({"a": 10, "b": 5}, ["a"], 85, 12),
+        ({"a": 10}, ["a"], 0, 9),  # b's poll waits for a slot, too
+        ({"a": 5, "b": 5}, ["a", "b"], 0, 7),
+        ({}, [], 100, -1),
+    ],
+)
+def test_how_few_jobs_are_a_reason_to_look_again(held: dict[str, int], hungry: list[str], free: int, threshold: int) -> None:
+    queues = Queues("a", "b")
+    queues.claimed(100.0, "a", "b")
+    queues.held.update(held)
+    for name in hungry:
+        queues.settle(name, hungry=True)
+    if queues.held["b"] == 10:
+        queues.want("b")
+    assert queues.outlook(100.001, free, sum(held.values()))[1] == threshold
+
+
+def test_no_more_queues_are_claimed_from_at_once_and_the_longest_unclaimed_are_next() -> None:
+    names = [f"q{number}" for number in range(MOST_AT_ONCE * 2)]
+    queues = Queues(*names)
+    first = list(queues.due(100.0, FREE))
+    assert first == names[:MOST_AT_ONCE]
+    queues.begin(first, 100.0)
+    for name in first[:10]:
+        queues.settle(name, hungry=True)
+    for name in first[10:]:
+        queues.not_reached(name)
+    second = list(queues.due(100.02, FREE))
+    assert second == [*names[10:MOST_AT_ONCE], *names[MOST_AT_ONCE : MOST_AT_ONCE + 10]]
+
+
+def test_jobs_to_claim_ahead_are_those_of_queues_that_may_be_claimed_from() -> None:
+    queues = Queues("a", "b", "limited")
+    queues.set_limited("limited", limited=True)
+    for step in range(3):
+        for name in ("a", "b", "limited"):
+            queues.restock(name, 100.0 + step * 0.1, step * 1_000, slots=10)
+    each = queues["a"].stock.ahead
+    assert (queues.ahead, queues["limited"].stock.ahead) == (2 * each, 0)
+    assert queues.room("a", 1_000_000) == 10 + each
+    queues.set_paused("b", paused=True)
+    assert queues.ahead == each > 0
+    queues.restock("a", 101.0, 2_000, slots=10)
+    queues.restock("a", 102.0, 2_000, slots=10)
+    assert queues.ahead == 0
+
+
+def test_limited_queues_are_known() -> None:
+    queues = Queues("a", "b")
+    queues.claimed(100.0, "a", "b")
+    queues["b"].closed = True
+    queues.set_limited("b", limited=True)
+    assert [name for name, _ in queues.limited()] == ["b"]
+    assert list(queues.due(100.5, FREE)) == ["b"]  # its limits may be others now
+    queues.set_limited("b", limited=False)
+    assert list(queues.limited()) == []
