@@ -22,7 +22,10 @@ ResultT = TypeVar("ResultT")
 
 @dataclass(frozen=True, slots=True)
 class ClaimMetric:
-    """What a claim took and brought; River's ``job_get_available_duration`` and ``job_get_available_count``."""
+    """What a claim took and brought; River's ``job_get_available_duration`` and ``job_get_available_count``.
+
+    A claim from several queues has one for each, with its whole duration.
+    """
 
     queue: str
     duration: timedelta

@@ -265,7 +265,7 @@ class Producer:
             others: queues without a slot, of which each gets one that is left over.
             most: the most jobs to claim.
         """
-        wanted = {**granted, **dict.fromkeys(others, 1)}
+        wanted = {**granted, **dict.fromkeys(others if most > 0 else (), 1)}
         if not wanted or self._cordoned:
             return
         started = time.monotonic()
