@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import pytest
 
-from rivermill import Client, InsertOpts, InsertParams, Job, JobCancel, JobSnooze, JobState, Worker, Workers
+from rivermill import Client, InsertOpts, InsertParams, Job, JobCancel, JobSnooze, JobState, QueueConfig, Worker, Workers
 from rivermill.db import Connection
 from rivermill.schema import Schema
 from tests.db.run.support import Note, eventually, working
@@ -190,6 +190,29 @@ async def test_pause_resume_and_priority(dsn: str, connection: Connection, schem
         for job in jobs:
             await bench.reaches(job.id, JobState.COMPLETED)
     assert order == ["1", "2", "3", "4"]
+
+
+async def test_a_slot_that_becomes_free_among_long_jobs_is_filled(
+    dsn: str, connection: Connection, schema: Schema, workers: Workers
+) -> None:
+    started: list[str] = []
+    gates = {str(number): asyncio.Event() for number in range(50)}
+
+    @workers.work
+    async def work(job: Job[Note]) -> None:
+        started.append(job.args.text)
+        await gates[job.args.text].wait()
+
+    queues = {"default": QueueConfig(40, poll_interval=timedelta(hours=1))}
+    async with working(dsn, connection, schema, workers, queues=queues) as bench:
+        await bench.client.insert_many([InsertParams(Note(number)) for number in gates])
+        for most in (40, 41, 42):
+            await eventually(lambda most=most: asyncio.sleep(0, len(started) == most))
+            await asyncio.sleep(0.1)
+            assert len(started) == most
+            gates[started[most - 40]].set()
+        for gate in gates.values():
+            gate.set()
 
 
 async def test_scheduled_jobs_become_due(dsn: str, connection: Connection, schema: Schema, workers: Workers) -> None:

@@ -101,11 +101,13 @@ def test_paused_and_leaving_queues_are_not_looked_at() -> None:
 @pytest.mark.parametrize(
     ("held", "hungry", "free", "threshold"),
     [
-        ({"a": 10}, ["a"], 90, 7),  # a quarter of its slots
-        ({"a": 10, "b": 10}, ["a"], 80, 19),  # and any of b's, which was wanted meanwhile
-        ({"a": 10, "b": 5}, ["a"], 85, 12),
-        ({"a": 10}, ["a"], 0, 9),  # b's poll waits for a slot, too
-        ({"a": 5, "b": 5}, ["a", "b"], 0, 7),
+        ({"a": 10}, ["a"], 90, 9),  # its first free slot
+        ({"a": 9}, ["a"], 91, 7),  # a quarter of its slots; until then a claim is due when the cooldown is over
+        ({"a": 10, "b": 10}, ["a"], 80, 19),
+        ({"a": 5, "b": 5}, ["a", "b"], 0, 9),  # the first free slot of the process
+        ({"a": 5, "b": 5}, ["a", "b"], -2, 7),  # the first one that would be free
+        ({"b": 10}, [], 90, 9),  # b was wanted meanwhile
+        ({"a": 10}, [], 0, -1),  # nothing more is there
         ({}, [], 100, -1),
     ],
 )
@@ -118,6 +120,19 @@ def test_how_few_jobs_are_a_reason_to_look_again(held: dict[str, int], hungry: l
     if queues.held["b"] == 10:
         queues.want("b")
     assert queues.outlook(100.001, free, sum(held.values()))[1] == threshold
+
+
+def test_what_was_claimed_ahead_fills_slots_until_there_is_room_for_a_batch() -> None:
+    queues = Queues("a")
+    for step in range(3):
+        queues.restock("a", 100.0 + step * 0.1, step * 1_000, slots=10)
+    queues.claimed(100.3, "a", hungry=True)
+    stock = queues["a"].stock
+    queues.held["a"] = 10 + stock.ahead
+    assert stock.ahead >= stock.batch > 1
+    assert queues.outlook(100.301, 0, queues.held["a"]) == (float("inf"), queues.held["a"] - stock.batch)
+    queues.set_limited("a", limited=True)
+    assert queues.ahead == 0
 
 
 def test_no_more_queues_are_claimed_from_at_once_and_the_longest_unclaimed_are_next() -> None:

@@ -30,12 +30,14 @@ class Flow:
         """Jobs that end in a second; the lesser of two windows, so that a burst does not look like a flow."""
         return min(self._rate, self._rate_before)
 
-    def count(self, now: float, ended: int) -> None:
-        """Note how many jobs have ended so far; ``now`` is monotonic seconds."""
+    def count(self, now: float, ended: int) -> bool:
+        """Note how many jobs have ended so far, and tell whether the flow is seen anew; ``now`` is monotonic seconds."""
         elapsed = now - self._since
-        if elapsed >= (WINDOW_SECONDS if self.per_second else FIRST_WINDOW_SECONDS):
-            self._rate_before, self._rate = self._rate, (ended - self._ended) / elapsed
-            self._since, self._ended = now, ended
+        if elapsed < (WINDOW_SECONDS if self.per_second else FIRST_WINDOW_SECONDS):
+            return False
+        self._rate_before, self._rate = self._rate, (ended - self._ended) / elapsed
+        self._since, self._ended = now, ended
+        return True
 
     def claimed(self, seconds: float) -> None:
         """Note how long a claim took."""

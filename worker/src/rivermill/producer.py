@@ -208,7 +208,7 @@ class Producer:
             return None
         now, free = time.monotonic(), self._free()
         due_at, self._executor.wake_at = self._queues.outlook(now, free, self._executor.held)
-        return None if free <= 0 or due_at == float("inf") else due_at - now
+        return None if due_at == float("inf") else due_at - now
 
     def _free(self) -> int:
         return self._work.total_slots + self._queues.ahead - self._executor.held

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Iterator
 
-from rivermill.lookahead import stock_for
+from rivermill.lookahead import Stock, stock_for
 from rivermill.queue_state import QueueState
 
 #: Queues of one claim; the rest of those that are due are next.
@@ -85,6 +85,7 @@ class QueueStates:
         state.limited, state.closed = limited, False
         if limited:
             self._limited.add(name)
+            self._stock(name, state.stock)
         else:
             self._limited.discard(name)
         self.want(name)
@@ -104,10 +105,13 @@ class QueueStates:
     def restock(self, name: str, now: float, ended: int, slots: int) -> None:
         """Say anew what of a queue is to be held, after so many of its jobs have ended, in a process of so many slots."""
         state = self._states[name]
-        state.flow.count(now, ended)
-        state.stock = stock_for(state.flow, min(state.config.max_workers, slots))
-        if state.limited:  # what waits here would keep others from running
-            state.stock = state.stock.without_ahead()
+        if state.flow.count(now, ended):
+            self._stock(name, stock_for(state.flow, min(state.config.max_workers, slots)))
+
+    def _stock(self, name: str, stock: Stock) -> None:
+        state = self._states[name]
+        # What waits here of a limited queue would keep others from running.
+        state.stock = stock.without_ahead() if state.limited else stock
         if state.stock.ahead:
             self._stocked.add(name)
         else:
@@ -123,20 +127,18 @@ class QueueStates:
     def outlook(self, now: float, free: int, held: int) -> tuple[float, int]:
         """When the next claim is due, and how few jobs must be held before one that ends is a reason to look again.
 
-        Until then either nothing more is there to claim, or the time of the claim is waited for.
+        Until then nothing more is there to claim, the time of the claim is waited for, or slots are filled from what was
+        claimed ahead.
         """
         self._poll(now)
-        due_at, threshold, hungry = self._poll_at, -1, 0
+        due_at, threshold = self._poll_at, -1
         for name in self._candidates:
             state, room = self._states[name], self.room(name, free)
             due_at = min(due_at, state.due_at(room))
-            if state.hungry:
-                hungry += 1
+            if state.hungry and (room > 0 or state.stock.ahead):
                 threshold = max(threshold, held - max(1, state.stock.batch - room))
             elif room <= 0:
                 threshold = max(threshold, held - 1 + room)
-        if free <= 0 and hungry < len(self._states):  # polls wait for a slot, too
-            threshold = max(threshold, held - 1 + free)
         return due_at, threshold
 
     def due(self, now: float, free: int) -> dict[str, QueueState]:
