@@ -35,6 +35,14 @@ async def test_a_claim_walks_the_fetching_index_and_the_key(connection: Connecti
     assert root["Actual Rows"] == BATCH
 
 
+async def test_a_claim_of_known_kinds_does_not_walk_all_jobs_of_these_kinds(connection: Connection, aged: Schema) -> None:
+    root = await plan(connection, claim_sql(aged, known_kinds=True), "default", BATCH, CLIENT, ["todo", "done"])
+    check(root, {"river_job_prioritized_fetching_index", "river_job_pkey"}, 100 * BATCH)
+    limits = (2 * BATCH, 2 * BATCH, True, None)
+    root = await plan(connection, limited_sql(aged, known_kinds=True), "default", BATCH, CLIENT, ["todo", "done"], *limits)
+    check(root, {"river_job_prioritized_fetching_index", "river_job_pkey"}, 100 * BATCH)
+
+
 @pytest.mark.parametrize("general", [False, True], ids=["plain", "general"])
 async def test_completions_find_their_rows_by_key(connection: Connection, aged: Schema, general: bool) -> None:
     ages = [0.0] * BATCH

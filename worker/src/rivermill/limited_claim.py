@@ -106,7 +106,7 @@ def _rate_part() -> str:
 def _chosen_sql(schema: Schema, *, known_kinds: bool, rated: bool) -> str:
     """The ids of jobs to claim, locked; with ``rated`` there is a query ``started`` around it."""
     table = schema.table("river_job")
-    kinds = " AND kind = ANY($4::text[])" if known_kinds else " AND $4::text[] IS NULL"
+    kinds = " AND (kind = ANY($4::text[])) IS TRUE" if known_kinds else " AND $4::text[] IS NULL"
     part, full = _part("$7", "$8"), "everywhere >= $5::int OR here >= $6::int"
     columns, open_rate, rank, join, within = "", "", "", "", ""
     if rated:
