@@ -18,7 +18,7 @@ class Queues(QueueStates):
 
     def __init__(self, *names: str) -> None:
         self.held: Counter[str] = Counter()
-        super().__init__(lambda name: self.held[name])
+        super().__init__(lambda name: self.held[name], lambda: FREE)
         for name in names:
             self.add(name, QueueState(QueueConfig(10), cooldown=0.01, interval=1.0))
 
@@ -125,7 +125,7 @@ def test_how_few_jobs_are_a_reason_to_look_again(held: dict[str, int], hungry: l
 def test_what_was_claimed_ahead_fills_slots_until_there_is_room_for_a_batch() -> None:
     queues = Queues("a")
     for step in range(3):
-        queues.restock("a", 100.0 + step * 0.1, step * 1_000, slots=10)
+        queues.restock("a", 100.0 + step * 0.1, step * 1_000)
     queues.claimed(100.3, "a", hungry=True)
     stock = queues["a"].stock
     queues.held["a"] = 10 + stock.ahead
@@ -154,14 +154,14 @@ def test_jobs_to_claim_ahead_are_those_of_queues_that_may_be_claimed_from() -> N
     queues.set_limited("limited", limited=True)
     for step in range(3):
         for name in ("a", "b", "limited"):
-            queues.restock(name, 100.0 + step * 0.1, step * 1_000, slots=10)
+            queues.restock(name, 100.0 + step * 0.1, step * 1_000)
     each = queues["a"].stock.ahead
     assert (queues.ahead, queues["limited"].stock.ahead) == (2 * each, 0)
     assert queues.room("a", 1_000_000) == 10 + each
     queues.set_paused("b", paused=True)
     assert queues.ahead == each > 0
-    queues.restock("a", 101.0, 2_000, slots=10)
-    queues.restock("a", 102.0, 2_000, slots=10)
+    queues.restock("a", 101.0, 2_000)
+    queues.restock("a", 102.0, 2_000)
     assert queues.ahead == 0
 
 
@@ -174,3 +174,22 @@ def test_limited_queues_are_known() -> None:
     assert list(queues.due(100.5, FREE)) == ["b"]  # its limits may be others now
     queues.set_limited("b", limited=False)
     assert list(queues.limited()) == []
+
+
+def test_hungry_queues_wait_for_each_other_unless_there_is_room_for_a_batch() -> None:
+    queues = Queues("a", "b", "c")
+    queues.claimed(99.0, "c")
+    queues.claimed(100.0, "a", "b", hungry=True)
+    queues.claimed(100.005, "b", hungry=True)
+    queues.held.update(a=7, b=10)
+    queues.want("c")
+    assert list(queues.due(100.006, FREE)) == ["c"]  # a alone has room for half of what both would be worth a claim for
+    assert queues.outlook(100.006, FREE, 17)[0] <= 100.006
+    queues.claimed(100.007, "c")
+    assert queues.due_at(100.008) == pytest.approx(100.017)
+    assert list(queues.due(100.018, FREE)) == ["a"]
+    queues.held.update(a=4)
+    assert list(queues.due(100.009, FREE)) == ["a"]
+    queues.held.update(a=7, b=7)
+    assert list(queues.due(100.009, FREE)) == ["a", "b"]
+    assert queues.due(100.009, 5) == {}

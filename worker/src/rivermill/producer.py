@@ -66,7 +66,7 @@ class Producer:
         self._executor = executor
         self._metrics = metrics
         self._work = queues
-        self._queues = QueueStates(executor.held_in)
+        self._queues = QueueStates(executor.held_in, lambda: queues.total_slots)
         for name, config in queues.configs.items():
             self._queues.add(name, self._new_state(config))
         self._credit: Mapping[str, float] = {}
@@ -220,7 +220,7 @@ class Producer:
         due = self._queues.due(now, self._free())
         await self._leave_out_empty(due)
         for name in due:
-            self._queues.restock(name, now, self._executor.ended_in(name), self._work.total_slots)
+            self._queues.restock(name, now, self._executor.ended_in(name))
         free = self._free()
         wants = {name: Want(self._queues.room(name, free), state.config.priority) for name, state in due.items()}
         grants, self._credit = share_slots(free, wants, self._credit)

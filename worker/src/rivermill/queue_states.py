@@ -20,15 +20,18 @@ class QueueStates:
 
     Args:
         held_in: the jobs of a queue that are held here.
+        slots: those of the process.
     """
 
-    def __init__(self, held_in: Callable[[str], int]) -> None:
+    def __init__(self, held_in: Callable[[str], int], slots: Callable[[], int]) -> None:
         self._held_in = held_in
+        self._slots = slots
         self._states: dict[str, QueueState] = {}
         self._candidates: dict[str, None] = {}
         self._stocked: set[str] = set()
         self._limited: set[str] = set()
         self._poll_at = float("inf")
+        self._begun_at = float("-inf")
 
     def __getitem__(self, name: str) -> QueueState:
         return self._states[name]
@@ -102,11 +105,11 @@ class QueueStates:
         stocked = (self._states[name] for name in self._stocked)
         return sum(state.stock.ahead for state in stocked if not (state.paused or state.leaving))
 
-    def restock(self, name: str, now: float, ended: int, slots: int) -> None:
-        """Say anew what of a queue is to be held, after so many of its jobs have ended, in a process of so many slots."""
+    def restock(self, name: str, now: float, ended: int) -> None:
+        """Say anew what of a queue is to be held, after so many of its jobs have ended."""
         state = self._states[name]
         if state.flow.count(now, ended):
-            self._stock(name, stock_for(state.flow, min(state.config.max_workers, slots)))
+            self._stock(name, stock_for(state.flow, min(state.config.max_workers, self._slots())))
 
     def _stock(self, name: str, stock: Stock) -> None:
         state = self._states[name]
@@ -132,9 +135,8 @@ class QueueStates:
         """
         self._poll(now)
         due_at, threshold = self._poll_at, -1
-        for name in self._candidates:
-            state, room = self._states[name], self.room(name, free)
-            due_at = min(due_at, state.due_at(room))
+        for _, state, room, due in self._look(free):
+            due_at = min(due_at, due)
             if state.hungry and (room > 0 or state.stock.ahead):
                 threshold = max(threshold, held - max(1, state.stock.batch - room))
             elif room <= 0:
@@ -144,9 +146,22 @@ class QueueStates:
     def due(self, now: float, free: int) -> dict[str, QueueState]:
         """The queues to claim from now, at most ``MOST_AT_ONCE``: those first whose turn was longest ago."""
         self._poll(now)
-        due = [name for name in self._candidates if self._states[name].due_at(self.room(name, free)) <= now]
-        due.sort(key=lambda name: self._states[name].claimed_at)
-        return {name: self._states[name] for name in due[:MOST_AT_ONCE]}
+        due = [(name, state) for name, state, _, due_at in self._look(free) if due_at <= now]
+        due.sort(key=lambda one: one[1].claimed_at)
+        return dict(due[:MOST_AT_ONCE])
+
+    def _look(self, free: int) -> Iterator[tuple[str, QueueState, int, float]]:
+        """Each candidate, the room for it, and when it is due.
+
+        Hungry queues wait for each other until together they have room for a batch: a claim for each would bring little.
+        """
+        rooms = [(name, self._states[name], self.room(name, free)) for name in self._candidates]
+        hungry = [(state, room) for _, state, room in rooms if state.hungry]
+        batch = min((self._slots() + 3) // 4, sum(state.stock.batch for state, _ in hungry))
+        few = min(free, sum(max(0, room) for _, room in hungry)) < batch
+        for name, state, room in rooms:
+            due_at = state.due_at(room)
+            yield name, state, room, max(due_at, self._begun_at + state.cooldown) if few and state.hungry else due_at
 
     def _poll(self, now: float) -> None:
         """Want what is to be polled; and with it what would be soon, so that many queues need few statements."""
@@ -166,6 +181,7 @@ class QueueStates:
 
     def begin(self, names: Iterable[str], now: float) -> None:
         """A claim goes out to these queues."""
+        self._begun_at = now
         jitter = random.random()  # the same for all, so that their next polls come together
         for name in names:
             self._states[name].begin(now, jitter)
