@@ -178,7 +178,7 @@ def test_limited_queues_are_known() -> None:
 
 def test_hungry_queues_wait_for_each_other_unless_there_is_room_for_a_batch() -> None:
     queues = Queues("a", "b", "c")
-    queues.claimed(99.0, "c")
+    queues.claimed(99.5, "c")
     queues.claimed(100.0, "a", "b", hungry=True)
     queues.claimed(100.005, "b", hungry=True)
     queues.held.update(a=7, b=10)
