@@ -188,8 +188,8 @@ def test_hungry_queues_wait_for_each_other_unless_there_is_room_for_a_batch() ->
     queues.claimed(100.007, "c")
     assert queues.due_at(100.008) == pytest.approx(100.017)
     assert list(queues.due(100.018, FREE)) == ["a"]
-    queues.held.update(a=4)
+    queues.held["a"] = 4
     assert list(queues.due(100.009, FREE)) == ["a"]
-    queues.held.update(a=7, b=7)
+    queues.held["a"] = queues.held["b"] = 7
     assert list(queues.due(100.009, FREE)) == ["a", "b"]
     assert queues.due(100.009, 5) == {}
