@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rivermill.claims import claim_many_sql, claim_sql, due_queues_sql, return_lost_sql
@@ -31,24 +31,27 @@ class Fetcher:
         self._return_lost_sql = return_lost_sql(settings.schema)
         self._limited = LimitedClaim(settings.schema, settings.client_id, kinds if known_kinds else None)
 
-    async def fetch(self, wanted: Mapping[str, int], most: int) -> dict[str, list[Any]]:
+    async def fetch(self, wanted: Mapping[str, int], most: int, is_limited: Callable[[str], bool]) -> dict[str, list[Any]]:
         """Claim from queues without limits.
 
         Args:
             wanted: the most jobs of each queue; the queues are asked in this order until there are enough.
             most: the most of all.
+            is_limited: whether a queue has got limits meanwhile, asked once there is a connection: that may take long.
 
         Returns:
             The jobs of each queue that had any.
         """
-        if len(wanted) == 1:
-            ((queue, count),) = wanted.items()
-            async with self._claim.acquire() as connection:
-                records = await connection.fetch(self._one_sql, queue, min(count, most), self._client_id, *self._kinds)
-            return {queue: records} if records else {}
-        args = list(wanted), list(wanted.values()), self._client_id, most, *self._kinds
         async with self._claim.acquire() as connection:
-            records = await connection.fetch(self._many_sql, *args)
+            queues = [queue for queue in wanted if not is_limited(queue)]
+            if not queues:
+                return {}
+            if len(queues) == 1:
+                args = queues[0], min(wanted[queues[0]], most), self._client_id, *self._kinds
+                records = await connection.fetch(self._one_sql, *args)
+                return {queues[0]: records} if records else {}
+            counts = [wanted[queue] for queue in queues]
+            records = await connection.fetch(self._many_sql, queues, counts, self._client_id, most, *self._kinds)
         found: dict[str, list[Any]] = {}
         for record in records:
             found.setdefault(record["queue"], []).append(record)

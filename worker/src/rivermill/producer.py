@@ -272,7 +272,7 @@ class Producer:
         self._queues.begin(wanted, started)
         self._executor.expect()
         try:
-            found = await self._fetcher.fetch(wanted, most)
+            found = await self._fetcher.fetch(wanted, most, lambda name: self._queues[name].limited)
             seconds = time.monotonic() - started
             await self._take({name: found.get(name, []) for name in wanted}, seconds)
         except DATABASE_ERRORS as error:
