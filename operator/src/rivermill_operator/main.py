@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import kopf
 
 from rivermill_operator import __version__, explain, handlers
-from rivermill_operator.control.apply import Turns
 from rivermill_operator.control.lease import Elector
 from rivermill_operator.control.loop import Ports
+from rivermill_operator.control.turns import Turns
 from rivermill_operator.control.wake import Wakes
 from rivermill_operator.health import Health, HealthServer
 from rivermill_operator.kube.cache import Cache

@@ -10,7 +10,8 @@ from typing import Any, cast
 
 import pytest
 
-from rivermill_operator.control.apply import Problem, Turns, apply
+from rivermill_operator.control.apply import Problem, apply
+from rivermill_operator.control.turns import Turns
 from rivermill_operator.control.views import deployment_view
 from rivermill_operator.kube.port import Kube, KubeError
 from rivermill_operator.model.observed import Observed, StoreView
@@ -77,7 +78,7 @@ async def test_a_write_waits_for_its_turn() -> None:
     for _ in range(10):
         await asyncio.sleep(0)
     assert kube.written == []
-    turns.fleet.release()
+    turns.fleet.free.release()
     assert await waiting == []
 
 
@@ -87,9 +88,9 @@ async def test_what_only_tells_of_a_fleet_waits_for_turns_of_its_own() -> None:
     waiting = asyncio.create_task(apply(told, job_queue(), cast(Kube, kube), None, turns))
     for _ in range(10):
         await asyncio.sleep(0)
-    assert not turns.fleet.locked()
+    assert not turns.fleet.free.locked()
     assert kube.written == ["q-1=1"]
-    turns.report.release()
+    turns.report.free.release()
     assert await waiting == []
     assert kube.written == ["q-1=1", "Scaling"]
 
@@ -103,7 +104,7 @@ async def test_pods_that_jobs_wait_for_come_before_anything_said_of_others() -> 
     await database.asked.wait()
     assert kube.written == ["q-1=4"]
     database.answer.set()
-    turns.fleet.release()
+    turns.fleet.free.release()
     assert await waiting == []
     assert kube.written == ["q-1=4", "pod-0 protected", "pod-1 protected"]
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
-from rivermill_operator.control.apply import Turns
 from rivermill_operator.control.loop import Loop, Ports
+from rivermill_operator.control.turns import Turns
 from rivermill_operator.control.wake import Wakes
 from rivermill_operator.kube.port import Kube
 from rivermill_operator.metrics import Metrics

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from rivermill_operator.control.apply import Turns
 from rivermill_operator.control.loop import Loop, Ports
+from rivermill_operator.control.turns import Turns
 from rivermill_operator.control.wake import Wakes
 from rivermill_operator.kube.client import KubeClient
 from rivermill_operator.kube.rest import Rest

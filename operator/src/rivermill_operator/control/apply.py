@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from rivermill_operator.control.turns import Turns
 from rivermill_operator.kube.port import Kube, KubeError
 from rivermill_operator.model import names
 from rivermill_operator.model.spec import JobQueue
@@ -19,22 +19,6 @@ from rivermill_operator.store.port import Store, StoreError
 Write = Callable[[], Awaitable[None]]
 
 logger = logging.getLogger("rivermill.control.apply")
-
-
-class Turns:
-    """Waited for at each write to Kubernetes, so that what jobs wait for never waits for what only tells of a fleet.
-
-    Args:
-        growth: writes at once that make pods. A busy API server gives each sort its share of all that is under way, and what
-            the first of these set going takes a large one.
-        fleet: other writes at once to Deployments, pods and what belongs to them.
-        report: Events and statuses at once.
-    """
-
-    def __init__(self, growth: int = 100, fleet: int = 16, report: int = 8) -> None:
-        self.growth = asyncio.Semaphore(growth)
-        self.fleet = asyncio.Semaphore(fleet)
-        self.report = asyncio.Semaphore(report)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,11 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from rivermill_operator.control.apply import Problem, Turns, apply
+from rivermill_operator.control.apply import Problem, apply
 from rivermill_operator.control.observe import Observer
 from rivermill_operator.control.report import build_status, news, restore_conflict, restore_manual
 from rivermill_operator.control.series import Series
+from rivermill_operator.control.turns import Turns
 from rivermill_operator.control.wake import Wakes
 from rivermill_operator.kube.port import Kube, KubeError
 from rivermill_operator.metrics import Metrics
