@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.operator import report
+from benchmarks.operator.replicas import Replicas
 from benchmarks.operator.run import run
 from benchmarks.operator.world import ROOT, Scale, fake_nodes, kwok, migrate
 from demo.signals import interrupting_loop
@@ -41,14 +42,15 @@ def main() -> int:
         postgres = stack.enter_context(Postgres(directory))
         for namespace in scale.namespaces:
             migrate(postgres, namespace)
-        cluster = Cluster(_NAME)
+        replicas = Replicas(directory)
+        cluster = Cluster(_NAME, replicas.options)
         stack.callback(cluster.down)
         cluster.up()
         cluster.kubectl("apply", "-f", str(ROOT / "crds" / "rivermill.dev_jobqueues.yaml"))
         cluster.kubectl("wait", "--for=condition=Established", "crd/jobqueues.rivermill.dev", "--timeout=30s")
         stack.enter_context(fake_nodes(cluster, logs / "kwok.log"))
         profile = build / "bench-operator.profile" if options.profile else None
-        figures = asyncio.run(run(cluster, postgres, scale, options.steady, logs, profile))
+        figures = asyncio.run(run(cluster, replicas, postgres, scale, options.steady, logs, profile))
     (build / "bench-operator.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     print(report.table(figures))
     return 0 if all(bar.met for bar in report.bars(figures)) else 1

@@ -1,48 +1,44 @@
-"""Tells when replicas were written: a process of its own, so that thousands of pods in the harness do not delay the time.
-
-``python -m benchmarks.operator.replicas KUBECONFIG SELECTOR`` prints a line of JSON for each change of a Deployment.
-"""
+"""When replicas were written, by the API server's audit log: a watch tells it as late as its server and its reader are busy."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import sys
-import time
-from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from benchmarks.operator.api import Api
-
-_DEPLOYMENTS = "/apis/apps/v1/deployments"
-
-
-async def follow(kubeconfig: Path, selector: str, see: Callable[[str, int, float], None]) -> None:
-    """Call ``see`` with the JobQueue, its replicas and the time (of ``time.time``) of each change, until cancelled."""
-    command = [sys.executable, "-m", __name__, str(kubeconfig), selector]
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-    assert process.stdout is not None
-    try:
-        async for line in process.stdout:
-            see(*json.loads(line))
-        raise ChildProcessError(f"{__name__} ended with code {await process.wait()}")
-    finally:
-        if process.returncode is None:
-            process.terminate()
-            await process.wait()
+_SCALE = {"group": "apps", "resources": ["deployments/scale"]}
+_POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived", "ResponseStarted"],
+    "rules": [{"level": "Request", "verbs": ["patch"], "resources": [_SCALE]}, {"level": "None"}],
+}
+_OK = 200
 
 
-def _print(kind: str, deployment: Mapping[str, Any]) -> None:
-    now, name = time.time(), deployment["metadata"]["labels"]["rivermill.dev/jobqueue"]
-    replicas = 0 if kind == "DELETED" else deployment["spec"]["replicas"]
-    print(json.dumps([name, replicas, now]), flush=True)
+class Replicas:
+    """The writes of replicas to an API server that is started with these ``options``.
 
+    Args:
+        directory: where its policy and its log are.
+    """
 
-async def _main(kubeconfig: str, selector: str) -> None:
-    async with Api(Path(kubeconfig)) as api:
-        await api.follow(_DEPLOYMENTS, selector, _print)
+    def __init__(self, directory: Path) -> None:
+        self._log = directory / "audit.log"
+        policy = directory / "audit-policy.json"
+        policy.write_text(json.dumps(_POLICY), encoding="ascii")
+        self.options = (f"--audit-policy-file={policy}", f"--audit-log-path={self._log}")
 
-
-if __name__ == "__main__":
-    asyncio.run(_main(*sys.argv[1:]))
+    def grown(self, since: float) -> dict[str, float]:
+        """JobQueues whose replicas grew, and when the first such write was done; both times in seconds since 1970."""
+        replicas, grown = dict[str, int](), dict[str, float]()
+        with self._log.open(encoding="utf-8") as log:
+            for event in map(json.loads, filter(str.strip, log)):
+                if event["responseStatus"]["code"] != _OK:
+                    continue
+                name = event["objectRef"]["name"].rpartition("-")[0]
+                wanted, at = event["requestObject"]["spec"]["replicas"], datetime.fromisoformat(event["stageTimestamp"])
+                if wanted > replicas.get(name, 0) and at.timestamp() >= since:
+                    grown.setdefault(name, at.timestamp())
+                replicas[name] = wanted
+        return grown

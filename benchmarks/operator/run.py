@@ -14,10 +14,11 @@ from typing import Any
 
 import asyncpg
 
-from benchmarks.operator import measure, replicas, world
+from benchmarks.operator import measure, world
 from benchmarks.operator.api import Api
 from benchmarks.operator.fleet import FakeFleet
 from benchmarks.operator.measure import Steps, Usage
+from benchmarks.operator.replicas import Replicas
 from devcluster import Cluster, DevclusterError, Postgres
 from devcluster.progress import say
 from rivermill_operator.simulate.outcome import percentile
@@ -30,7 +31,7 @@ _SAMPLE_SECONDS = 1.0
 
 
 class Fleets:
-    """All pods and Deployments as a client of the API server sees them, and the workers in these pods.
+    """All pods as a client of the API server sees them, and the workers in them.
 
     Args:
         fakes: the workers, by namespace.
@@ -39,9 +40,6 @@ class Fleets:
     def __init__(self, fakes: Mapping[str, FakeFleet]) -> None:
         self._fakes = fakes
         self.ready: set[str] = set()
-        #: Replicas of each JobQueue, and when they were first seen to grow.
-        self.replicas: dict[str, int] = {}
-        self.grown: dict[str, float] = {}
 
     def see_pod(self, kind: str, pod: Mapping[str, Any]) -> None:
         """A change of a pod."""
@@ -50,12 +48,6 @@ class Fleets:
         ready = any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions") or ())
         (self.ready.add if here and ready else self.ready.discard)(meta["uid"])
         self._fakes[meta["namespace"]].see(kind, pod)
-
-    def see_replicas(self, name: str, replicas: int, moment: float) -> None:
-        """A change of a JobQueue's replicas; ``moment`` is of ``time.time``."""
-        if replicas > self.replicas.get(name, 0):
-            self.grown.setdefault(name, moment)
-        self.replicas[name] = replicas
 
 
 async def until(check: Callable[[], bool], seconds: float, what: str, progress: Callable[[], str] | None = None) -> None:
@@ -88,12 +80,19 @@ async def background(*work: Any) -> AsyncIterator[None]:
 
 
 async def run(
-    cluster: Cluster, postgres: Postgres, scale: world.Scale, steady_seconds: float, logs: Path, profile: Path | None
+    cluster: Cluster,
+    replicas: Replicas,
+    postgres: Postgres,
+    scale: world.Scale,
+    steady_seconds: float,
+    logs: Path,
+    profile: Path | None,
 ) -> dict[str, Any]:
     """Run and return the figures.
 
     Args:
         cluster: with kwok.
+        replicas: those written to it.
         postgres: with migrated databases.
         scale: how much of everything.
         steady_seconds: how long to measure the steady state.
@@ -106,14 +105,11 @@ async def run(
         urls = {namespace: postgres.url(database=namespace) for namespace in scale.namespaces}
         fakes = {name: FakeFleet(api, url, scale.slots, scale.job_seconds) for name, url in urls.items()}
         fleets = Fleets(fakes)
-        watches = (
-            api.follow("/api/v1/pods", world.MANAGED, fleets.see_pod),
-            replicas.follow(cluster.kubeconfig, world.MANAGED, fleets.see_replicas),
-        )
+        watch = api.follow("/api/v1/pods", world.MANAGED, fleets.see_pod)
         port = world.free_port()
         with world.operator(cluster, logs / "operator.log", port) as operator:
-            async with background(*watches, *(fake.run() for fake in fakes.values())):
-                bench = _Bench(api, scale, fakes, fleets, operator.pid, port, next(iter(urls.values())))
+            async with background(watch, *(fake.run() for fake in fakes.values())):
+                bench = _Bench(api, replicas, scale, fakes, fleets, operator.pid, port, next(iter(urls.values())))
                 warm = await bench.warm_up()
                 reaction = await bench.react()
                 flows = [fake.flow(scale.names(number)[: scale.hot]) for number, fake in enumerate(fakes.values())]
@@ -129,6 +125,7 @@ class _Bench:
     def __init__(
         self,
         api: Api,
+        replicas: Replicas,
         scale: world.Scale,
         fakes: Mapping[str, FakeFleet],
         fleets: Fleets,
@@ -136,7 +133,7 @@ class _Bench:
         port: int,
         url: str,
     ) -> None:
-        self._api, self._scale, self._fakes, self._fleets = api, scale, fakes, fleets
+        self._api, self._replicas, self._scale, self._fakes, self._fleets = api, replicas, scale, fakes, fleets
         self._pid, self._port, self._url = pid, port, url
 
     def _usage(self) -> Usage:
@@ -168,16 +165,17 @@ class _Bench:
 
     async def react(self) -> dict[str, Any]:
         """Jobs for half of the queues in one moment: how long until each has its replicas written."""
-        scale, fleets = self._scale, self._fleets
+        scale = self._scale
         hot = {name: number for number in range(scale.databases) for name in scale.names(number)[: scale.hot]}
         before, steps = self._usage(), await self._steps()
         say(f"jobs for {len(hot)} queues at once")
-        fleets.grown.clear()
+        begun = time.time()
         ended = await asyncio.gather(
             *(fake.insert(scale.names(number)[: scale.hot], scale.burst) for number, fake in enumerate(self._fakes.values()))
         )
-        await until(lambda: hot.keys() <= fleets.grown.keys(), _REACT_SECONDS, "replicas of every hot queue")
-        times = [max(0.0, fleets.grown[name] - ended[number]) for name, number in hot.items()]
+        await until(lambda: hot.keys() <= self._replicas.grown(begun).keys(), _REACT_SECONDS, "replicas of every hot queue")
+        grown = self._replicas.grown(begun)
+        times = [max(0.0, grown[name] - ended[number]) for name, number in hot.items()]
         seconds = await self._grow(scale.pods)
         used, made = self._usage(), (await self._steps()).since(steps)
         return {

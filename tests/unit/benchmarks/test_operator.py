@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks.operator import measure, report
 from benchmarks.operator.measure import Steps
+from benchmarks.operator.replicas import Replicas
 from benchmarks.operator.world import Scale
 
 METRICS = """
@@ -24,6 +27,28 @@ apiserver_request_total{code="200",group="",resource="pods",scope="cluster",subr
 def test_only_the_operators_writes_count() -> None:
     assert measure.writes(METRICS) == {"patch deployments/scale": 4.0, "patch jobqueues/status": 8.0}
     assert measure.grown({"a": 5.0, "b": 1.0}, {"a": 2.0, "b": 1.0}) == {"a": 3.0}
+
+
+def write(name: str, replicas: int, second: int, code: int = 200) -> str:
+    scale = {"metadata": {"resourceVersion": "1"}, "spec": {"replicas": replicas}}
+    at = f"1970-01-01T00:00:{second:02d}.250000Z"
+    event = {"objectRef": {"name": f"{name}-13e4d1a9"}, "requestObject": scale, "stageTimestamp": at}
+    return json.dumps(event | {"responseStatus": {"code": code}}) + "\n"
+
+
+def test_growth_is_the_first_write_of_more_replicas_since(tmp_path: Path) -> None:
+    replicas = Replicas(tmp_path)
+    lines = [
+        write("queue-a", 20, 1),
+        write("queue-b", 20, 2),
+        write("queue-a", 30, 5, code=409),
+        write("queue-b", 19, 6),
+        write("queue-a", 30, 7),
+        write("queue-a", 31, 8),
+    ]
+    (tmp_path / "audit.log").write_text("".join(lines), encoding="utf-8")
+    assert replicas.grown(4.0) == {"queue-a": 7.25}
+    assert replicas.grown(0.0) == {"queue-a": 1.25, "queue-b": 2.25}
 
 
 def test_steps_are_those_since() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from rivermill_operator.model.observed import Observed, PodView, StoreView, Unknown
 from rivermill_operator.plan import Memory, plan
+from rivermill_operator.plan.protect import MOST_AT_ONCE
 from rivermill_operator.plan.versions import LOWEST_COST
 from tests.unit.plan.build import client, deployment, depth, job_queue, pod
 
@@ -25,6 +26,24 @@ def test_busy_pods_are_protected(running: int, protected: bool, idle_for: float,
     memory = replace(Memory(), idle_since=(("uid1", 100.0 - idle_for),))
     changes = plan(observed, QUEUE, memory).protections
     assert [c.protected for c in changes] == ([] if written is None else [written])
+
+
+def test_a_large_fleet_is_marked_in_parts_and_busy_pods_come_first() -> None:
+    """Twenty writes, one after the other, would be a time in which nobody looks at the fleet."""
+    busy = range(MOST_AT_ONCE, 2 * MOST_AT_ONCE + 2)
+    count = busy.stop
+    clients = tuple(client(n, running=int(n in busy)) for n in range(count))
+    pods = tuple(pod(n, protected=n not in busy) for n in range(count))
+    memory = replace(Memory(), idle_since=tuple((f"uid{n}", 0.0) for n in range(count)))
+    written: list[bool] = []
+    for _ in range(3):
+        store = StoreView((depth(running=len(busy)),), clients)
+        changes = plan(Observed(100.0, store, (deployment(count),), pods), QUEUE, memory).protections
+        assert 0 < len(changes) <= MOST_AT_ONCE
+        written += [change.protected for change in changes]
+        new = {change.pod: change.protected for change in changes}
+        pods = tuple(replace(p, protected=new.get(p.name, p.protected)) for p in pods)
+    assert written == [True] * len(busy) + [False] * (len(written) - len(busy))
 
 
 @pytest.mark.parametrize(("running", "written"), [(1, [True]), (0, [])])

@@ -64,7 +64,7 @@ class Turns:
         report: Events and statuses at once.
     """
 
-    def __init__(self, growth: int = 16, fleet: int = 8, report: int = 4) -> None:
+    def __init__(self, growth: int = 32, fleet: int = 16, report: int = 8) -> None:
         self.growth = Turn(growth)
         self.fleet = Turn(fleet, self.growth)
         self.report = Turn(report, self.growth)

@@ -9,12 +9,14 @@ from rivermill_operator.plan.versions import Member
 
 #: A pod is released when it has been idle this long, so that a busy fleet costs no write for each job.
 IDLE_SECONDS = 60.0
+#: Pods of one plan: the fleet is not looked at while they are written, and each of these writes asks for the next look.
+MOST_AT_ONCE = 5
 
 
 def protect(
     members: Iterable[Member], idle_since: Mapping[str, float], now: float
 ) -> tuple[tuple[SetProtection, ...], tuple[tuple[str, float], ...]]:
-    """What to annotate, and since when each pod has been idle. Pods are made protected.
+    """What to annotate, and since when each pod has been idle. Pods are made protected, and those to protect come first.
 
     Args:
         members: every pod with its client, of one complete observation.
@@ -34,4 +36,5 @@ def protect(
             wanted = pod.protected and now - idle[pod.uid] < IDLE_SECONDS
         if wanted is not pod.protected:
             changes.append(SetProtection(pod.name, wanted, pod.resource_version))
-    return tuple(changes), tuple(idle.items())
+    changes.sort(key=lambda change: not change.protected)
+    return tuple(changes[:MOST_AT_ONCE]), tuple(idle.items())
