@@ -134,6 +134,7 @@ class World:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+                raise AssertionError(f"operator {instance} does not end when it is told to") from None
 
 
 def _template() -> dict[str, Any]:

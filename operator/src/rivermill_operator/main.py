@@ -67,9 +67,7 @@ async def _run(settings: Settings) -> int:
     except OSError as error:
         raise SettingsError(f"RIVERMILL_HTTP_PORT {settings.http_port}: {error.strerror}; use a port that is free") from error
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    _heed_signals(stop)
     pulse = asyncio.create_task(_pulse(health), name="pulse")
     try:
         await _check_crd(rest)
@@ -79,6 +77,11 @@ async def _run(settings: Settings) -> int:
         pulse.cancel()
         server.close()
         await rest.close()
+
+
+def _heed_signals(stop: asyncio.Event) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
 
 async def _lead(settings: Settings, rest: Rest, metrics: Metrics, stop: asyncio.Event) -> int:
@@ -121,8 +124,10 @@ async def _handle(settings: Settings, ports: Ports, stop: asyncio.Event) -> None
     kopf_settings = kopf.OperatorSettings()
     handlers.configure(kopf_settings)
     ended = asyncio.Event()
-    operator = asyncio.create_task(
-        kopf.operator(
+
+    async def run_kopf() -> None:
+        existing = asyncio.all_tasks()
+        tasks = await kopf.spawn_tasks(
             registry=registry,
             settings=kopf_settings,
             standalone=True,
@@ -131,9 +136,12 @@ async def _handle(settings: Settings, ports: Ports, stop: asyncio.Event) -> None
             clusterwide=not settings.namespaces,
             namespaces=settings.namespaces,
             stop_flag=ended,
-        ),
-        name="kopf",
-    )
+        )
+        # kopf has put its own answer in place of ours: it would wait for loops that nobody tells to end.
+        _heed_signals(stop)
+        await kopf.run_tasks(tasks, ignored=existing)
+
+    operator = asyncio.create_task(run_kopf(), name="kopf")
     watch = asyncio.create_task(stop.wait(), name="stop watch")
     try:
         await asyncio.wait({operator, watch}, return_when=asyncio.FIRST_COMPLETED)

@@ -100,6 +100,20 @@ def test_another_replica_takes_over(world: World) -> None:
             assert world.get("lease", "rivermill-operator")["spec"]["holderIdentity"] == "two"
 
 
+def test_an_operator_that_is_told_to_end_hands_over_at_once(world: World) -> None:
+    """With a JobQueue whose loop runs: nothing but the operator itself can tell it to end."""
+    world.migrate()
+    world.secret(world.pod_url())
+    with world.operator("one") as first:
+        world.apply(world.job_queue(minReplicas=1))
+        eventually(lambda: world.condition("Ready")[0] == "True")
+        first.send_signal(signal.SIGTERM)
+        assert first.wait(10) == 0
+        assert world.get("lease", "rivermill-operator")["spec"]["holderIdentity"] == ""
+        with world.operator("two"):
+            eventually(lambda: world.get("lease", "rivermill-operator")["spec"]["holderIdentity"] == "two", 10)
+
+
 def test_another_autoscaler_is_a_conflict(world: World) -> None:
     world.migrate()
     world.secret(world.pod_url())

@@ -150,6 +150,17 @@ def test_a_pod_that_was_ready_before_is_not_taken_for_a_start(
     assert done.decision.pod_start_seconds == seconds
 
 
+def test_a_start_is_learnt_although_it_was_seen_between_its_two_ends() -> None:
+    """Kubernetes says first that the containers have started, and that the pod is Ready a tenth of a second later."""
+    memory = Memory()
+    for seen in ({"started": False}, {"warm": True}, {"warm": True, "ready": True, "ready_after_seconds": 2.0}):
+        state = {"age_seconds": 2.0, "ready": False, **seen}
+        store = StoreView((depth(),), (client(1),) if state["ready"] else ())
+        done = plan(Observed(0.0, store, (deployment(1),), (pod(1, **state),)), QUEUE, memory)
+        memory = done.memory
+    assert done.decision.pod_start_seconds == 2.0
+
+
 @pytest.mark.parametrize(
     ("made", "reported", "cordoned"),
     [

@@ -27,12 +27,12 @@ def fleet_view(live: Version | None, old: Sequence[Version], memory: ScalingMemo
     busy: Counter[str] = Counter()
     for member in accepting:
         busy.update(member.client.running_by_queue if member.client else {})
-    starting = [_starting(m.pod) for m in accepting if not m.pod.ready]
+    was_starting = frozenset(memory.starting)
+    starting = [_starting(m.pod, was_starting) for m in accepting if not m.pod.ready]
     missing = sum(max(0, v.deployment.replicas - len(v.members)) for v in fleet)
     size = _size(live, old, last)
     at_work = sum(version.serving for version in fleet)
     ready = min(size, at_work)
-    was_starting = frozenset(memory.starting)
     return FleetView(
         replicas=sum(v.deployment.replicas for v in fleet),
         ready=ready,
@@ -68,13 +68,14 @@ def imagined(store: StoreView | Unknown, last: int | None) -> FleetView:
     return FleetView(replicas=size, ready=size, busy=busy)
 
 
-def _starting(pod: PodView) -> StartingPod:
+def _starting(pod: PodView, was_starting: frozenset[str]) -> StartingPod:
     """The age of a pod says nothing about its start where it was Ready before.
 
     One that takes jobs again after it had drained is back within a second, one whose container was restarted begins anew.
+    One whose containers have all started for the first time is Ready in a moment, and its start is still to be learnt.
     """
     if pod.warm:
-        return StartingPod("", 0.0)
+        return StartingPod(pod.uid if pod.uid in was_starting else "", 0.0)
     if pod.unready_seconds is not None:
         return StartingPod("", pod.unready_seconds, pod.scheduled)
     return StartingPod(pod.uid, pod.age_seconds, pod.scheduled)
