@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any, ClassVar
 
 import asyncpg
 
-from rivermill import Client, JobRow, JobState, Workers
+from rivermill import ClaimMetric, Client, Hook, JobRow, JobState, Workers
 from rivermill.db import Connection
 from rivermill.schema import Schema
 
@@ -20,6 +21,16 @@ from rivermill.schema import Schema
 class Note:
     kind: ClassVar[str] = "note"
     text: str = ""
+
+
+class Claims(Hook):
+    """Counts claims by queue."""
+
+    def __init__(self) -> None:
+        self.made: Counter[str] = Counter()
+
+    def metric_emit(self, metric: ClaimMetric) -> None:
+        self.made[metric.queue] += 1
 
 
 async def eventually(check: Callable[[], Awaitable[Any]], timeout: float = 20.0) -> Any:

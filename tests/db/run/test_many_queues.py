@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
-from rivermill import ClaimMetric, Client, Hook, InsertOpts, InsertParams, Job, QueueConfig, Workers
+from rivermill import Client, InsertOpts, InsertParams, Job, QueueConfig, Workers
 from rivermill.db import Connection
 from rivermill.schema import Schema
-from tests.db.run.support import Bench, Note, eventually, working
+from tests.db.run.support import Bench, Claims, Note, eventually, working
 
 NAMES = [f"queue_{number}" for number in range(300)]
 
@@ -139,16 +139,6 @@ async def test_kinds_that_are_not_known_are_left_in_each_queue(
     assert len(watch.runs) == count
     left = f"SELECT count(*) FROM {schema.table('river_job')} WHERE kind = 'unknown' AND state = 'available' AND attempt = 0"
     assert await connection.fetchval(left) == len(names)
-
-
-class Claims(Hook):
-    """Counts claims by queue."""
-
-    def __init__(self) -> None:
-        self.made: Counter[str] = Counter()
-
-    def metric_emit(self, metric: ClaimMetric) -> None:
-        self.made[metric.queue] += 1
 
 
 async def test_limited_queues_without_a_job_are_not_claimed_from(

@@ -11,10 +11,8 @@ from typing import Any, ClassVar
 import pytest
 
 from rivermill import (
-    ClaimMetric,
     Client,
     Concurrency,
-    Hook,
     InsertOpts,
     InsertParams,
     Job,
@@ -28,7 +26,7 @@ from rivermill import (
 from rivermill.db import Connection
 from rivermill.limited_claim import LimitedClaim
 from rivermill.schema import Schema
-from tests.db.run.support import Bench, Note, eventually, waits_for_lock, working
+from tests.db.run.support import Bench, Claims, Note, eventually, waits_for_lock, working
 
 SHORT = timedelta(milliseconds=300)
 #: None of these ends while a test runs.
@@ -182,16 +180,6 @@ async def test_periods_that_are_over_are_forgotten(connection: Connection, dsn: 
     assert len((await LimitedClaim(schema, "me", None).fetch(connection, "default", 10)).records) == 1
     rows = await connection.fetch(f"SELECT queue, started FROM {table} ORDER BY queue")
     assert [tuple(row) for row in rows] == [("default", 1), ("other", 2)]
-
-
-class Claims(Hook):
-    """Counts claims by queue."""
-
-    def __init__(self) -> None:
-        self.made: Counter[str] = Counter()
-
-    def metric_emit(self, metric: ClaimMetric) -> None:
-        self.made[metric.queue] += 1
 
 
 async def test_nothing_is_claimed_while_none_may_start_and_a_change_is_used_at_once(

@@ -8,13 +8,21 @@ from rivermill.schema import Schema
 _MAX_ATTEMPTED_BY = 100
 
 
+def of_kinds(parameter: int) -> str:
+    """The condition that a job's kind is in this parameter.
+
+    ``IS TRUE`` keeps the planner from the index on kinds, where every finished job would be walked.
+    """
+    return f" AND (kind = ANY(${parameter}::text[])) IS TRUE"
+
+
 def claim_sql(schema: Schema, *, known_kinds: bool = False) -> str:
     """Claim up to ``$2`` due jobs of queue ``$1`` for client ``$3``; with ``known_kinds`` only those whose kind is in ``$4``.
 
     ``id = ANY(ARRAY(…))`` always walks the primary key; River's join of a CTE becomes a sequential scan once it is cached as
-    a generic plan. ``IS TRUE`` keeps the planner from the index on kinds, where every finished job would be walked.
+    a generic plan.
     """
-    kinds = " AND (kind = ANY($4::text[])) IS TRUE" if known_kinds else ""
+    kinds = of_kinds(4) if known_kinds else ""
     return claiming(
         schema,
         f"""
@@ -31,7 +39,7 @@ def claim_many_sql(schema: Schema, *, known_kinds: bool = False) -> str:
 
     The queues are asked in their order until there are enough jobs. In each row is its queue.
     """
-    kinds = " AND (kind = ANY($5::text[])) IS TRUE" if known_kinds else ""
+    kinds = of_kinds(5) if known_kinds else ""
     ids = f"""
         SELECT job.id FROM unnest($1::text[], $2::int[]) AS wanted (queue, most), LATERAL (
             SELECT id FROM {schema.table("river_job")}
@@ -48,7 +56,7 @@ def due_queues_sql(schema: Schema, *, known_kinds: bool = False) -> str:
 
     One index entry of each is looked at. A plain ``EXISTS`` would become a join, and that a scan of the whole table.
     """
-    kinds = " AND (kind = ANY($2::text[])) IS TRUE" if known_kinds else ""
+    kinds = of_kinds(2) if known_kinds else ""
     return f"""
         SELECT asked.queue FROM unnest($1::text[]) AS asked (queue), LATERAL (
             SELECT FROM {schema.table("river_job")}

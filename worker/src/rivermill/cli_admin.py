@@ -127,11 +127,8 @@ async def _enqueue(options: argparse.Namespace) -> int:
         unique=parse_unique(options.unique),
         sequence=parse_sequence(options.sequence, options.continue_on),
     )
-    client = _client(options)
-    try:
+    async with _client(options) as client:
         result = await client.insert(args, opts)
-    finally:
-        await client.stop()
     _show([result.job], _JOB_COLUMNS, options)
     if result.unique_skipped_as_duplicate:
         sys.stderr.write(f"nothing inserted: job {result.job.id} is the same\n")
@@ -205,17 +202,14 @@ def _members(option: str, texts: Sequence[str], others: Sequence[str]) -> bool |
 
 
 async def _job(options: argparse.Namespace) -> int:
-    client = _client(options)
-    methods = {
-        "get": client.job_get,
-        "cancel": client.cancel,
-        "retry": client.job_retry,
-        "delete": client.job_delete,
-    }
-    try:
+    async with _client(options) as client:
+        methods = {
+            "get": client.job_get,
+            "cancel": client.cancel,
+            "retry": client.job_retry,
+            "delete": client.job_delete,
+        }
         row: JobRow = await methods[options.action](options.id)
-    finally:
-        await client.stop()
     _show([row], _JOB_COLUMNS, options)
     if options.action == "get" and not options.json:
         for error in row.errors:
@@ -224,8 +218,7 @@ async def _job(options: argparse.Namespace) -> int:
 
 
 async def _job_list(options: argparse.Namespace) -> int:
-    client = _client(options)
-    try:
+    async with _client(options) as client:
         page = await client.job_list(
             JobListParams(
                 kinds=options.kind,
@@ -242,8 +235,6 @@ async def _job_list(options: argparse.Namespace) -> int:
                 descending=options.newest,
             )
         )
-    finally:
-        await client.stop()
     _show(page.jobs, _JOB_COLUMNS, options)
     if page.last_cursor is not None and len(page.jobs) == options.limit:
         sys.stderr.write(f"there may be more: --after {page.last_cursor.encode()}\n")
@@ -251,22 +242,16 @@ async def _job_list(options: argparse.Namespace) -> int:
 
 
 async def _queue_list(options: argparse.Namespace) -> int:
-    client = _client(options)
-    try:
+    async with _client(options) as client:
         _show(await client.queue_list(limit=MAX_LIST), _QUEUE_COLUMNS, options)
-    finally:
-        await client.stop()
     return 0
 
 
 async def _queue_switch(options: argparse.Namespace) -> int:
-    client = _client(options)
-    try:
+    async with _client(options) as client:
         await (client.queue_pause if options.action == "pause" else client.queue_resume)(options.name)
         everything = options.name == ALL_QUEUES
         queues = await client.queue_list(limit=MAX_LIST) if everything else [await client.queue_get(options.name)]
-    finally:
-        await client.stop()
     if options.json:
         _show(queues, _QUEUE_COLUMNS, options)
     else:
@@ -276,21 +261,15 @@ async def _queue_switch(options: argparse.Namespace) -> int:
 
 async def _queue_limit(options: argparse.Namespace) -> int:
     concurrency = None if options.limit == NONE else parse_concurrency("LIMIT", options.limit)
-    client = _client(options)
-    try:
+    async with _client(options) as client:
         queue = await client.queue_limit(options.name, concurrency)
-    finally:
-        await client.stop()
     return _show_limited(queue, options)
 
 
 async def _queue_rate_limit(options: argparse.Namespace) -> int:
     rate = None if options.limit == NONE else parse_rate("LIMIT", options.limit)
-    client = _client(options)
-    try:
+    async with _client(options) as client:
         queue = await client.queue_rate_limit(options.name, rate)
-    finally:
-        await client.stop()
     return _show_limited(queue, options)
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import asyncpg
 
-from rivermill.claims import claim_sql, claiming
+from rivermill.claims import claim_sql, claiming, of_kinds
 from rivermill.db import Connection
 from rivermill.limits import KEY, RATE_KEY, Concurrency, RateLimit, read_concurrency, read_rate_limit
 from rivermill.schema import Schema
@@ -106,7 +106,7 @@ def _rate_part() -> str:
 def _chosen_sql(schema: Schema, *, known_kinds: bool, rated: bool) -> str:
     """The ids of jobs to claim, locked; with ``rated`` there is a query ``started`` around it."""
     table = schema.table("river_job")
-    kinds = " AND (kind = ANY($4::text[])) IS TRUE" if known_kinds else " AND $4::text[] IS NULL"
+    kinds = of_kinds(4) if known_kinds else " AND $4::text[] IS NULL"
     part, full = _part("$7", "$8"), "everywhere >= $5::int OR here >= $6::int"
     columns, open_rate, rank, join, within = "", "", "", "", ""
     if rated:

@@ -61,6 +61,11 @@ class Stock:
         return Stock(0, self.batch)
 
 
+def quarter(slots: int) -> int:
+    """Slots that are worth a claim where nothing is claimed ahead for them."""
+    return (slots + 3) // 4
+
+
 def stock_for(flow: Flow, slots: int) -> Stock:
     """What to hold so that no slot waits for a claim: jobs for which a slot will be free soon.
 
@@ -74,5 +79,5 @@ def stock_for(flow: Flow, slots: int) -> Stock:
     rate = flow.per_second
     ahead = min(MOST_AHEAD, int(rate * min(AHEAD_SECONDS, BATCH_SECONDS + 2 * flow.claim_seconds)))
     if not ahead:
-        return Stock(0, max(1, (slots + 3) // 4))
+        return Stock(0, max(1, quarter(slots)))
     return Stock(ahead, max(1, ahead // 2, min(ahead, int(rate * BATCH_SECONDS))))

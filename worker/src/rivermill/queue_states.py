@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Iterator
 
-from rivermill.lookahead import Stock, stock_for
+from rivermill.lookahead import Stock, quarter, stock_for
 from rivermill.queue_state import QueueState
 
 #: Queues of one claim; the rest of those that are due are next.
@@ -157,7 +157,7 @@ class QueueStates:
         """
         rooms = [(name, self._states[name], self.room(name, free)) for name in self._candidates]
         hungry = [(state, room) for _, state, room in rooms if state.hungry]
-        batch = min((self._slots() + 3) // 4, sum(state.stock.batch for state, _ in hungry))
+        batch = min(quarter(self._slots()), sum(state.stock.batch for state, _ in hungry))
         few = min(free, sum(max(0, room) for _, room in hungry)) < batch
         for name, state, room in rooms:
             due_at = state.due_at(room)

@@ -11,7 +11,7 @@ from rivermill_operator.model.status import Decision
 from rivermill_operator.plan import bounds, drain
 from rivermill_operator.plan.plan import DeleteVersion, Event, Memory, Plan, SetReplicas, SetVerdict
 from rivermill_operator.plan.protect import protect
-from rivermill_operator.plan.rollout import Rollout, Target, roll
+from rivermill_operator.plan.rollout import Rollout, Target, last_accepted, roll
 from rivermill_operator.plan.versions import Version
 
 #: Old versions without pods that are kept for a roll back, as many as a Deployment keeps of its own ReplicaSets.
@@ -155,7 +155,7 @@ def _retire(
     """
     empty = [v for v in old if v.empty(observed.pods)]
     since = {v.name: empty_since.get(v.name, observed.now) for v in empty}
-    accepted = next((v for v in old if v.deployment.verdict is Verdict.ACCEPTED), None)
+    accepted = last_accepted(old)
     needed = None if live.deployment.verdict is Verdict.ACCEPTED else accepted
     many = [v for v in empty[KEPT_VERSIONS:] if v is not accepted]
     gone = tuple(

@@ -74,7 +74,7 @@ def roll(
         now: seconds of a monotonic clock.
         ready_since: as the last call returned it.
     """
-    previous = next((v for v in old if v.deployment.verdict is Verdict.ACCEPTED), None)
+    previous = last_accepted(old)
     found = _judge(spec, live, previous, old, now, ready_since)
     limit = _limit(spec, desired, limit)
     if limit is not None and old:
@@ -114,16 +114,20 @@ def _trial(live: Version, desired: int, limit: int | None, room: float) -> tuple
     return (trial if live.accepting or room >= 1 else 0), min(desired, limit - trial)
 
 
+def last_accepted(old: Sequence[Version]) -> Version | None:
+    """The version that serves where the live one does not; ``old`` has the youngest first."""
+    return next((version for version in old if version.deployment.verdict is Verdict.ACCEPTED), None)
+
+
 def trusted(live: Version | None, old: Sequence[Version]) -> bool:
     """Whether the fleet moves to the live version: it was accepted, or there is none to serve in its place."""
     accepted = live is None or live.deployment.verdict is Verdict.ACCEPTED
-    return accepted or not any(version.deployment.verdict is Verdict.ACCEPTED for version in old)
+    return accepted or last_accepted(old) is None
 
 
 def serving(live: Version, old: Sequence[Version]) -> Version:
     """The version that gets more pods while nothing can be judged: where another works, none that was not accepted."""
-    accepted = (version for version in old if version.deployment.verdict is Verdict.ACCEPTED)
-    return live if trusted(live, old) else next(accepted)
+    return live if trusted(live, old) else last_accepted(old) or live
 
 
 def _limit(spec: RolloutSpec, desired: int, limit: int | None) -> int | None:

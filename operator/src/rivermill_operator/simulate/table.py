@@ -91,8 +91,9 @@ def _rows(runs: Sequence[Run], name: str) -> list[tuple[str, str]]:
         )
     rows = [(name, _line([run.reachable.share for run in runs], cells))]
     queues = runs[0].outcomes[next(iter(POLICIES))].queues
+    summaries = [summarize_queues(runs, name, policy) for policy in POLICIES]
     for queue, seen in queues.items() if len(queues) > 1 else ():
-        waits = [_means(summarize_queues(runs, name, policy)[queue]) for policy in POLICIES]
+        waits = [_means(summary[queue]) for summary in summaries]
         cells = [f"| {of['share'] * 100:7.2f} {of['p95']:7.1f} {'':7} {'':4} {'':4}" for of in waits]
         rows.append((f"  {queue}, {seen.goal:g} s", _line([run.reachable.queues[queue] for run in runs], cells).rstrip()))
     return rows
