@@ -7,9 +7,10 @@ import asyncio
 import os
 import sys
 
-from benchmarks import report, rounds, wake
+from benchmarks import report, wake
 from benchmarks.cases import CASES
 from benchmarks.growth import GROWTH, MEMORY
+from benchmarks.rounds import Rounds
 from benchmarks.server import server
 from benchmarks.systems import make_ready
 
@@ -36,7 +37,7 @@ def main() -> int:
         parser.error("there is no such case with such a system and setup")
     with server() as postgres:
         run = report.head(wanted, options.rounds or usual, asyncio.run(postgres.settings()), left_out)
-        for figures in rounds.run(postgres, wanted, options.rounds or usual):
+        for figures in Rounds(postgres, wanted, options.rounds or usual).run():
             report.write(run | {"cases": figures})
     return 0 if options.no_wake or options.what != "peers" else wake.main()
 

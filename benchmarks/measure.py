@@ -23,6 +23,8 @@ DATABASE = "bench"
 Figures = dict[str, Any]
 
 _SECONDS = 600.0
+#: What a driver needs beside the time of its jobs.
+_DRIVER_SECONDS = 60.0
 #: No system that is measured works fewer jobs a second than this.
 _LEAST_PER_SECOND = 500
 _LOOK_SECONDS = 0.2
@@ -90,7 +92,7 @@ def drive(server: Server, case: Case, setup: Setup) -> Figures:
     jobs = setup.jobs or case.jobs
     command = [*SYSTEMS[setup.system].command(), case.mode, f"--url={server.url(DATABASE)}", f"--jobs={jobs}"]
     command += [*case.flags, *setup.flags]
-    deadline, most = time.monotonic() + _SECONDS + jobs / _LEAST_PER_SECOND, 0
+    deadline, most = time.monotonic() + _DRIVER_SECONDS + jobs / _LEAST_PER_SECOND, 0
     with asyncio.Runner() as runner:
         watcher = runner.run(asyncpg.connect(server.url(), server_settings={"application_name": _HARNESS}))
         held = runner.run(_old_snapshot(server.url(DATABASE))) if setup.old_snapshot else None
@@ -170,8 +172,11 @@ def _call(command: Sequence[str], mode: str, url: str, *flags: str) -> Figures:
 
 
 def _result(command: Sequence[str], code: int, out: str, err: str) -> Figures:
+    shown = " ".join(part for part in command if not part.startswith("--url="))
     if code != 0:
-        shown = " ".join(part for part in command if not part.startswith("--url="))
         raise BenchmarkError(f"{shown} ended with {code}: {err[-2000:]}")
-    figures: Figures = json.loads(out)
+    try:
+        figures: Figures = json.loads(out)
+    except json.JSONDecodeError as error:
+        raise BenchmarkError(f"{shown} printed no figures: {error}") from None
     return figures

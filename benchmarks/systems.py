@@ -42,6 +42,11 @@ class System:
     release: str
     home: str = ""
 
+    @property
+    def ours(self) -> bool:
+        """Whether it is a part of this project, and not one that is compared with it."""
+        return self.command is _rivermill
+
 
 def _rivermill() -> list[str]:
     return [sys.executable, str(_DRIVERS / "rivermill_driver.py")]

@@ -45,7 +45,8 @@ def _table(name: str, run: Run, case: dict[str, Any]) -> str:
     for label, setup in setups.items():
         figures = [_shown(setup["figures"].get(column)) for column in columns]
         lines.append(_line([label, f"{setup['jobs']:,}", *figures, _spread(setup["first_to_this"])]))
-    return "\n".join(lines)
+    failed = [f"Failed: {label}: {why}" for label, why in case.get("failed", {}).items()]
+    return "\n".join([*lines, *(line for failure in failed for line in ("", failure))])
 
 
 def _line(cells: list[str]) -> str:

@@ -96,17 +96,15 @@ class ControlPlane:
             f"--initial-cluster=default={peer}", "--logger=zap", "--log-level=warn",
         )  # fmt: skip
         self.start_api_server()
-        for program, identity, options in (
-            ("kube-controller-manager", "controller-manager", self._controller_options()),
-            ("kube-scheduler", "scheduler", []),
-        ):
-            config = str(self._write_kubeconfig(identity))
-            self._spawn(
-                program, f"--kubeconfig={config}", "--leader-elect=false", "--secure-port=0",
-                # The defaults are made for clusters that share their API server with many.
-                "--kube-api-qps=200", "--kube-api-burst=400", *options,
-            )  # fmt: skip
+        # The default limits are made for clusters that share their API server with many.
+        quick = ("--kube-api-qps=200", "--kube-api-burst=400")
+        self.start_controller_manager(*quick)
+        self._spawn_client("kube-scheduler", "scheduler", *quick)
         self._wait_for_service_account()
+
+    def start_controller_manager(self, *options: str) -> None:
+        """Start the controller manager with these options beside the usual."""
+        self._spawn_client("kube-controller-manager", "controller-manager", *self._controller_options(), *options)
 
     def start_api_server(self) -> None:
         """Start the API server and wait until it is ready."""
@@ -169,6 +167,10 @@ class ControlPlane:
         path.touch(mode=0o600)
         path.write_text(json.dumps(config), encoding="ascii")
         return path
+
+    def _spawn_client(self, program: str, identity: str, *options: str) -> None:
+        config = str(self._write_kubeconfig(identity))
+        self._spawn(program, f"--kubeconfig={config}", "--leader-elect=false", "--secure-port=0", *options)
 
     def _spawn(self, program: str, *options: str) -> None:
         command = [str(binaries.directory() / program), *options]

@@ -139,5 +139,5 @@ async function fill() {
 const figures = await { prepare, check, drain, insert, latency, fill }[positionals[0]]();
 // The most memory that this process has had; what getrusage says begins with that of the harness that forked it.
 const [, kilobytes] = /VmHWM:\s+(\d+)/.exec(readFileSync("/proc/self/status", "ascii"));
-console.log(JSON.stringify({ rss_mb: kilobytes / 1024, ...figures }));
-process.exit(0);
+// Only what a pipe has taken is there after the exit.
+process.stdout.write(JSON.stringify({ rss_mb: kilobytes / 1024, ...figures }), () => process.exit(0));

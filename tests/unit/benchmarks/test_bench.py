@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from benchmarks import measure, report, systems
+from benchmarks import measure, report, rounds, systems
 from benchmarks.cases import CASES, Case, Setup
 from benchmarks.drivers.common import tally
 from benchmarks.growth import GROWTH, MEMORY
 from benchmarks.measure import BenchmarkError, condensed, quarters
 from benchmarks.plots import draw
 from benchmarks.progress import Progress
-from benchmarks.rounds import summary
+from benchmarks.rounds import Rounds, summary
 from benchmarks.systems import SYSTEMS, System
 from benchmarks.table import tables
 
@@ -145,6 +145,31 @@ def test_a_run_that_lost_a_job_or_ran_one_twice_is_refused(
 
     with pytest.raises(BenchmarkError, match="for 10 jobs"):
         measure.check(Server(), Case("x", mode, 10, (FIRST,)), FIRST, ran)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("failing", [FIRST, OTHER])
+def test_a_failure_of_another_system_is_told_and_one_of_ours_ends_the_run(
+    failing: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = []
+
+    def fail(_server: object, _case: Case, setup: Setup) -> dict[str, float]:
+        turns.append(setup)
+        if setup == failing:
+            raise BenchmarkError("did not end in time")
+        return {"per_second": 1.0}
+
+    monkeypatch.setattr(rounds, "measure", fail)
+    run = Rounds(None, [Case("x", "drain", 10, (FIRST, OTHER))], 2).run()  # type: ignore[arg-type]
+    if failing == FIRST:
+        with pytest.raises(BenchmarkError, match="did not end"):
+            list(run)
+        return
+    *_, last = run
+    assert turns == [FIRST, OTHER, FIRST]
+    assert last["x"]["setups"].keys() == {FIRST.label}
+    assert last["x"]["failed"] == {OTHER.label: "did not end in time"}
+    assert tables([run_of(last)]).endswith("\n\nFailed: river: did not end in time\n")
 
 
 def test_cases_name_systems_that_there_are_and_begin_with_ours() -> None:
