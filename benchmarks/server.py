@@ -50,13 +50,15 @@ class Server:
         if not self._pid_file.exists():
             return 0.0
         root = int(self._pid_file.read_text().split()[0])
-        ticks = sum(_ticks(root, with_ended=True))
-        for child in Path(f"/proc/{root}/task/{root}/children").read_text().split():
+        while True:  # until no process has ended meanwhile: its time goes to the root
+            children = _children(root)
             try:
-                ticks += sum(_ticks(int(child), with_ended=False))
-            except FileNotFoundError:
-                continue  # ended meanwhile, and counted with the root next time
-        return ticks / os.sysconf("SC_CLK_TCK")
+                ticks = sum(sum(_ticks(child, with_ended=False)) for child in children)
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            ticks += sum(_ticks(root, with_ended=True))
+            if children <= _children(root):
+                return ticks / os.sysconf("SC_CLK_TCK")
 
     async def wal_bytes(self) -> int:
         """Bytes of write-ahead log so far."""
@@ -90,6 +92,10 @@ class Server:
                 await connection.execute(statement, timeout=_STATEMENT_SECONDS)
         finally:
             await connection.close()
+
+
+def _children(pid: int) -> set[int]:
+    return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
 
 
 def _ticks(pid: int, *, with_ended: bool) -> list[int]:

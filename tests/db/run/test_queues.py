@@ -185,3 +185,22 @@ async def test_the_leader_resigns_on_request(dsn: str, connection: Connection, s
             return await term() not in (None, first)
 
         await eventually(another)
+
+
+async def test_a_job_whose_insert_told_nobody_is_found_by_the_claim_that_follows_one_that_brought_something(
+    dsn: str, connection: Connection, schema: Schema, workers: Workers
+) -> None:
+    silent = Client(dsn, schema=schema.name, fetch_cooldown=timedelta(hours=1))
+
+    @workers.work
+    async def work(job: Job[Note]) -> None:
+        if job.args.text == "told":
+            await silent.insert(Note("not told"))  # within the cooldown of its client
+
+    config = QueueConfig(2, poll_interval=timedelta(hours=1), fetch_cooldown=timedelta(seconds=2))
+    async with working(dsn, connection, schema, workers, queues={"default": config}) as bench:
+        await asyncio.sleep(0.1)  # the first claim finds nothing
+        told = (await silent.insert(Note("told"))).job
+        await bench.reaches(told.id, JobState.COMPLETED)
+        await bench.reaches(told.id + 1, JobState.COMPLETED)
+    await silent.stop()

@@ -22,10 +22,10 @@ class Queues(QueueStates):
         for name in names:
             self.add(name, QueueState(QueueConfig(10), cooldown=0.01, interval=1.0))
 
-    def claimed(self, now: float, *names: str, hungry: bool = False) -> None:
+    def claimed(self, now: float, *names: str, found: int = 0, hungry: bool = False) -> None:
         self.begin(names, now)
         for name in names:
-            self.settle(name, hungry=hungry)
+            self.settle(name, found=found, hungry=hungry)
 
     def due_at(self, now: float, free: int = FREE) -> float:
         return self.outlook(now, free, sum(self.held.values()))[0]
@@ -42,6 +42,16 @@ def test_new_queues_are_due_at_once_and_claimed_ones_when_they_are_polled_or_wan
     assert queues.want("b")
     assert list(queues.due(101.11, FREE)) == ["b"]
     assert not queues.want("of another client")
+
+
+def test_a_claim_that_brought_something_is_followed_by_one_more() -> None:
+    queues = Queues("a", "b")
+    queues.claimed(100.0, "a", found=1)
+    queues.claimed(100.0, "b")
+    assert queues.due_at(100.001) == 100.01
+    assert list(queues.due(100.02, FREE)) == ["a"]
+    queues.claimed(100.02, "a")
+    assert queues.due_at(100.1) > 100.5
 
 
 def test_what_would_be_polled_soon_is_polled_with_the_first() -> None:
@@ -74,7 +84,7 @@ def test_an_earlier_opening_of_a_limited_queue_is_kept() -> None:
     queues.claimed(100.0, "b")
     queues.begin(["a"], 100.0)
     queues["a"].closed, queues["a"].poll_at = True, 100.25
-    queues.settle("a", hungry=False)
+    queues.settle("a", found=0, hungry=False)
     assert queues.due_at(100.1) == 100.25
 
 
@@ -116,7 +126,7 @@ def test_how_few_jobs_are_a_reason_to_look_again(held: dict[str, int], hungry: l
     queues.claimed(100.0, "a", "b")
     queues.held.update(held)
     for name in hungry:
-        queues.settle(name, hungry=True)
+        queues.settle(name, found=1, hungry=True)
     if queues.held["b"] == 10:
         queues.want("b")
     assert queues.outlook(100.001, free, sum(held.values()))[1] == threshold
@@ -142,7 +152,7 @@ def test_no_more_queues_are_claimed_from_at_once_and_the_longest_unclaimed_are_n
     assert first == names[:MOST_AT_ONCE]
     queues.begin(first, 100.0)
     for name in first[:10]:
-        queues.settle(name, hungry=True)
+        queues.settle(name, found=1, hungry=True)
     for name in first[10:]:
         queues.not_reached(name)
     second = list(queues.due(100.02, FREE))

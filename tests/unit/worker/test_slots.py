@@ -51,7 +51,7 @@ def flow(per_window: tuple[int, ...], claim_seconds: float = 0.004) -> Flow:
     result.claimed(claim_seconds)
     for number, count in enumerate(per_window):
         ended += count
-        result.count(100.0 + number * 0.1, ended)
+        result.count(100.0 + number * 0.125, ended)
     return result
 
 
@@ -60,12 +60,12 @@ def flow(per_window: tuple[int, ...], claim_seconds: float = 0.004) -> Flow:
     [
         ((0,), 100, Stock(0, 25)),
         ((0,), 1, Stock(0, 1)),
-        ((0, 1010, 1010), 100, Stock(282, 201)),  # 10,000 a second: 20 ms of them, and what ends during two claims
-        ((0, 1010, 1010), 1, Stock(282, 201)),
+        ((0, 1262, 1262), 100, Stock(282, 201)),  # 10,000 a second: 20 ms of them, and what ends during two claims
+        ((0, 1262, 1262), 1, Stock(282, 201)),
         ((0, 100_000, 100_000), 100, Stock(2000, 2000)),  # there is an end to it
         ((0, 1000, 0), 100, Stock(0, 25)),  # a burst is no flow
         ((0, 1, 1), 100, Stock(0, 25)),  # jobs of 10 s
-        ((0, 101, 101), 100, Stock(28, 20)),  # jobs of 100 ms
+        ((0, 126, 126), 100, Stock(28, 20)),  # jobs of 100 ms
     ],
 )
 def test_only_jobs_that_a_slot_will_be_free_for_are_claimed_ahead(
@@ -74,19 +74,36 @@ def test_only_jobs_that_a_slot_will_be_free_for_are_claimed_ahead(
     assert stock_for(flow(per_window), slots) == stock
 
 
-def test_a_flow_is_known_after_two_short_windows_and_then_measured_over_longer_ones() -> None:
+def test_a_flow_is_known_after_two_windows_of_jobs_and_over_after_one_without() -> None:
     flow = Flow()
-    for now, ended in ((100.0, 0), (100.025, 250), (100.05, 500)):
-        flow.count(now, ended)
+    seen = [flow.count(now, ended) for now, ended in ((100.0, 0), (100.01, 250), (100.025, 250), (100.04, 499), (100.05, 500))]
+    assert seen == [True, False, True, False, True]
     assert flow.per_second == pytest.approx(10_000)
-    flow.count(100.075, 500)
-    assert flow.per_second == pytest.approx(10_000)
-    flow.count(100.125, 500)
+    assert not flow.count(100.149, 700)
+    assert flow.count(100.15, 700)
+    assert flow.per_second == pytest.approx(2_000)
+    flow.count(100.26, 700)
     assert flow.per_second == 0
 
 
+def test_a_short_burst_is_not_claimed_ahead_of() -> None:
+    flow = Flow()
+    for step in range(7):  # 200 jobs in 60 ms
+        flow.count(100.0 + step * 0.01, step * 32)
+    assert stock_for(flow, 32) == Stock(0, 8)
+
+
+def test_only_claims_that_somebody_asked_for_tell_that_others_are_faster() -> None:
+    state = QueueState(QueueConfig(10), cooldown=0.001, interval=1.0)
+    for wanted, found, empty in ((True, 0, 1), (False, 0, 1), (True, 0, 2), (True, 3, 0), (False, 0, 0)):
+        state.wanted = wanted
+        state.begin(5.0, 0.0)
+        state.end(found=found, hungry=False)
+        assert state.empty == empty
+
+
 def test_a_slow_claim_does_not_let_more_be_claimed_ahead_than_is_worked_soon() -> None:
-    assert stock_for(flow((0, 1010, 1010), claim_seconds=5.0), 100) == Stock(605, 302)
+    assert stock_for(flow((0, 1262, 1262), claim_seconds=5.0), 100) == Stock(605, 302)
 
 
 @pytest.mark.parametrize(
@@ -100,6 +117,12 @@ def test_a_slow_claim_does_not_let_more_be_claimed_ahead_than_is_worked_soon() -
         ({"wanted": True, "paused": True}, 10, float("inf")),
         ({"wanted": True, "hungry": True, "closed": True}, 10, 7.0),
         ({"closed": True, "cooldown": 3.0}, 10, 8.0),
+        ({"wanted": True, "cooldown": 0.001}, 10, 5.001),
+        ({"wanted": True, "cooldown": 0.001, "empty": 2}, 10, 5.004),  # others are faster
+        ({"wanted": True, "cooldown": 0.001, "empty": 10}, 10, 5.01),
+        ({"wanted": True, "cooldown": 0.1, "empty": 10}, 10, 5.1),
+        ({"wanted": True, "hungry": True, "cooldown": 0.001}, 2, 5.01),  # single slots are collected
+        ({"wanted": False, "follow_at": 5.5}, 10, 5.5),
     ],
 )
 def test_when_a_claim_is_due(changes: dict[str, Any], room: int, due: float) -> None:

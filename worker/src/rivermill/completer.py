@@ -125,6 +125,7 @@ class Completer:
         self._general: list[Completion] = []
         self._writing_plain: dict[int, float] = {}
         self._writing_general: list[Completion] = []
+        self._prepared: Connection | None = None
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -219,6 +220,7 @@ class Completer:
         started = time.monotonic()
         size = len(self._writing_plain) + len(self._writing_general)
         async with self._shared.acquire() as connection:
+            await self._prepare(connection)
             if self._writing_plain:
                 # In the order of ids, so that two writers never wait for each other in a circle.
                 await self._write_apart(self._write_plain, connection, sorted(self._writing_plain))
@@ -229,6 +231,13 @@ class Completer:
                 self._writing_general = []
         self._metrics.completion_batch.observe(size)
         self._metrics.completion_seconds.observe(time.monotonic() - started)
+
+    async def _prepare(self, connection: Connection) -> None:
+        """Write nothing once on a new connection: statements say how long ago jobs ended, and preparing takes milliseconds."""
+        if connection is not self._prepared:
+            await self._write_plain(connection, [])
+            await self._write_general(connection, [])
+            self._prepared = connection
 
     async def _write_apart(
         self, write: Callable[[Connection, list[Any]], Awaitable[None]], connection: Connection, batch: list[Any]

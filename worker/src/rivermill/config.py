@@ -108,7 +108,7 @@ class Settings:
     rate_limits: Mapping[str, RateLimit] = field(default_factory=dict)
     max_attempts: int = 25
     poll_interval: timedelta = timedelta(seconds=1)
-    fetch_cooldown: timedelta = timedelta(milliseconds=10)
+    fetch_cooldown: timedelta = timedelta(milliseconds=1)
     job_timeout: timedelta | None = timedelta(minutes=1)
     shutdown_timeout: timedelta = timedelta(seconds=30)
     rescue_after: timedelta = timedelta(hours=1)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: Jobs that ended are counted over windows of at least this many seconds.
-WINDOW_SECONDS = 0.05
-#: The same while no flow is known yet: slots stand empty until one is.
-FIRST_WINDOW_SECONDS = 0.02
+#: Jobs that ended are counted over windows of so many jobs: fewer are no flow, and a short burst is not claimed ahead of.
+WINDOW_JOBS = 250
+#: The least that a window lasts, and the most, however few jobs have ended.
+WINDOW_SECONDS = (0.02, 0.1)
 #: Short jobs are claimed in batches that last this long: few statements, and each costs less a job.
 BATCH_SECONDS = 0.02
 #: What is claimed ahead lasts no longer than this.
@@ -32,10 +32,11 @@ class Flow:
 
     def count(self, now: float, ended: int) -> bool:
         """Note how many jobs have ended so far, and tell whether the flow is seen anew; ``now`` is monotonic seconds."""
-        elapsed = now - self._since
-        if elapsed < (WINDOW_SECONDS if self.per_second else FIRST_WINDOW_SECONDS):
+        elapsed, count = now - self._since, ended - self._ended
+        least, most = WINDOW_SECONDS
+        if elapsed < least or (elapsed < most and count < WINDOW_JOBS):
             return False
-        self._rate_before, self._rate = self._rate, (ended - self._ended) / elapsed
+        self._rate_before, self._rate = self._rate, count / elapsed
         self._since, self._ended = now, ended
         return True
 

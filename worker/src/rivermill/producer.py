@@ -255,7 +255,7 @@ class Producer:
         for name in asked:
             if name not in busy:
                 del due[name]
-                self._queues.settle(name, hungry=False)
+                self._queues.settle(name, found=0, hungry=False)
 
     async def _claim_unlimited(self, granted: Mapping[str, int], others: Sequence[str], most: int) -> None:
         """Claim from all queues at once.
@@ -286,7 +286,7 @@ class Producer:
             if enough and not got and name not in granted:
                 self._queues.not_reached(name)
             else:
-                self._queues.settle(name, hungry=got >= count)
+                self._queues.settle(name, found=got, hungry=got >= count)
         self._credit = {name: credit - (name not in granted and name in found) for name, credit in self._credit.items()}
 
     async def _claim_limited(self, name: str, count: int) -> None:
@@ -305,7 +305,7 @@ class Producer:
             return
         finally:
             self._executor.expected()
-        self._queues.settle(name, hungry=len(claims.records) >= count)
+        self._queues.settle(name, found=len(claims.records), hungry=len(claims.records) >= count)
 
     def _claim_failed(self, names: Iterable[str], error: Exception) -> None:
         for name in names:

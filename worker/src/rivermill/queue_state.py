@@ -8,19 +8,25 @@ from rivermill.config import QueueConfig
 from rivermill.limited_claim import LimitedClaims
 from rivermill.lookahead import Flow, Stock, stock_for
 
+#: Single slots that become free are collected for so long, and claims that bring nothing are no closer together in the end.
+PATIENCE_SECONDS = 0.01
+
 
 @dataclass(slots=True)
 class QueueState:
     """What the loop knows of one queue; times are monotonic seconds.
 
     Attributes:
-        cooldown: least seconds between two claims.
+        cooldown: least seconds between two claims, unless the last one brought all it asked for.
         interval: most seconds between two claims while there is room.
         hungry: whether the last claim brought all it asked for.
         wanted: whether a claim is due as soon as the cooldown allows.
         claimed_at: when the last claim went out.
         claimed_before: when the one before it did.
         poll_at: when a claim is due in any case.
+        follow_at: when a claim is due after one that brought something: inserts that came with it may have told nobody.
+        told: whether the last claim was wanted, and not merely due.
+        empty: wanted claims in a row that brought nothing.
         stock: jobs to claim beyond the free slots, and the room that is worth a claim.
         leaving: whether the queue is to be removed.
         limited: whether its jobs are claimed within limits.
@@ -45,6 +51,9 @@ class QueueState:
     claimed_at: float = float("-inf")
     claimed_before: float = float("-inf")
     poll_at: float = 0.0
+    follow_at: float = float("inf")
+    told: bool = False
+    empty: int = 0
     flow: Flow = field(default_factory=Flow)
     stock: Stock = field(init=False)
 
@@ -57,16 +66,35 @@ class QueueState:
             return float("inf")
         if self.closed:
             return max(self.claimed_at + self.cooldown, self.poll_at)
-        if self.hungry and room >= self.stock.batch:
-            return self.claimed_at
-        earliest = self.claimed_at + self.cooldown
-        return earliest if self.wanted else max(earliest, self.poll_at)
+        if self.hungry:
+            return self.claimed_at + (0.0 if room >= self.stock.batch else self.patience)
+        earliest = self.claimed_at + self._pause()
+        return earliest if self.wanted else max(earliest, min(self.poll_at, self.follow_at))
+
+    @property
+    def patience(self) -> float:
+        """Seconds for which slots that become free are collected for one claim."""
+        return max(self.cooldown, PATIENCE_SECONDS)
+
+    def _pause(self) -> float:
+        """Seconds from one claim to the next: more and more where others are faster."""
+        return min(self.cooldown * (1 << self.empty), self.patience)
 
     def begin(self, now: float, jitter: float) -> None:
         """A claim goes out; ``jitter`` from 0 to 1 puts off the next one by up to a tenth of the interval."""
-        self.wanted = False
+        self.told, self.wanted, self.follow_at = self.wanted, False, float("inf")
         self.claimed_before, self.claimed_at = self.claimed_at, now
         self.poll_at = now + self.interval + jitter * max(0.1 * self.interval, 0.01)
+
+    def end(self, *, found: int, hungry: bool) -> None:
+        """A claim has brought so many jobs; hungry if there may be more."""
+        self.hungry = hungry
+        if found:
+            self.empty = 0
+        elif self.told:
+            self.empty = min(self.empty + 1, 10)
+        if found and not hungry:
+            self.follow_at = self.claimed_at + self.patience
 
     def keep_to(self, claims: LimitedClaims, now: float) -> None:
         """Note what a claim within limits said of the next one: when more may start, that is due at the latest."""

@@ -15,8 +15,8 @@ MOST_AT_ONCE = 1_000
 class QueueStates:
     """The queues by name, and what is due in them; times are monotonic seconds.
 
-    Queues that are wanted are candidates. So are hungry ones, which are wanted too. All others wait for their next poll, of
-    which only the earliest time is kept: it is never later than the true one.
+    Queues that are wanted are candidates, and so are those whose last claim brought something. All others wait for their next
+    poll, of which only the earliest time is kept: it is never later than the true one.
 
     Args:
         held_in: the jobs of a queue that are held here.
@@ -161,7 +161,7 @@ class QueueStates:
         few = min(free, sum(max(0, room) for _, room in hungry)) < batch
         for name, state, room in rooms:
             due_at = state.due_at(room)
-            yield name, state, room, max(due_at, self._begun_at + state.cooldown) if few and state.hungry else due_at
+            yield name, state, room, max(due_at, self._begun_at + state.patience) if few and state.hungry else due_at
 
     def _poll(self, now: float) -> None:
         """Want what is to be polled; and with it what would be soon, so that many queues need few statements."""
@@ -186,21 +186,22 @@ class QueueStates:
         for name in names:
             self._states[name].begin(now, jitter)
 
-    def settle(self, name: str, *, hungry: bool) -> None:
-        """A claim has come back from a queue; it is hungry if there may be more."""
+    def settle(self, name: str, *, found: int, hungry: bool) -> None:
+        """A claim has come back from a queue with so many jobs; it is hungry if there may be more."""
         state = self._states[name]
-        state.hungry = hungry
+        state.end(found=found, hungry=hungry)
         if hungry:
             self.want(name)
-        elif not state.wanted:
+        elif not state.wanted and not found:
             self._candidates.pop(name, None)
             self._poll_at = min(self._poll_at, state.poll_at)
 
     def pass_over(self, name: str) -> None:
         """A queue that was due has got no slot."""
-        self.settle(name, hungry=True)
+        self._states[name].hungry = True
+        self.want(name)
 
     def not_reached(self, name: str) -> None:
         """A claim that went out to this queue had got enough jobs before: the queue's turn is as long ago as it was."""
         self._states[name].claimed_at = self._states[name].claimed_before
-        self.settle(name, hungry=True)
+        self.pass_over(name)
