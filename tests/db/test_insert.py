@@ -116,3 +116,34 @@ async def test_copy_notifies(dsn: str, schema: Schema) -> None:
     assert await asyncio.wait_for(heard.get(), 10) == '{"queue": "default"}'
     await client.stop()
     await listener.close()
+
+
+async def test_a_batch_of_several_copies_is_inserted_whole_or_not_at_all(
+    client: Client, connection: Connection, schema: Schema
+) -> None:
+    count = f"SELECT count(*) FROM {schema.table('river_job')}"
+    valid, wrong = [Mail(str(number)) for number in range(700)], InsertParams(Mail("x"), InsertOpts(priority=9))
+    with pytest.raises(ValidationError, match="priority 9"):
+        await client.insert_many_fast([*valid, wrong])
+    assert await connection.fetchval(count) == 0
+    async with connection.transaction():
+        with pytest.raises(ValidationError, match="priority 9"):
+            await client.insert_many_fast([*valid, wrong], tx=connection)
+        assert await connection.fetchval(count) == 0  # the transaction goes on
+    assert await client.insert_many_fast(valid) == 700
+    texts = await connection.fetch(f"SELECT args->>'to' AS text FROM {schema.table('river_job')} ORDER BY id")
+    assert [record["text"] for record in texts] == [mail.to for mail in valid]
+
+
+async def test_an_insert_by_copy_that_is_cancelled_leaves_nothing_and_the_client_usable(
+    client: Client, connection: Connection, schema: Schema
+) -> None:
+    async with connection.transaction():
+        await connection.execute(f"LOCK TABLE {schema.table('river_job')}")
+        inserting = asyncio.create_task(client.insert_many_fast([Mail(str(number)) for number in range(700)]))
+        await asyncio.sleep(0.2)
+        inserting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await inserting
+    assert await client.insert_many_fast([Mail("after")]) == 1
+    assert await connection.fetchval(f"SELECT count(*) FROM {schema.table('river_job')}") == 1

@@ -5,9 +5,10 @@ Mirrors River's ``insert_opts.go``, ``client.go`` (insert) and ``internal/notify
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -37,6 +38,8 @@ _ALIKE = """
     FROM unnest($1::text[]) WITH ORDINALITY AS t (args, n)
 """
 _STORED = "job.id, job.args::text AS args, job.metadata::text AS metadata, job.created_at, job.scheduled_at"
+#: Rows of one COPY.
+_PART = 250
 _STORED_IN_SEQUENCE = f"{_STORED}, job.state::text AS state, false AS duplicate"
 
 
@@ -149,10 +152,11 @@ class Inserter:
         unique = any(row.unique_key is not None for row in rows)
         if unique:
             check_distinct(rows)
+        due = dict.fromkeys(row.queue for row in rows if row.state == JobState.AVAILABLE)
         common = rows[0][1:]
         alike = all(row[1:] == common for row in rows)
         columns = [[row.args for row in rows], *common] if alike else list(zip(*rows, strict=True))
-        args = (*columns, self._channel, self._payloads(rows))
+        args = (*columns, self._channel, self._payloads(due))
         sequences = {key for row in (rows[:1] if alike else rows) if (key := sequence_of(row)) is not None}
         if sequences:
             records = await self._insert_into(sequences, connection, self._statements[unique, alike, True], args)
@@ -181,24 +185,56 @@ class Inserter:
             ValidationError: there are no jobs, one of them is not valid, or is in a sequence.
             UniqueConflictError: a unique key is taken, or there twice; nothing is inserted then.
         """
-        rows, now = make_rows(jobs, self._max_attempts), datetime.now(UTC)
-        if any(sequence_of(row) is not None for row in rows):
-            raise ValidationError("insert_many_fast: it takes no jobs with a sequence; insert_many does")
-        records = [_copied(row, now) for row in rows]
-        async with connection.transaction() if not connection.is_in_transaction() else nullcontext():
+        made = (self._rows_to_copy(jobs[first : first + _PART]) for first in range(0, max(1, len(jobs)), _PART))
+        within = connection.is_in_transaction()
+        # What is not valid must not spoil the transaction of the caller.
+        parts = list(made) if within else made
+        async with nullcontext() if within else connection.transaction():
             with unique_conflict("insert_many_fast: a unique key is taken; insert_many skips duplicates"):
-                await connection.copy_records_to_table(
-                    "river_job", schema_name=self._schema.name, columns=Row._fields, records=records
-                )
-            payloads = self._payloads(rows)
+                due = await self._copy(connection, parts)
+            payloads = self._payloads(due)
             if payloads:
                 await connection.fetch(
                     "SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload", self._channel, payloads
                 )
-        return len(rows)
+        return len(jobs)
 
-    def _payloads(self, rows: Sequence[Row]) -> list[str]:
-        due = dict.fromkeys(row.queue for row in rows if row.state == JobState.AVAILABLE)
+    def _rows_to_copy(self, jobs: Sequence[InsertParams]) -> list[Row]:
+        rows = make_rows(jobs, self._max_attempts)
+        if any(sequence_of(row) is not None for row in rows):
+            raise ValidationError("insert_many_fast: it takes no jobs with a sequence; insert_many does")
+        return rows
+
+    async def _copy(self, connection: Connection, parts: Iterable[list[Row]]) -> set[str]:
+        """Copy rows, of which each part is made while the database stores the one before; returns queues with due jobs."""
+        due, now = set[str](), datetime.now(UTC)
+        storing: asyncio.Task[Any] | None = None
+        try:
+            for rows in parts:
+                due.update(row.queue for row in rows if row.state == JobState.AVAILABLE)
+                records = [_copied(row, now) for row in rows]
+                if storing is not None:
+                    await storing
+                sent = asyncio.Event()
+                storing = asyncio.create_task(self._copy_part(connection, records, sent), name="rivermill copy")
+                await sent.wait()
+            if storing is not None:
+                await storing
+        finally:
+            if storing is not None and not storing.done():
+                storing.cancel()
+                await asyncio.wait([storing])
+        return due
+
+    async def _copy_part(self, connection: Connection, records: Sequence[tuple[Any, ...]], sent: asyncio.Event) -> None:
+        try:
+            await connection.copy_records_to_table(
+                "river_job", schema_name=self._schema.name, columns=Row._fields, records=_telling(records, sent)
+            )
+        finally:
+            sent.set()
+
+    def _payloads(self, due: Iterable[str]) -> list[str]:
         return [f'{{"queue": {json.dumps(queue)}}}' for queue in self._limiter.admit(due)]
 
 
@@ -216,6 +252,12 @@ def _new_job(row: Row, stored: Any) -> JobRow:
     limits = {"attempt": 0, "max_attempts": row.max_attempts, "tags": _tags(row)}
     unset = dict.fromkeys(("attempted_at", "finalized_at", "attempted_by", "errors", "unique_key", "unique_states"))
     return job_from_record({**chosen, **limits, **unset, **stored})
+
+
+def _telling(records: Sequence[tuple[Any, ...]], sent: asyncio.Event) -> Iterator[tuple[Any, ...]]:
+    """The records; sets the event when the last one has been taken."""
+    yield from records
+    sent.set()
 
 
 def _copied(row: Row, now: datetime) -> tuple[Any, ...]:
