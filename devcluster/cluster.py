@@ -132,10 +132,10 @@ class Cluster(AnyCluster):
         """Start the API server again."""
         self._plane.start_api_server()
 
-    def limit_controller_manager(self) -> None:
-        """Restart the controller manager with Kubernetes' own limit of requests a second, a tenth of the dev cluster's."""
+    def restart_controller_manager(self, *, quick: bool) -> None:
+        """Restart the controller manager, quick as it is here, or with Kubernetes' own limit of requests a second."""
         self._registry.kill("kube-controller-manager")
-        self._plane.start_controller_manager()
+        self._plane.start_controller_manager(quick=quick)
 
     def kill_node(self, index: int = 1) -> None:
         """Kill a node with everything in it, as if it had lost power.

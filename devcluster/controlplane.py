@@ -55,6 +55,10 @@ def check_listeners(layout: Layout) -> None:
                 ) from error
 
 
+#: The default limits, a tenth of these, are made for clusters that share their API server with many.
+_QUICK = ("--kube-api-qps=200", "--kube-api-burst=400")
+
+
 class ControlPlane:
     """The control plane of one cluster.
 
@@ -96,15 +100,14 @@ class ControlPlane:
             f"--initial-cluster=default={peer}", "--logger=zap", "--log-level=warn",
         )  # fmt: skip
         self.start_api_server()
-        # The default limits are made for clusters that share their API server with many.
-        quick = ("--kube-api-qps=200", "--kube-api-burst=400")
-        self.start_controller_manager(*quick)
-        self._spawn_client("kube-scheduler", "scheduler", *quick)
+        self.start_controller_manager()
+        self._spawn_client("kube-scheduler", "scheduler", *_QUICK)
         self._wait_for_service_account()
 
-    def start_controller_manager(self, *options: str) -> None:
-        """Start the controller manager with these options beside the usual."""
-        self._spawn_client("kube-controller-manager", "controller-manager", *self._controller_options(), *options)
+    def start_controller_manager(self, *, quick: bool = True) -> None:
+        """Start the controller manager, with Kubernetes' own limit of requests unless it is to be ``quick``."""
+        options = [*self._controller_options(), *(_QUICK if quick else ())]
+        self._spawn_client("kube-controller-manager", "controller-manager", *options)
 
     def start_api_server(self) -> None:
         """Start the API server and wait until it is ready."""
