@@ -43,7 +43,7 @@ def crunch(job: Job[Crunch]) -> None:
     if job.args.what == "die":
         os._exit(7)
     if job.args.what == "fail":
-        raise RuntimeError("no luck")
+        raise RuntimeError("no luck with \udcff")
     if job.args.what == "sleep":
         time.sleep(600)
     job.record_output({"pid": os.getpid()})
@@ -61,7 +61,7 @@ async def test_processes(dsn: str, connection: Connection, schema: Schema, worke
         row = await bench.reaches(dead.id, JobState.DISCARDED)
         assert row.errors[0].error == "the worker process died: exit code 7"
         row = await bench.reaches(failed.id, JobState.DISCARDED)
-        assert row.errors[0].error == "no luck"
+        assert row.errors[0].error == "no luck with ?"
         assert "in crunch" in row.errors[0].trace
         await bench.reaches(slow.id, JobState.RUNNING)
         await bench.client.cancel(slow.id)

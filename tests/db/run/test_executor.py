@@ -1,4 +1,4 @@
-"""Jobs that are cancelled or given back before their worker began."""
+"""Jobs that are cancelled or given back before their worker began, and what comes after a worker has ended."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
-from rivermill import Job, JobRow, JobState, QueueConfig, StuckJob, Workers
+from rivermill import Job, JobFailure, JobRow, JobState, QueueConfig, StuckJob, Workers
 from rivermill.claimed import Policy
 from rivermill.claims import claim_sql
 from rivermill.client_queues import ClientQueues
@@ -154,3 +154,62 @@ async def test_a_job_that_waits_takes_the_slot_opened_for_a_stuck_one(
     deaf, following = await rows(connection, schema, records)
     assert (deaf.state, following.state) == (JobState.COMPLETED, JobState.COMPLETED)
     assert executor.held == 0
+
+
+class SlowHandler:
+    """Reports errors, and takes its time for it."""
+
+    async def handle_error(self, job: JobRow, error: BaseException) -> None:
+        await asyncio.sleep(0.2)
+
+    async def handle_panic(self, job: JobRow, error: BaseException, trace: str) -> None:
+        raise asyncio.CancelledError
+
+
+async def test_a_deadline_counts_for_nothing_once_the_worker_has_ended(
+    dsn: str, connection: Connection, schema: Schema, workers: Workers
+) -> None:
+    @workers.work(timeout=timedelta(milliseconds=50))
+    async def work(job: Job[Note]) -> None:
+        raise JobFailure("before its deadline")
+
+    records = await claim(connection, schema, "fails")
+    async with executing(dsn, schema, workers, Policy(error_handler=SlowHandler())) as executor:
+        executor.submit("default", records)
+    (row,) = await rows(connection, schema, records)
+    assert (row.state, [error.error for error in row.errors]) == (JobState.AVAILABLE, ["before its deadline"])
+
+
+async def test_an_error_handler_that_cancels_itself_costs_no_outcome(
+    dsn: str, connection: Connection, schema: Schema, workers: Workers
+) -> None:
+    @workers.work
+    async def work(job: Job[Note]) -> None:
+        raise SystemExit("out")
+
+    records = await claim(connection, schema, "panics")
+    async with executing(dsn, schema, workers, Policy(error_handler=SlowHandler())) as executor:
+        executor.submit("default", records)
+    (row,) = await rows(connection, schema, records)
+    assert (row.state, [error.error for error in row.errors]) == (JobState.AVAILABLE, ["out"])
+
+
+class UnspeakableError(Exception):
+    """Fails when its text is asked for."""
+
+    def __str__(self) -> str:
+        raise KeyError("text")
+
+
+async def test_an_error_without_a_text_is_recorded_by_its_type(
+    dsn: str, connection: Connection, schema: Schema, workers: Workers
+) -> None:
+    @workers.work
+    async def work(job: Job[Note]) -> None:
+        raise UnspeakableError
+
+    records = await claim(connection, schema, "fails")
+    async with executing(dsn, schema, workers, Policy()) as executor:
+        executor.submit("default", records)
+    (row,) = await rows(connection, schema, records)
+    assert (row.state, [error.error for error in row.errors]) == (JobState.AVAILABLE, ["UnspeakableError"])

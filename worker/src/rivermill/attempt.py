@@ -32,6 +32,7 @@ from rivermill.outcome import (
     describe_error,
     encode_updates,
     error_element,
+    error_text,
     is_failure,
     is_interruption,
 )
@@ -217,7 +218,8 @@ class Attempts:
             claimed.worked = True
 
     def _time_out(self, claimed: Claimed) -> None:
-        if not claimed.worked:
+        # What comes after its worker may take any time, and its task must not be cancelled there: the outcome would be lost.
+        if not (claimed.worked or claimed.done):
             claimed.timed_out = True
             self._interrupt(claimed)
 
@@ -239,8 +241,8 @@ class Attempts:
             next_retry=lambda: next_retry(kind.registration, claimed.readable_row(), policy, now),
         )
         self._metrics.jobs.labels(kind.queue, kind.name, completion.outcome).inc()
-        if completion.outcome in ("failed", "discarded"):
-            extra = {"job_id": claimed.id, "kind": kind.name, "error": str(error)}
+        if error is not None and completion.outcome in ("failed", "discarded"):
+            extra = {"job_id": claimed.id, "kind": kind.name, "error": error_text(error)}
             logger.warning("job %s", completion.outcome, extra=extra)
         return completion
 

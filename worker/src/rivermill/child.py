@@ -31,6 +31,7 @@ from rivermill.errors import (
     WorkerCrashError,
 )
 from rivermill.job import Job, JobRow
+from rivermill.outcome import error_text
 from rivermill.resumable import end_steps
 from rivermill.worker import Worker
 
@@ -217,12 +218,17 @@ def _result_of(error: BaseException | None) -> Result:
         case JobSnooze():
             return Result("snooze", seconds=error.delay.total_seconds())
         case JobCancel():
-            return Result("cancel", error.reason)
+            return Result("cancel", _sendable(str(error.reason)))
         case JobFailure():
-            return Result("failure", str(error))
+            return Result("failure", _sendable(error_text(error)))
         case SystemExit():
-            return Result("exit", str(error))
-    return Result("failed", str(error) or type(error).__name__, "".join(traceback.format_exception(error)))
+            return Result("exit", _sendable(error_text(error)))
+    return Result("failed", _sendable(error_text(error)), _sendable("".join(traceback.format_exception(error))))
+
+
+def _sendable(text: str) -> str:
+    """Without half surrogate pairs, as the names of files can have them: these cannot be encoded."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _die_with_parent() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
@@ -61,7 +62,8 @@ async def ask_error_handler(handler: ErrorHandler, job: JobRow, error: BaseExcep
         answer: Awaitable[ErrorHandlerResult | None] | ErrorHandlerResult | None
         answer = handler.handle_panic(job, error, trace) if panic else handler.handle_error(job, error)
         result = await answer if inspect.isawaitable(answer) else answer
-    except Exception:
+    except (Exception, asyncio.CancelledError):
+        # Whatever it is, the outcome of the attempt is still to be recorded.
         logger.exception("the error handler failed", extra={"job_id": job.id, "kind": job.kind})
         return False
     return result is not None and result.set_cancelled

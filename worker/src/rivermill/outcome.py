@@ -165,11 +165,19 @@ def _failed(attempt: Attempt, error: BaseException, now: datetime, next_retry: C
 def describe_error(error: BaseException) -> tuple[str, str]:
     """The message and the trace to record for what a worker raised; what nobody raised, such as an unknown kind, has none."""
     if isinstance(error, JobFailure):
-        return str(error) or type(error).__name__, ""
+        return error_text(error), ""
     remote = getattr(error, "remote_trace", None)
     raised = "".join(traceback.format_exception(error)) if error.__traceback__ else ""
     trace = remote if isinstance(remote, str) else raised
-    return str(error) or type(error).__name__, trace
+    return error_text(error), trace
+
+
+def error_text(error: BaseException) -> str:
+    """What an error says; its type's name where that is nothing, or cannot be had."""
+    try:
+        return str(error) or type(error).__name__
+    except Exception:  # noqa: BLE001 - an error of the application's whose own __str__ fails must not cost its record
+        return type(error).__name__
 
 
 def _count(value: Any) -> int:
