@@ -75,6 +75,7 @@ async def test_a_past_time_is_scheduled_all_the_same(client: Client) -> None:
         InsertOpts(tags=["größe"]),
         InsertOpts(scheduled_at=datetime(2026, 1, 1)),  # noqa: DTZ001 - that is the mistake
         InsertOpts(metadata={"a": object()}),
+        InsertOpts(metadata={"a": "\0"}),
     ],
 )
 async def test_wrong_options_are_refused(client: Client, opts: InsertOpts) -> None:

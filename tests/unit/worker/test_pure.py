@@ -174,6 +174,7 @@ def test_args_go_round(text: str, number: int) -> None:
 def test_args_that_cannot_be() -> None:
     with pytest.raises(ValidationError, match="NUL"):
         encode_args(Data("\x00"))
+    assert encode_args(Data("\\u0000")) == '{"text":"\\\\u0000"}'
     with pytest.raises(ValidationError, match="JSON object"):
         encode_args([1])
     with pytest.raises(ArgsDecodeError, match="Struct"):

@@ -80,6 +80,26 @@ def test_names_are_unique_and_steps_flat() -> None:
         step.set_cursor(1)
 
 
+@pytest.mark.parametrize(
+    ("cursor", "message"), [(object(), "cannot be encoded"), ("\ud800", "cannot be encoded"), ("a\0b", "a NUL character")]
+)
+def test_a_cursor_that_cannot_be_stored_is_refused_where_it_is_set(cursor: Any, message: str) -> None:
+    steps = Steps({})
+    with steps.step("a") as step, pytest.raises(ValidationError, match=message):
+        step.set_cursor(cursor)
+    error = JobFailure("later")
+    assert steps.end(error) == (error, {STEP: "a"})
+
+
+def test_a_cursor_is_what_it_was_when_it_was_set() -> None:
+    steps, cursor = Steps({}), [1]
+    with steps.step("a") as step:
+        step.set_cursor(cursor)
+        cursor.append(2)
+        error = JobFailure("now")
+        assert steps.end(error) == (error, {CURSOR: {"a": [1]}})
+
+
 def test_a_checkpoint_is_recorded_by_its_transaction_alone() -> None:
     steps, error = Steps({}), JobFailure("later")
     with steps.step("a"):

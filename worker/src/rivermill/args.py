@@ -11,6 +11,7 @@ import msgspec
 
 from rivermill import gojson
 from rivermill.errors import ArgsDecodeError, ValidationError
+from rivermill.jsonb import refuse_nul
 
 #: Go's ``\w`` is ASCII, here and in tags.
 _KIND = re.compile(r"[\w][\w\-\[\]<>\/.·:+]+", re.ASCII)
@@ -18,7 +19,6 @@ _MAX_KIND = 127
 _ENCODER = msgspec.json.Encoder(order="deterministic")
 #: What msgspec may have written otherwise than Go: escapes, floats and times.
 _UNLIKE_GO = re.compile(r"[<>&\u2028\u2029\\]|[:,\[]-?\d+[.eE]|\dT\d\d:\d\d")
-_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _decoders: dict[type[Any], Callable[[bytes | str], Any]] = {}
 
 
@@ -68,8 +68,7 @@ def encode_args(args: Any) -> str:
         raise ValidationError(f"args of type {type(args).__name__} cannot be encoded as JSON: {error}") from error
     if not text.startswith("{"):
         raise ValidationError(f"args of type {type(args).__name__} must encode to a JSON object, not {text[:20]}")
-    if "\\u0000" in text and _NUL.search(text):
-        raise ValidationError(f"args of type {type(args).__name__} hold a NUL character, which Postgres cannot store")
+    refuse_nul(f"args of type {type(args).__name__}", text)
     return text
 
 

@@ -11,8 +11,9 @@ from typing import Any
 from rivermill.client_base import ClientBase
 from rivermill.errors import ValidationError
 from rivermill.insert_rows import check_queue
-from rivermill.job import Job, JobRow, encode_value
+from rivermill.job import Job, JobRow
 from rivermill.joblist import JobFilter, JobListParams, JobListResult
+from rivermill.jsonb import encode_value
 from rivermill.limits import Concurrency, RateLimit
 from rivermill.outcome import encode_updates
 from rivermill.queues import ALL_QUEUES, Queue

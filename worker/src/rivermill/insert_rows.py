@@ -13,6 +13,7 @@ from rivermill import gojson
 from rivermill.args import encode_args, kind_of
 from rivermill.errors import ValidationError
 from rivermill.job import JobState
+from rivermill.jsonb import refuse_nul
 from rivermill.sequences import SequenceOpts, key_in
 from rivermill.unique import Unique, unique_key
 
@@ -194,9 +195,11 @@ def _check_tags(tags: Iterable[str]) -> str:
 
 def _encode_metadata(metadata: Mapping[str, Any] | str) -> str:
     try:
-        return gojson.encode_object(metadata)
+        text = gojson.encode_object(metadata)
     except (TypeError, ValueError) as error:
         raise ValidationError(f"metadata cannot be encoded as a JSON object: {error}") from error
+    refuse_nul("metadata", text)
+    return text
 
 
 def check_distinct(rows: Sequence[Row]) -> None:

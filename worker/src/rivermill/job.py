@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 import msgspec
 
 from rivermill.errors import JobInterruptedError, NotStartedError, ValidationError
+from rivermill.jsonb import encode_value
 from rivermill.resumable import Step, Steps
 
 if TYPE_CHECKING:
@@ -258,18 +259,3 @@ class Job(Generic[ArgsT]):
         if self.state.steps is None:
             self.state.steps = Steps(self.row.metadata or {})
         return self.state.steps.step(name)
-
-
-def encode_value(name: str, value: Any) -> bytes:
-    """Encode a value as JSON that jsonb can hold.
-
-    Raises:
-        ValidationError: it cannot be encoded, or has a NUL character in it.
-    """
-    try:
-        raw = msgspec.json.encode(value)
-    except (TypeError, ValueError) as error:
-        raise ValidationError(f"{name} cannot be encoded as JSON: {error}") from error
-    if b"\\u0000" in raw:
-        raise ValidationError(f"{name} has a NUL character in it, which Postgres cannot store")
-    return raw

@@ -13,6 +13,7 @@ from rivermill.db import Connection, unique_conflict
 from rivermill.errors import JobNotRunningError, JobRunningError, NotFoundError, ValidationError
 from rivermill.job import JobRow
 from rivermill.joblist import MAX_LIST, JobFilter, JobListParams, JobListResult
+from rivermill.jsonb import refuse_nul
 from rivermill.rows import job_columns, job_from_record
 from rivermill.schema import Schema
 
@@ -199,6 +200,7 @@ class JobAdmin:
             text = gojson.encode({"output": output})
         except (TypeError, ValueError) as error:
             raise ValidationError(f"output of type {type(output).__name__} cannot be encoded as JSON: {error}") from error
+        refuse_nul("output", text)
         if len(text.encode()) > MAX_OUTPUT:
             raise ValidationError(f"output of {len(text.encode())} bytes: use at most {MAX_OUTPUT}")
         sql = f"UPDATE {self._table} SET metadata = metadata || $2::text::jsonb WHERE id = $1 RETURNING {job_columns()}"

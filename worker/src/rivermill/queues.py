@@ -12,6 +12,7 @@ from rivermill import gojson
 from rivermill.db import Connection
 from rivermill.errors import MigrationError, NotFoundError, ValidationError
 from rivermill.joblist import MAX_LIST
+from rivermill.jsonb import refuse_nul
 from rivermill.limits import KEY, RATE_KEY, Concurrency, RateLimit
 from rivermill.schema import Schema
 
@@ -72,6 +73,7 @@ class QueueAdmin:
             text = gojson.encode_object(metadata)
         except (TypeError, ValueError) as error:
             raise ValidationError(f"queue metadata cannot be encoded as JSON: {error}") from error
+        refuse_nul("queue metadata", text)
         payload = f'{{"action":"metadata_changed","metadata":{text},"queue":{gojson.encode(name)}}}'
         sql = f"""
             WITH changed AS (

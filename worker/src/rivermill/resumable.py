@@ -6,11 +6,13 @@ other way round. Mirrors River's ``resumable.go``; an error ends the worker at o
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from rivermill.errors import JobFailure, ValidationError
+from rivermill.jsonb import encode_value
 
 if TYPE_CHECKING:
     from rivermill.job import AttemptState
@@ -38,7 +40,7 @@ class Step:
         """Remember how far the step has come, a JSON value, in case the attempt fails before its end.
 
         Raises:
-            ValidationError: the step has ended, or an earlier attempt has done it.
+            ValidationError: the step has ended, an earlier attempt has done it, or the cursor cannot be encoded or stored.
         """
         self._steps.set_cursor(self._name, cursor)
 
@@ -91,7 +93,8 @@ class Steps:
         """See ``Step.set_cursor``."""
         if self._active != name:
             raise ValidationError(f"step {name!r}: a cursor can be set only while its step runs")
-        self._cursors[name] = cursor
+        # As it is now, and as the next attempt will find it.
+        self._cursors[name] = json.loads(encode_value("cursor", cursor))
         self._cursors_changed = True
 
     def checkpoint(self, cursor: Any) -> dict[str, Any]:

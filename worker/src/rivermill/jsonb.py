@@ -1,0 +1,37 @@
+"""Values as JSON that Postgres stores; what it would not is refused where it is given, since outcomes are written later."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from rivermill.errors import ValidationError
+
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+
+def encode_value(name: str, value: Any) -> bytes:
+    """Encode a value as JSON that jsonb can hold.
+
+    Args:
+        name: what it is called in an error.
+        value: anything that msgspec encodes.
+
+    Raises:
+        ValidationError: it cannot be encoded, or has a NUL character in it.
+    """
+    try:
+        raw = msgspec.json.encode(value)
+    except (TypeError, ValueError) as error:
+        raise ValidationError(f"{name} cannot be encoded as JSON: {error}") from error
+    if b"\\u0000" in raw:
+        refuse_nul(name, raw.decode())
+    return raw
+
+
+def refuse_nul(name: str, text: str) -> None:
+    """Raise ValidationError if there is a NUL character in a JSON text."""
+    if "\\u0000" in text and _NUL.search(text):
+        raise ValidationError(f"{name}: there is a NUL character in it, which Postgres cannot store; leave it out")
