@@ -87,6 +87,7 @@ RETRY = Verdict(JobState.RETRYABLE, SOON)
         ({"kind": "endless"}, True, RETRY),
         # Args that do not fit were never given to a worker, and the worker cannot be asked about them.
         ({"kind": "long", "args": {"text": 5}}, False, RETRY),
+        ({"kind": "long", "encoded_args": '{"text": 5}'}, False, RETRY),
         # Another client may know the kind.
         ({"kind": "unknown"}, False, RETRY),
     ],

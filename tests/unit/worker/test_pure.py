@@ -166,6 +166,13 @@ class Data:
     text: str = ""
 
 
+class Choosy(Data):
+    kind: ClassVar[str] = "choosy"
+
+    def __post_init__(self) -> None:
+        raise LookupError("no such library")
+
+
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00")), st.integers(-(2**63), 2**63 - 1))
 def test_args_go_round(text: str, number: int) -> None:
     assert decode_args(Struct, encode_args(Struct(text, number))) == Struct(text, number)
@@ -179,6 +186,14 @@ def test_args_that_cannot_be() -> None:
         encode_args([1])
     with pytest.raises(ArgsDecodeError, match="Struct"):
         decode_args(Struct, b'{"text": 1}')
+    with pytest.raises(ArgsDecodeError, match="no such library"):
+        decode_args(Choosy, b"{}")
+
+
+@pytest.mark.parametrize("delay", [timedelta(microseconds=-1), timedelta.max])
+def test_snoozes_that_cannot_be(delay: timedelta) -> None:
+    with pytest.raises(ValueError, match="delay must be zero to"):
+        JobSnooze(delay)
 
 
 def test_registering_workers() -> None:
@@ -226,9 +241,15 @@ def test_schema_names() -> None:
 
 @pytest.mark.parametrize(
     ("text", "error", "attempt"),
-    [("42", "42", 0), ('{"at": 5, "attempt": "1", "error": {"a": [1]}}', '{"a":[1]}', 1), ("[]", "[]", 0), ("{}", "", 0)],
+    [
+        ("42", "42", 0),
+        ('{"at": 5, "attempt": "1", "error": {"a": [1]}}', '{"a":[1]}', 1),
+        ("[]", "[]", 0),
+        ("{}", "", 0),
+        (None, "", 0),
+    ],
 )
-def test_errors_of_another_form_are_read_leniently(text: str, error: str, attempt: int) -> None:
+def test_errors_of_another_form_are_read_leniently(text: str | None, error: str, attempt: int) -> None:
     parsed = parse_error(text)
     assert (parsed.error, parsed.attempt, parsed.at.year) == (error, attempt, 1)
 

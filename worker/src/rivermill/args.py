@@ -104,11 +104,11 @@ def decode_args(args_type: type[Any], raw: bytes | str) -> Any:
     """Decode stored args into ``args_type``; unknown members are ignored, as in Go.
 
     Raises:
-        ArgsDecodeError: the text is not JSON or does not fit the type.
+        ArgsDecodeError: the text is not JSON or does not fit the type, or the type's own validation raises anything.
     """
     try:
         return (_decoders.get(args_type) or _new_decoder(args_type))(raw)
-    except ValueError as error:
+    except Exception as error:
         raise ArgsDecodeError(f"args do not fit {args_type.__name__}: {error}") from error
 
 

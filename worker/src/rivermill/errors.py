@@ -26,6 +26,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+#: Of River's durations the longest in whole seconds, some 292 years.
+_LONGEST_SNOOZE = timedelta(seconds=9_223_372_036)
+
 
 class RivermillError(Exception):
     """Base class of all errors."""
@@ -111,14 +114,14 @@ class JobSnooze(JobOutcome):
     """Run the job again after ``delay``, without using up an attempt.
 
     Args:
-        delay: how long to wait, zero or more.
+        delay: how long to wait, from zero to River's longest duration, some 292 years.
 
     Raises:
-        ValueError: ``delay`` is negative.
+        ValueError: ``delay`` is negative or longer.
     """
 
     def __init__(self, delay: timedelta) -> None:
-        if delay < timedelta(0):
-            raise ValueError(f"JobSnooze: delay must be zero or more, got {delay}")
+        if not timedelta(0) <= delay <= _LONGEST_SNOOZE:
+            raise ValueError(f"JobSnooze: delay must be zero to {_LONGEST_SNOOZE}, got {delay}")
         super().__init__(f"snoozed for {delay}")
         self.delay = delay

@@ -110,7 +110,7 @@ def readable_part(record: Any) -> JobRow:
     texts = {name: record[name] if json_object(record[name]) else "{}" for name in ("args", "metadata")}
     row = job_from_record({**record, **texts, "errors": None})
     # Their number decides when the job runs again.
-    errors = tuple(AttemptError(_NO_TIME, 0, text, "") for text in record["errors"] or ())
+    errors = tuple(AttemptError(_NO_TIME, 0, text or "", "") for text in record["errors"] or ())
     return replace(row, errors=errors, encoded_args=record["args"], encoded_metadata=record["metadata"])
 
 
@@ -123,13 +123,13 @@ def json_object(text: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def parse_error(text: str) -> AttemptError:
+def parse_error(text: str | None) -> AttemptError:
     """Decode one element of ``river_job.errors``, leniently as River does: what has another form must not hide the job.
 
     Raises:
         ValueError: it is not JSON.
     """
-    value = json.loads(text)
+    value = None if text is None else json.loads(text)
     if not isinstance(value, dict):
         return AttemptError(at=_NO_TIME, attempt=0, error=_text(value), trace="")
     return AttemptError(

@@ -88,7 +88,15 @@ class Registration:
         """
         if type(self.worker).next_retry is Worker.next_retry:
             return None
-        return self.worker.next_retry(Job(self.decode(json.dumps(row.args)), row))
+        return self.worker.next_retry(Job(self.args_of(row), row))
+
+    def args_of(self, row: JobRow) -> Any:
+        """A row's args, decoded from their stored text where it is known: that has every digit of their numbers.
+
+        Raises:
+            ArgsDecodeError: they do not fit the worker's type.
+        """
+        return self.decode(row.encoded_args or json.dumps(row.args))
 
     def decode(self, raw: bytes | str) -> Any:
         """Decode stored args.

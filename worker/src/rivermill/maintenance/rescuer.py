@@ -8,7 +8,6 @@ alone, be it running again by now.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -90,7 +89,7 @@ class RescueRules:
         if registration is None:
             return False
         try:
-            registration.decode(json.dumps(row.args))
+            registration.args_of(row)
         except ArgsDecodeError:
             return False  # no worker was ever given it
         timeout = registration.timeout(self.job_timeout)
