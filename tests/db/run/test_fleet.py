@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Awaitable, Callable
 
@@ -41,6 +42,31 @@ async def test_dead_clients_jobs_are_rescued(dsn: str, connection: Connection, s
         assert row["state"] == "running"
     errors = await connection.fetchval(f"SELECT errors[1] FROM {table} WHERE attempted_by[1] = 'dead'")
     assert json.loads(errors)["error"] == "Stuck job rescued by JobRescuer"
+
+
+async def test_jobs_whose_outcome_was_not_written_before_the_end_are_rescued_soon(
+    dsn: str, connection: Connection, schema: Schema, workers: Workers
+) -> None:
+    @workers.work
+    async def deaf(job: Job[Note]) -> None:
+        """Ends, but only when it is told to for the second time: nothing is written any more by then."""
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    others = Workers()
+
+    @others.work
+    async def work(job: Job[Note]) -> None: ...
+
+    async with working(dsn, connection, schema, workers) as bench:
+        job = await bench.client.enqueue(Note())
+        await bench.reaches(job.id, JobState.RUNNING)
+        await bench.client.stop(cancel=True)
+        assert bench.client.left_running == ()
+    async with working(dsn, connection, schema, others) as bench:
+        row = await bench.reaches(job.id, JobState.COMPLETED)
+    assert [error.error for error in row.errors] == ["Stuck job rescued by JobRescuer"]
 
 
 async def test_leader_takes_over(dsn: str, connection: Connection, schema: Schema, workers: Workers) -> None:

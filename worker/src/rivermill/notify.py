@@ -119,7 +119,8 @@ class Listener:
         """Delete the client's row, close the connection and end the thread.
 
         Args:
-            leave: False keeps the row, for jobs that still run: once it is silent, they are rescued.
+            leave: False keeps the row, for jobs that still run or whose outcome was not written: once it is silent, they are
+                rescued.
         """
         self._leave = leave
         loop, thread = self._loop, self._thread

@@ -242,11 +242,12 @@ class Runtime:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._tasks.clear()
         await self._terms.close()
+        unwritten = self._executor.unfinished or self._completer.backlog
         self.left_running = left = tuple(await self._executor.close())
         if left:
             logger.error("jobs go on although they were given up; others will rescue them", extra={"jobs": left})
         self._subscribers.close()
-        await self._listener.stop(leave=not left)
+        await self._listener.stop(leave=not (left or unwritten))
         await self._claim.close()
         if self._http is not None:
             await asyncio.to_thread(self._http.close)
