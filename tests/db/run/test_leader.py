@@ -1,8 +1,11 @@
-"""Services of the leader that take long hold up neither its term nor its jobs."""
+"""What takes long holds up neither the leader's term nor its jobs, and a term that cannot be renewed ends in time."""
 
 from __future__ import annotations
 
+import asyncio
+
 import asyncpg
+import pytest
 
 from rivermill import Job, JobState, Workers
 from rivermill.db import Connection
@@ -41,3 +44,33 @@ async def test_a_slow_service_costs_neither_the_term_nor_a_completion(
                 await bench.reaches(job.id, JobState.COMPLETED)
     finally:
         await holder.close()
+
+
+async def test_a_term_ends_in_time_although_its_connection_is_held_up(
+    dsn: str, connection: Connection, schema: Schema, workers: Workers, other: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    release = asyncio.Event()
+
+    @workers.work
+    async def work(job: Job[Note]) -> None:
+        await release.wait()
+
+    completion = (
+        "SELECT query_start FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name LIKE 'rivermill %' "
+        f"AND query LIKE '%UPDATE {schema.table('river_job')} SET state = ''completed''%'"
+    )
+
+    async def lost() -> bool:
+        return "leadership lost" in caplog.text
+
+    async with working(dsn, connection, schema, workers) as bench:
+        await eventually(lambda: connection.fetchval(f"SELECT count(*) FROM {schema.table('river_leader')}"))
+        job = await bench.client.enqueue(Note())
+        await bench.reaches(job.id, JobState.RUNNING)
+        async with other.transaction():
+            await other.execute(f"SELECT FROM {schema.table('river_job')} WHERE id = $1 FOR UPDATE", job.id)
+            release.set()
+            began = await eventually(lambda: connection.fetchval(completion))
+            await eventually(lost)
+            assert await connection.fetchval(completion) == began
+        await bench.reaches(job.id, JobState.COMPLETED)

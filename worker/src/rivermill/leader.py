@@ -110,7 +110,12 @@ class Elector:
                 return
         started = time.monotonic()
         try:
-            term = await (self._renew() if self.leading else self._elect())
+            if self.leading:
+                # Others may hold the connection for longer than the term can be trusted.
+                async with asyncio.timeout(max(0.0, self._trusted_until - started)):
+                    term = await self._renew()
+            else:
+                term = await self._elect()
         except DATABASE_ERRORS as error:
             logger.warning("election statement failed", extra={"error": str(error)})
             if self.leading and time.monotonic() >= self._trusted_until - 1:
