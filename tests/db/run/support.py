@@ -13,7 +13,9 @@ from typing import Any, ClassVar
 import asyncpg
 
 from rivermill import ClaimMetric, Client, Hook, JobRow, JobState, Workers
+from rivermill.claims import claim_sql
 from rivermill.db import Connection
+from rivermill.jobs import JobAdmin
 from rivermill.schema import Schema
 
 
@@ -21,6 +23,26 @@ from rivermill.schema import Schema
 class Note:
     kind: ClassVar[str] = "note"
     text: str = ""
+
+
+ME = "me"
+"""The client of ``claim``."""
+
+
+async def claim(connection: Connection, schema: Schema, *texts: str) -> list[Any]:
+    """Insert notes and claim them; the rows as claimed, in their order."""
+    table = schema.table("river_job")
+    await connection.execute(
+        f"INSERT INTO {table} (kind, args) SELECT 'note', jsonb_build_object('text', text) FROM unnest($1::text[]) AS text",
+        texts,
+    )
+    records = await connection.fetch(claim_sql(schema), "default", len(texts), ME)
+    return sorted(records, key=lambda record: record["id"])
+
+
+async def rows(connection: Connection, schema: Schema, records: list[Any]) -> list[JobRow]:
+    admin = JobAdmin(schema)
+    return [await admin.get(connection, record["id"]) for record in records]
 
 
 class Claims(Hook):

@@ -7,23 +7,18 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any
 
 from rivermill import Job, JobFailure, JobRow, JobState, QueueConfig, StuckJob, Workers
 from rivermill.claimed import Policy
-from rivermill.claims import claim_sql
 from rivermill.client_queues import ClientQueues
 from rivermill.completer import Completer
 from rivermill.db import Connection, SharedConnection
 from rivermill.events import Subscribers
 from rivermill.executor import Executor
 from rivermill.job_events import JobEvents
-from rivermill.jobs import JobAdmin
 from rivermill.metrics import Metrics
 from rivermill.schema import Schema
-from tests.db.run.support import Note, eventually
-
-ME = "me"
+from tests.db.run.support import ME, Note, claim, eventually, rows
 
 
 @asynccontextmanager
@@ -42,22 +37,6 @@ async def executing(dsn: str, schema: Schema, workers: Workers, policy: Policy, 
         writing.cancel()
         assert await executor.close() == []
         await shared.close()
-
-
-async def claim(connection: Connection, schema: Schema, *texts: str) -> list[Any]:
-    """Insert notes and claim them, in their order."""
-    table = schema.table("river_job")
-    await connection.execute(
-        f"INSERT INTO {table} (kind, args) SELECT 'note', jsonb_build_object('text', text) FROM unnest($1::text[]) AS text",
-        texts,
-    )
-    records = await connection.fetch(claim_sql(schema), "default", len(texts), ME)
-    return sorted(records, key=lambda record: record["id"])
-
-
-async def rows(connection: Connection, schema: Schema, records: list[Any]) -> list[JobRow]:
-    admin = JobAdmin(schema)
-    return [await admin.get(connection, record["id"]) for record in records]
 
 
 async def test_a_cancelled_job_that_waits_ends_without_its_worker(

@@ -22,8 +22,8 @@ STATEMENT_TIMEOUT = timedelta(seconds=10)
 _STATEMENTS_KEPT = 100
 
 _UNIQUE_VIOLATION, _UNDEFINED_TABLE = "23505", "42P01"
-#: SQLSTATE classes and codes after which the same statement may succeed on a new connection or later.
-_TRANSIENT_CODES = frozenset({"40001", "40P01", "55P03", "57P01", "57P02", "57P03", "25006", "53300"})
+#: SQLSTATE classes and codes that refuse what a statement holds, or that come of an earlier refusal in its transaction.
+_REFUSALS = ("22", "23", "25P02", "54", "P0")
 
 
 class DatabaseUnavailableError(RivermillError):
@@ -79,10 +79,12 @@ def describe(dsn: str) -> str:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same work may succeed later: lost connections, deadlocks, lock timeouts, servers that restart."""
+    """Whether the same work may succeed later: all but refusals of what a statement holds.
+
+    Connections are made anew, locks are let go, disks are emptied and rights are granted.
+    """
     if isinstance(error, asyncpg.PostgresError):
-        code = str(getattr(error, "sqlstate", "") or "")
-        return code in _TRANSIENT_CODES or code.startswith("08")
+        return not str(error.sqlstate or "").startswith(_REFUSALS)
     return isinstance(error, DATABASE_ERRORS)
 
 

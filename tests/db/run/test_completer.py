@@ -1,0 +1,69 @@
+"""Outcomes are written sooner or later, unless the database refuses what they hold; then that one alone is not."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import pytest
+
+from rivermill import JobState
+from rivermill.completer import Completer
+from rivermill.db import Connection, SharedConnection
+from rivermill.events import Subscribers
+from rivermill.job_events import JobEvents
+from rivermill.metrics import Metrics
+from rivermill.outcome import Completion
+from rivermill.schema import Schema
+from tests.db.run.support import ME, claim, eventually, rows
+
+
+@asynccontextmanager
+async def completing(dsn: str, schema: Schema, metrics: Metrics) -> AsyncIterator[Completer]:
+    """A completer whose statements may take a moment only; at the end it has nothing more to write."""
+    shared = SharedConnection(dsn, "rivermill test", statement_timeout=timedelta(milliseconds=300))
+    completer = Completer(shared, schema, ME, metrics, JobEvents(schema, Subscribers()), lambda: None)
+    writing = asyncio.create_task(completer.run(), name="rivermill completer")
+    try:
+        yield completer
+        completer.close()
+        await asyncio.wait_for(writing, 20)
+    finally:
+        writing.cancel()
+        await shared.close()
+
+
+def refused(metrics: Metrics) -> float | None:
+    return metrics.registry.get_sample_value("rivermill_completions_refused_total")
+
+
+@pytest.mark.parametrize("lock", ["SELECT FROM {} ORDER BY id LIMIT 1 FOR UPDATE", "LOCK TABLE {} IN SHARE MODE"])
+async def test_what_is_held_up_beyond_the_time_limit_is_written_later(
+    dsn: str, connection: Connection, schema: Schema, other: Connection, caplog: pytest.LogCaptureFixture, lock: str
+) -> None:
+    metrics, records = Metrics(), await claim(connection, schema, "plain", "plain too", "with output")
+
+    async def given_up() -> bool:
+        return "completions wait for the database" in caplog.text
+
+    async with completing(dsn, schema, metrics) as completer, other.transaction():
+        await other.execute(lock.format(schema.table("river_job")))
+        for record in records[:2]:
+            completer.succeeded(record["id"], time.monotonic())
+        completer.add(Completion(records[2]["id"], JobState.COMPLETED, "completed", metadata='{"output": 1}'))
+        await eventually(given_up)
+    assert [row.state for row in await rows(connection, schema, records)] == [JobState.COMPLETED] * 3
+    assert refused(metrics) == 0
+
+
+async def test_a_refused_outcome_spoils_no_other(dsn: str, connection: Connection, schema: Schema) -> None:
+    metrics, records = Metrics(), await claim(connection, schema, "refused", "sound")
+    await connection.execute(f"ALTER TABLE {schema.table('river_job')} ADD CHECK (NOT metadata ? 'output')")
+    async with completing(dsn, schema, metrics) as completer:
+        for record, key in zip(records, ("output", "other"), strict=True):
+            completer.add(Completion(record["id"], JobState.COMPLETED, "completed", metadata=f'{{"{key}": 1}}'))
+    assert [row.state for row in await rows(connection, schema, records)] == [JobState.RUNNING, JobState.COMPLETED]
+    assert refused(metrics) == 1
