@@ -70,3 +70,17 @@ def test_values_are_parameters() -> None:
     sql, values = JobListParams(kinds=["'; DROP"], tags_all=["abc"], metadata={"a": 1}).statement(Schema("s"), "id")
     assert "DROP" not in sql
     assert values == [100, ["'; DROP"], ["abc"], '{"a":1}']
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"metadata": "[1]"}, "metadata cannot be encoded as a JSON object"),
+        ({"metadata": {"a": object()}}, "metadata cannot be encoded as a JSON object"),
+        ({"metadata": {"a": "\0"}}, "metadata: there is a NUL character"),
+        ({"states": ["runing"]}, "states 'runing': use available, cancelled, "),
+    ],
+)
+def test_what_can_be_no_filter_is_refused(params: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        JobListParams(**params)

@@ -13,7 +13,7 @@ from rivermill import gojson
 from rivermill.args import encode_args, kind_of
 from rivermill.errors import ValidationError
 from rivermill.job import JobState
-from rivermill.jsonb import refuse_nul
+from rivermill.jsonb import encode_object
 from rivermill.sequences import SequenceOpts, key_in
 from rivermill.unique import Unique, unique_key
 
@@ -148,7 +148,7 @@ def _choose(opts: InsertOpts, default_max_attempts: int) -> _Choice:
     priority = PRIORITY_DEFAULT if opts.priority is None else opts.priority
     columns = (
         min(_check_int("max_attempts", max_attempts, 1, sys.maxsize), _MAX_SMALLINT),
-        _encode_metadata(opts.metadata or {}),
+        encode_object("metadata", opts.metadata or {}),
         _check_int("priority", priority, 1, _MAX_PRIORITY),
         check_queue(opts.queue if opts.queue is not None else QUEUE_DEFAULT),
         opts.scheduled_at,
@@ -191,15 +191,6 @@ def _check_tags(tags: Iterable[str]) -> str:
                 f"tag {tag!r}: use 3 to {_MAX_TAG_LENGTH} ASCII letters, digits or underscores, - allowed between them"
             )
     return ",".join(tags)
-
-
-def _encode_metadata(metadata: Mapping[str, Any] | str) -> str:
-    try:
-        text = gojson.encode_object(metadata)
-    except (TypeError, ValueError) as error:
-        raise ValidationError(f"metadata cannot be encoded as a JSON object: {error}") from error
-    refuse_nul("metadata", text)
-    return text
 
 
 def check_distinct(rows: Sequence[Row]) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from rivermill import gojson
 from rivermill.errors import ValidationError
 from rivermill.job import JobRow, JobState
+from rivermill.jsonb import encode_object
 from rivermill.named_args import number_args
 from rivermill.schema import Schema
 
@@ -85,7 +86,7 @@ class JobFilter:
         where_args: the values, of types that the driver takes for their places.
 
     Raises:
-        ValidationError: names in ``where`` and ``where_args`` differ.
+        ValidationError: names in ``where`` and ``where_args`` differ, or there is no such state.
     """
 
     ids: Sequence[int] = ()
@@ -98,6 +99,9 @@ class JobFilter:
 
     def __post_init__(self) -> None:
         number_args(self.where, self.where_args, [])
+        for state in self.states:
+            if state not in tuple(JobState):
+                raise ValidationError(f"states {state!r}: use {', '.join(JobState)}")
 
     @property
     def empty(self) -> bool:
@@ -143,8 +147,8 @@ class JobListParams(JobFilter):
         after: a cursor, or the last job of the page before.
 
     Raises:
-        ValidationError: as for ``JobFilter``, ``limit`` is out of its range, or ``FINALIZED_AT`` meets a state that is not
-            final.
+        ValidationError: as for ``JobFilter``, ``limit`` is out of its range, ``metadata`` are no JSON object, or
+            ``FINALIZED_AT`` meets a state that is not final.
     """
 
     tags_all: Sequence[str] = ()
@@ -159,6 +163,8 @@ class JobListParams(JobFilter):
         if not 1 <= self.limit <= MAX_LIST:
             raise ValidationError(f"limit {self.limit}: use 1 to {MAX_LIST}")
         JobFilter.__post_init__(self)
+        if self.metadata is not None:
+            encode_object("metadata", self.metadata)
         if self.order_by is JobListOrder.FINALIZED_AT:
             if not self.states:
                 object.__setattr__(self, "states", tuple(state for state in JobState if state.final))
@@ -211,7 +217,7 @@ class JobListParams(JobFilter):
                 values.append(list(tags))
                 conditions.append(f"tags::text[] {operator} ${len(values)}::text[]")
         if self.metadata is not None:
-            values.append(gojson.encode_object(self.metadata))
+            values.append(encode_object("metadata", self.metadata))
             conditions.append(f"metadata @> ${len(values)}::text::jsonb")
         return conditions
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
+from rivermill import gojson
 from rivermill.errors import ValidationError
 
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
@@ -29,6 +31,24 @@ def encode_value(name: str, value: Any) -> bytes:
     if b"\\u0000" in raw:
         refuse_nul(name, raw.decode())
     return raw
+
+
+def encode_object(name: str, value: Mapping[str, Any] | str) -> str:
+    """Encode a JSON object that jsonb can hold; a text that is one already is taken as it is, with every digit of its numbers.
+
+    Args:
+        name: what it is called in an error.
+        value: the object.
+
+    Raises:
+        ValidationError: it cannot be encoded, is no object, or has a NUL character in it.
+    """
+    try:
+        text = gojson.encode_object(value)
+    except (TypeError, ValueError) as error:
+        raise ValidationError(f"{name} cannot be encoded as a JSON object: {error}") from error
+    refuse_nul(name, text)
+    return text
 
 
 def refuse_nul(name: str, text: str) -> None:

@@ -12,7 +12,7 @@ from rivermill import gojson
 from rivermill.db import Connection
 from rivermill.errors import MigrationError, NotFoundError, ValidationError
 from rivermill.joblist import MAX_LIST
-from rivermill.jsonb import refuse_nul
+from rivermill.jsonb import encode_object
 from rivermill.limits import KEY, RATE_KEY, Concurrency, RateLimit
 from rivermill.schema import Schema
 
@@ -69,11 +69,7 @@ class QueueAdmin:
             NotFoundError: there is no such queue.
             ValidationError: the metadata cannot be encoded as JSON.
         """
-        try:
-            text = gojson.encode_object(metadata)
-        except (TypeError, ValueError) as error:
-            raise ValidationError(f"queue metadata cannot be encoded as JSON: {error}") from error
-        refuse_nul("queue metadata", text)
+        text = encode_object("queue metadata", metadata)
         payload = f'{{"action":"metadata_changed","metadata":{text},"queue":{gojson.encode(name)}}}'
         sql = f"""
             WITH changed AS (
