@@ -34,7 +34,14 @@ from rivermill import (
 )
 from rivermill.db import Connection
 from rivermill.schema import Schema
-from rivermill.testing import InlineClient, require_inserted, require_not_inserted, work_one
+from rivermill.testing import (
+    InlineClient,
+    require_inserted,
+    require_not_inserted,
+    resumable_step_after,
+    resumable_step_at_cursor,
+    work_one,
+)
 
 LATER = datetime(2040, 1, 1, tzinfo=UTC)
 
@@ -313,3 +320,28 @@ async def test_a_job_that_fails_is_recorded(make: Callable[..., InlineClient], w
     await sign_up(client)
     (result,) = client.worked
     assert (result.kind, str(result.error)) == (EventKind.JOB_FAILED, "no")
+
+
+@pytest.mark.parametrize(
+    ("opts", "found"),
+    [
+        (resumable_step_after("a"), [["a", False, None], ["b", True, None]]),
+        (resumable_step_at_cursor("a", {"at": 7}), [["a", True, {"at": 7}], ["b", True, None]]),
+        (resumable_step_after("b", InsertOpts(metadata={"more": 1}, priority=2)), [["a", False, None], ["b", False, None]]),
+    ],
+)
+async def test_a_resumable_job_may_begin_behind_a_step(
+    make: Callable[..., Client], workers: Workers, tx: Connection, opts: InsertOpts, found: list[Any]
+) -> None:
+    async def work(job: Job[Mail]) -> None:
+        seen = []
+        for name in ("a", "b"):
+            with job.step(name) as step:
+                seen.append([name, step.needed, step.cursor])
+        job.record_output(seen)
+
+    mails(workers, work)
+    result = await work_one(make(), Mail(), opts, tx=tx)
+    assert result.job.metadata is not None
+    assert result.job.metadata["output"] == found
+    assert (result.job.metadata.get("more"), result.job.priority) in ((None, 1), (1, 2))

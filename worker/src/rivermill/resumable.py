@@ -142,6 +142,17 @@ class Steps:
         return error, updates
 
 
+def progress(step: str, cursor: Any = None) -> dict[str, Any]:
+    """The metadata of a job that has done a step, or with a cursor has come so far in it.
+
+    Raises:
+        ValidationError: the cursor cannot be encoded or stored.
+    """
+    if cursor is None:
+        return {_STEP: step}
+    return {_STEP: step, _CURSOR: {step: json.loads(encode_value("cursor", cursor))}}
+
+
 def end_steps(state: AttemptState, metadata: Mapping[str, Any], error: BaseException | None) -> BaseException | None:
     """What an attempt with steps, or with progress of an earlier one, ends with; its progress goes to ``state``.
 

@@ -1,9 +1,9 @@
 """Helpers for the tests of programs that insert and work jobs.
 
 What was inserted, working one job in a transaction that is rolled back, working every job as it is inserted, and a schema of
-its own for each test. Mirrors ``RequireInserted``, ``RequireNotInserted``, ``RequireManyInserted`` and ``Worker`` of River's
-``rivertest``, and ``TestSchema`` of its ``riverdbtest``. A requirement that is not met raises ``AssertionError``, which says
-what was found instead.
+its own for each test. Mirrors ``RequireInserted``, ``RequireNotInserted``, ``RequireManyInserted``, ``Worker`` and the
+``ResumableStep…`` of River's ``rivertest``, and ``TestSchema`` of its ``riverdbtest``. A requirement that is not met raises
+``AssertionError``, which says what was found instead.
 """
 
 from __future__ import annotations
@@ -11,20 +11,22 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
 from rivermill.args import decode_args, encode_args, kind_of
 from rivermill.client import Client
 from rivermill.db import SharedConnection, connect
-from rivermill.gojson import encode
+from rivermill.gojson import add_members, encode
 from rivermill.inline import WorkResult, work_job
 from rivermill.insert import JobInsertResult
 from rivermill.insert_rows import InsertOpts, InsertParams
 from rivermill.job import Job, JobRow, JobState
 from rivermill.joblist import MAX_LIST, JobListParams
+from rivermill.jsonb import encode_object
 from rivermill.migrations import LINES, Migrator
+from rivermill.resumable import progress
 from rivermill.schema import Schema
 from rivermill.sequences import Turns, key_in
 from rivermill.sync import SyncClient
@@ -172,6 +174,37 @@ async def work_one(client: Client, job: Any, opts: InsertOpts | None = None, *, 
     return await work_job(bound, LentConnection(tx), result.job.id)
 
 
+def resumable_step_after(step: str, opts: InsertOpts | None = None) -> InsertOpts:
+    """Options with which a job's first attempt goes on behind a step, as if an earlier one had done it and failed then.
+
+    Mirrors ``ResumableStepAfter`` of River's ``rivertest``.
+
+    Args:
+        step: the step's name.
+        opts: the other options; its metadata are kept.
+
+    Raises:
+        ValidationError: the metadata cannot be encoded.
+    """
+    return _with_metadata(opts, progress(step))
+
+
+def resumable_step_at_cursor(step: str, cursor: Any, opts: InsertOpts | None = None) -> InsertOpts:
+    """Options with which a job's first attempt goes on within a step, as if an earlier one had set the cursor and failed then.
+
+    Mirrors ``ResumableStepAtCursor`` of River's ``rivertest``.
+
+    Args:
+        step: the step's name.
+        cursor: a JSON value but None.
+        opts: as for ``resumable_step_after``.
+
+    Raises:
+        ValidationError: the cursor or the metadata cannot be encoded.
+    """
+    return _with_metadata(opts, progress(step, cursor))
+
+
 class InlineClient(Client):
     """A client for the tests of applications: each job that is inserted and due is worked before ``insert`` returns.
 
@@ -268,6 +301,11 @@ async def migrated_schema(dsn: str) -> AsyncIterator[str]:
             await connection.execute(f'DROP SCHEMA "{schema.name}" CASCADE')
     finally:
         await connection.close()
+
+
+def _with_metadata(opts: InsertOpts | None, members: Mapping[str, Any]) -> InsertOpts:
+    chosen = opts or InsertOpts()
+    return replace(chosen, metadata=add_members(encode_object("metadata", chosen.metadata or {}), members))
 
 
 def _expected(value: Any) -> Expected:
