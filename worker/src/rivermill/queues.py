@@ -139,13 +139,16 @@ class QueueAdmin:
         await self._set_paused(connection, name, "resume", "NULL")
 
     async def _set_paused(self, connection: Connection, name: str, action: str, value: str) -> None:
+        # In the order in which clients report their queues, so that two writers never wait for each other in a circle.
         sql = f"""
-            WITH changed AS (
-                UPDATE {self._table} SET
+            WITH locked AS (
+                SELECT name FROM {self._table} WHERE $1 = '{ALL_QUEUES}' OR name = $1 ORDER BY name FOR UPDATE
+            ), changed AS (
+                UPDATE {self._table} AS queue SET
                     paused_at = {value},
                     updated_at = CASE WHEN (paused_at IS NULL) = ($3 = 'pause') THEN now() ELSE updated_at END
-                WHERE $1 = '{ALL_QUEUES}' OR name = $1
-                RETURNING name
+                FROM locked WHERE queue.name = locked.name
+                RETURNING queue.name
             ), told AS (
                 SELECT pg_notify($2, json_build_object('action', $3::text, 'queue', $1::text)::text)
                 WHERE $1 = '{ALL_QUEUES}' OR EXISTS (SELECT 1 FROM changed)
