@@ -109,7 +109,7 @@ class Client(InsertMethods, JobMethods, QueueMethods, LeaderMethods):
         return self._subscribers.subscribe(kinds, buffer)
 
     async def start(self) -> None:
-        """Start working; returns when the client claims jobs.
+        """Start working; returns when the client claims jobs. Mirrors ``Start``.
 
         Raises:
             ConfigError: there are no workers or no queues, or the client runs already.
@@ -126,7 +126,7 @@ class Client(InsertMethods, JobMethods, QueueMethods, LeaderMethods):
         self._runtime = runtime
 
     async def stop(self, *, cancel: bool = False) -> None:
-        """Stop working and close the connections.
+        """Stop working and close the connections. Mirrors ``Stop`` and ``StopAndCancel``.
 
         Args:
             cancel: give running jobs back at once instead of after ``shutdown_timeout``.
@@ -141,10 +141,11 @@ class Client(InsertMethods, JobMethods, QueueMethods, LeaderMethods):
         return self._runtime.left_running if self._runtime is not None else ()
 
     async def stopped(self) -> None:
-        """Wait until the client has stopped.
+        """Wait until the client has stopped. Mirrors ``Stopped``.
 
         Raises:
             NotStartedError: it was never started.
+            RivermillError: a part of it died.
         """
         if self._runtime is None:
             raise NotStartedError("stopped() waits for a client that was started: call start() first")

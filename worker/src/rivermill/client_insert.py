@@ -23,7 +23,7 @@ class InsertMethods(ClientBase):
     async def insert(
         self, args: Any, opts: InsertOpts | None = None, *, unique: Unique | None = None, tx: Transaction | None = None
     ) -> JobInsertResult:
-        """Insert one job.
+        """Insert one job. Mirrors ``Insert`` and ``InsertTx``.
 
         Args:
             args: a value of an args type (see ``rivermill.args``).
@@ -43,7 +43,7 @@ class InsertMethods(ClientBase):
         return (await self.insert_many([InsertParams(args, chosen)], tx=tx))[0]
 
     async def insert_many(self, jobs: Iterable[Any], *, tx: Transaction | None = None) -> list[JobInsertResult]:
-        """Insert many jobs in one statement.
+        """Insert many jobs in one statement. Mirrors ``InsertMany`` and ``InsertManyTx``.
 
         Args:
             jobs: args values, or ``InsertParams`` where options are wanted.
@@ -64,6 +64,8 @@ class InsertMethods(ClientBase):
     async def insert_many_fast(self, jobs: Iterable[Any], *, tx: Transaction | None = None) -> int:
         """Insert many jobs by COPY: faster than ``insert_many``, but a duplicate of a unique job fails all of them.
 
+        Mirrors ``InsertManyFast`` and ``InsertManyFastTx``.
+
         Args:
             jobs: args values, or ``InsertParams`` where options are wanted.
             tx: as for ``insert``.
@@ -81,15 +83,15 @@ class InsertMethods(ClientBase):
             return await insert_with(self._extensions, params, lambda: self._inserter.insert_fast(connection, params))
 
     async def enqueue(self, args: Any) -> JobRow:
-        """Insert a job that is due at once."""
+        """Insert a job that is due at once; raises what ``insert`` raises."""
         return (await self.insert(args)).job
 
     async def enqueue_with_priority(self, args: Any, priority: int) -> JobRow:
-        """Insert a job with a priority, 1 (most urgent) to 4."""
+        """Insert a job with a priority, 1 (most urgent) to 4; raises what ``insert`` raises."""
         return (await self.insert(args, InsertOpts(priority=priority))).job
 
     async def enqueue_scheduled(self, args: Any, scheduled_at: datetime) -> JobRow:
-        """Insert a job that is due at an aware time."""
+        """Insert a job that is due at an aware time; raises what ``insert`` raises."""
         return (await self.insert(args, InsertOpts(scheduled_at=scheduled_at))).job
 
     def _params(self, jobs: Iterable[Any]) -> list[InsertParams]:

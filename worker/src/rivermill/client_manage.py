@@ -24,7 +24,10 @@ class JobMethods(ClientBase):
     """The part of ``Client`` that manages jobs; ``tx`` is the caller's own transaction, as for ``insert``."""
 
     async def cancel(self, job_id: int, *, tx: Transaction | None = None) -> JobRow:
-        """Cancel a job: at once if it is not running, else by asking the client that runs it.
+        """Cancel a job: at once if it is not running, else by asking the client that runs it. Mirrors ``JobCancel``.
+
+        Returns:
+            The row as it is now: a finished job is unchanged, a running one still ``running``.
 
         Raises:
             NotFoundError: there is none of this id.
@@ -33,7 +36,7 @@ class JobMethods(ClientBase):
             return await self._jobs.cancel(connection, job_id)
 
     async def job_get(self, job_id: int, *, tx: Transaction | None = None) -> JobRow:
-        """One job.
+        """One job. Mirrors ``JobGet``.
 
         Raises:
             NotFoundError: there is none of this id.
@@ -42,7 +45,7 @@ class JobMethods(ClientBase):
             return await self._jobs.get(connection, job_id)
 
     async def job_list(self, params: JobListParams | None = None, *, tx: Transaction | None = None) -> JobListResult:
-        """One page of jobs; without ``params`` the first 100 by id.
+        """One page of jobs; without ``params`` the first 100 by id. Mirrors ``JobList``.
 
         Raises:
             DatabaseUnavailableError: there is no connection.
@@ -60,7 +63,8 @@ class JobMethods(ClientBase):
     ) -> list[JobRow]:
         """Delete up to ``limit`` (1 to 10,000) jobs that match and are not running; returns what they were.
 
-        Rows that another transaction has locked are passed over, so an empty result does not mean that none is left.
+        Rows that another transaction has locked are passed over, so an empty result does not mean that none is left. Mirrors
+        ``JobDeleteMany``.
 
         Raises:
             ValidationError: there is no filter and not ``everything=True``, or both; it is a ``JobListParams``; or ``limit`` is
@@ -121,17 +125,20 @@ class JobMethods(ClientBase):
         return row
 
     async def job_update(self, job_id: int, *, output: Any, tx: Transaction | None = None) -> JobRow:
-        """Set a job's output: any JSON value of at most 32 MiB, kept in its metadata.
+        """Set a job's output: any JSON value of at most 32 MiB, kept in its metadata. Mirrors ``JobUpdate``.
 
         Raises:
             NotFoundError: there is none of this id.
-            ValidationError: the output cannot be encoded, or is too large.
+            ValidationError: the output cannot be encoded or stored, or is too large.
         """
         async with self._connection(tx) as connection:
             return await self._jobs.update(connection, job_id, output)
 
     async def job_retry(self, job_id: int, *, tx: Transaction | None = None) -> JobRow:
-        """Make a job that is not running due now.
+        """Make a job that is not running due now, with one more attempt if none is left. Mirrors ``JobRetry``.
+
+        Returns:
+            The row as it is now; a running job is unchanged, and so is one that is due already.
 
         Raises:
             NotFoundError: there is none of this id.
@@ -141,7 +148,7 @@ class JobMethods(ClientBase):
             return await self._jobs.retry(connection, job_id)
 
     async def job_delete(self, job_id: int, *, tx: Transaction | None = None) -> JobRow:
-        """Delete a job that is not running; returns what it was.
+        """Delete a job that is not running; returns what it was. Mirrors ``JobDelete``.
 
         Raises:
             NotFoundError: there is none of this id.
@@ -155,17 +162,26 @@ class QueueMethods(ClientBase):
     """The part of ``Client`` that manages queues; ``tx`` is the caller's own transaction, as for ``insert``."""
 
     async def queue_get(self, name: str, *, tx: Transaction | None = None) -> Queue:
-        """One queue; raises NotFoundError if there is none."""
+        """One queue; raises NotFoundError if there is none. Mirrors ``QueueGet``."""
         async with self._connection(tx) as connection:
             return await self._queues.get(connection, name)
 
     async def queue_list(self, *, limit: int = 100, after: str = "", tx: Transaction | None = None) -> list[Queue]:
-        """Queues by name, up to ``limit`` (1 to 10,000) after the name ``after``."""
+        """Queues by name, up to ``limit`` (1 to 10,000) after the name ``after``. Mirrors ``QueueList``.
+
+        Raises:
+            ValidationError: ``limit`` is out of its range.
+        """
         async with self._connection(tx) as connection:
             return await self._queues.list(connection, limit=limit, after=after)
 
     async def queue_update(self, name: str, *, metadata: Mapping[str, Any] | str, tx: Transaction | None = None) -> Queue:
-        """Replace a queue's metadata: a JSON object, or the text of one; raises NotFoundError if there is no such queue."""
+        """Replace a queue's metadata: a JSON object, or the text of one. Mirrors ``QueueUpdate``.
+
+        Raises:
+            NotFoundError: there is no such queue.
+            ValidationError: the metadata cannot be encoded or stored.
+        """
         async with self._connection(tx) as connection:
             return await self._queues.update(connection, name, metadata)
 
@@ -185,13 +201,23 @@ class QueueMethods(ClientBase):
             return await self._queues.limit_rate(connection, name, rate)
 
     async def queue_pause(self, name: str, *, tx: Transaction | None = None) -> None:
-        """Stop every client's claims from a queue (``*``: all); raises NotFoundError if there is none."""
+        """Stop every client's claims from a queue (``*``: all); running jobs go on. Mirrors ``QueuePause``.
+
+        Raises:
+            NotFoundError: there is no such queue.
+            ValidationError: no queue can have this name.
+        """
         _check_queue_or_all(name)
         async with self._connection(tx) as connection:
             await self._queues.pause(connection, name)
 
     async def queue_resume(self, name: str, *, tx: Transaction | None = None) -> None:
-        """Let clients claim again from a queue (``*``: all); raises NotFoundError if there is none."""
+        """Let clients claim again from a queue (``*``: all). Mirrors ``QueueResume``.
+
+        Raises:
+            NotFoundError: there is no such queue.
+            ValidationError: no queue can have this name.
+        """
         _check_queue_or_all(name)
         async with self._connection(tx) as connection:
             await self._queues.resume(connection, name)
