@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -137,6 +139,31 @@ def test_closing_ends_the_thread(dsn: str, sync_schema: str) -> None:
     with pytest.raises(NotStartedError, match="closed"):
         client.enqueue(Mail())
     SyncClient(dsn, schema=sync_schema).close()
+
+
+_FORKS = """
+import os, sys
+from rivermill import NotStartedError, SyncClient
+
+client = SyncClient(sys.argv[1], schema=sys.argv[2])
+client.job_list()
+if child := os.fork():
+    status = os.waitpid(child, 0)[1]
+    client.job_list()
+    client.close()
+    sys.exit(os.waitstatus_to_exitcode(status))
+try:
+    client.job_list()
+except NotStartedError as error:
+    client.close()
+    os._exit(0 if "forked" in str(error) else 2)
+os._exit(1)
+"""
+
+
+def test_a_client_that_was_called_before_a_fork_says_so_in_the_child(dsn: str, sync_schema: str) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", _FORKS, dsn, sync_schema]
+    assert subprocess.run(command, timeout=60, check=False).returncode == 0
 
 
 def test_wrong_settings_are_refused(dsn: str) -> None:

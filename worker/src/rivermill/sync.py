@@ -43,13 +43,17 @@ class _LoopThread:
 
         Raises:
             BlockingCallError: an event loop runs in this thread.
-            NotStartedError: the loop has been closed.
+            NotStartedError: the loop has been closed, or belongs to the process that this one was forked from.
             TimeoutError: it took longer; it has been cancelled.
         """
         _refuse_loop()
         with self._lock:
             if self._closed:
                 raise NotStartedError("this SyncClient has been closed: make a new one")
+            if self._left_behind():
+                raise NotStartedError(
+                    "this SyncClient was called before its process was forked: make a new one in each process"
+                )
             future = asyncio.run_coroutine_threadsafe(_bounded(call, timeout), self._started())
         try:
             return future.result()
@@ -61,7 +65,7 @@ class _LoopThread:
         """Run a last coroutine behind all calls made so far, and end the thread; the second time nothing happens."""
         _refuse_loop()
         with self._lock:
-            if self._closed or self._loop is None or self._thread is None:
+            if self._closed or self._loop is None or self._thread is None or self._left_behind():
                 self._closed = True
                 return
             self._closed = True
@@ -73,6 +77,10 @@ class _LoopThread:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
+
+    def _left_behind(self) -> bool:
+        """Whether the process was forked since: its thread, and the use of its connection, stay with the parent."""
+        return self._thread is not None and not self._thread.is_alive()
 
     def _started(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
@@ -118,7 +126,7 @@ class SyncClient:
 
     - ``TimeoutError``: there was no answer in time; what was asked may have been done all the same,
     - ``BlockingCallError``: an event loop runs in the calling thread,
-    - ``NotStartedError``: the client has been closed.
+    - ``NotStartedError``: the client has been closed, or was called before the process was forked.
 
     Args:
         dsn: a ``postgresql://`` URL; None takes ``DATABASE_URL``.
