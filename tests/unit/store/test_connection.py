@@ -20,7 +20,7 @@ from rivermill_operator.store.connection import explain, place
         ("postgresql://u:ge/heim@db/jobs", "the database"),
         ("postgresql://u:ge#heim@db/jobs", "the database"),
         ("postgresql://u:ge?heim@db/jobs", "the database"),
-        ("postgresql://u:ge@heim@db/jobs", "db/jobs"),
+        ("postgresql://u:ge@heim@db/jobs", "the database"),
         ("host=db password=geheim", "the database"),
         ("postgresql:///jobs?host=/run&password=geheim", "the database"),
         ("postgresql://[oops/jobs", "the database"),
@@ -46,7 +46,7 @@ WAY = "run `rivermill migrate up` on this schema, or set database.migrate to App
         (TimeoutError(), "DatabaseUnreachable", "db:5432/jobs did not answer in time."),
         (OSError(111, "Connection refused"), "DatabaseUnreachable", "db:5432/jobs cannot be reached: Connection refused."),
         (asyncpg.DiskFullError("disk full"), "DatabaseError", "db:5432/jobs says disk full."),
-        (ValueError(DSN), "InvalidDatabaseURL", "The Secret does not hold a postgresql:// URL that can be read."),
+        (ConnectionError("rejected SSL"), "DatabaseUnreachable", "db:5432/jobs cannot be reached: rejected SSL."),
         (asyncpg.InterfaceError("closed"), "DatabaseUnreachable", "The connection to db:5432/jobs was lost: closed."),
     ],
 )

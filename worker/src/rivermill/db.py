@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 
+from rivermill.database_url import UrlError, blamed, check, read
 from rivermill.errors import ConfigError, MigrationError, RivermillError, UniqueConflictError
 
 Connection = Any
@@ -51,13 +52,6 @@ def back_off(failures: int) -> float:
     return min(_LONGEST_PAUSE_SECONDS, 0.1 * 2.0 ** min(failures, 10)) * random.uniform(0.5, 1.0)
 
 
-#: Shown instead of a DSN that may hold its password anywhere.
-_UNREADABLE = (
-    "the database URL cannot be read (it is not shown, since it may hold a password): use "
-    "postgresql://user:password@host:port/name, with %2F for /, %23 for #, %3F for ? and %40 for @ in user and password"
-)
-
-
 def describe(dsn: str) -> str:
     """Say where a DSN points without its password, e.g. ``postgresql://app@db:5432/library``.
 
@@ -65,15 +59,10 @@ def describe(dsn: str) -> str:
         ConfigError: it is no URL, or may have a password that is not percent-encoded; the message holds nothing of it.
     """
     try:
-        parts = urlsplit(dsn)
-    except ValueError:
-        raise ConfigError(_UNREADABLE) from None
+        parts = read(dsn)
+    except UrlError as error:
+        raise ConfigError(str(error)) from None
     login, _, hosts = parts.netloc.rpartition("@")
-    in_query = "@" in parts.query and not login and not {"user", "password"} & parse_qs(parts.query).keys()
-    # An @ elsewhere than behind the login, or a #, means that the login was cut short by a character of its password.
-    misplaced = in_query or "@" in login + parts.path or "#" in dsn
-    if parts.scheme not in ("postgresql", "postgres") or misplaced:
-        raise ConfigError(_UNREADABLE)
     user = f"{login.partition(':')[0]}@" if login else ""
     return f"{parts.scheme}://{user}{hosts}{parts.path}"
 
@@ -121,10 +110,14 @@ async def connect(
         pooled: the DSN leads to a transaction pooler, where a session has no settings and keeps no statements.
 
     Raises:
-        ConfigError: the DSN cannot be read.
+        ConfigError: the DSN is wrong.
         DatabaseUnavailableError: there is no server, no such database, or the login is refused.
     """
     place = describe(dsn)
+    try:
+        check(dsn)
+    except UrlError as error:
+        raise ConfigError(str(error)) from None
     seconds = 0.0 if statement_timeout is None else statement_timeout.total_seconds()
     settings = {} if "application_name" in parse_qs(urlsplit(dsn).query) else {"application_name": application_name}
     if not pooled:
@@ -141,13 +134,12 @@ async def connect(
             server_settings=settings,
             statement_cache_size=0 if pooled else _STATEMENTS_KEPT,
         )
-    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
-        raise DatabaseUnavailableError(f"cannot connect to {place}: {_first_line(error)}") from None
-    except asyncpg.InterfaceError as error:
-        raise ConfigError(f"database URL {place}: {_first_line(error)}; use postgresql://user@host:port/name") from None
-    except ValueError:
-        # The text of this one quotes what could not be read, which may be a part of a password.
-        raise ConfigError(f"database URL {place}: its port or what follows the ? cannot be read") from None
+    except (*DATABASE_ERRORS, ValueError) as error:
+        wrong = blamed(error, dsn)
+        if wrong is None or isinstance(error, OSError):
+            # A file that is missing may be about to be there again.
+            raise DatabaseUnavailableError(f"cannot connect to {place}: {wrong or _first_line(error)}") from None
+        raise ConfigError(wrong) from None
 
 
 def pinned(connection: Connection, *, pooled: bool) -> AbstractAsyncContextManager[Any]:

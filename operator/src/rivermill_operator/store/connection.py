@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
-from urllib.parse import urlsplit
 
 import asyncpg
 
-from rivermill_operator.store import statements
+from rivermill_operator.store import database_url, statements
 from rivermill_operator.store.port import StoreError
 
 APPLICATION = "rivermill-operator"
@@ -35,7 +33,6 @@ _WAYS_OUT = {
     "SchemaMissing": _MIGRATE,
     "SchemaOutdated": _MIGRATE,
 }
-_HOSTS = re.compile(r"[A-Za-z0-9._:,\[\]-]+")
 
 
 async def connect(dsn: str) -> Any:
@@ -45,11 +42,19 @@ async def connect(dsn: str) -> Any:
         StoreError: it cannot be opened; the message never holds the password.
     """
     try:
+        database_url.check(dsn)
         return await asyncpg.connect(
             dsn, timeout=CONNECT_SECONDS, command_timeout=STATEMENT_SECONDS + 3, server_settings=_SETTINGS
         )
+    except database_url.UrlError as error:
+        raise _wrong_url(str(error)) from None
     except (*DATABASE_ERRORS, ValueError) as error:
-        raise explain(error, dsn) from None
+        wrong = database_url.blamed(error, dsn)
+        raise explain(error, dsn) if wrong is None else _wrong_url(wrong) from None
+
+
+def _wrong_url(text: str) -> StoreError:
+    return StoreError("InvalidDatabaseURL", f"{text[0].upper()}{text[1:]}.")
 
 
 async def identify(connection: Any) -> str | None:
@@ -64,14 +69,9 @@ async def identify(connection: Any) -> str | None:
 def place(dsn: str) -> str:
     """Where a URL leads, for messages: never a user or a password, even of a URL that is written wrongly."""
     try:
-        parts = urlsplit(dsn)
-    except ValueError:
+        return database_url.place(dsn) or "the database"
+    except database_url.UrlError:
         return "the database"
-    hosts = parts.netloc.rpartition("@")[2]
-    # With an @ behind the host, what looks like the host may be the beginning of a password that holds a slash.
-    if "@" in parts.path + parts.query + parts.fragment or not _HOSTS.fullmatch(hosts):
-        return "the database"
-    return f"{hosts}{parts.path}"
 
 
 def explain(error: BaseException, dsn: str) -> StoreError:
@@ -94,10 +94,7 @@ def explain(error: BaseException, dsn: str) -> StoreError:
         return StoreError("DatabaseUnreachable", f"{place(dsn)} did not answer in time.")
     if isinstance(error, asyncpg.PostgresError):
         return StoreError("DatabaseError", f"{place(dsn)} says {text}.")
-    if isinstance(error, asyncpg.ClientConfigurationError | ValueError) and not isinstance(error, OSError):
-        # asyncpg quotes the URL in some of these, password included.
-        return StoreError("InvalidDatabaseURL", "The Secret does not hold a postgresql:// URL that can be read.")
     if isinstance(error, OSError):
-        message = f"{place(dsn)} cannot be reached: {error.strerror or type(error).__name__}."
+        message = f"{place(dsn)} cannot be reached: {error.strerror or text}."
         return StoreError("DatabaseUnreachable", message)
     return StoreError("DatabaseUnreachable", f"The connection to {place(dsn)} was lost: {text}.")

@@ -13,7 +13,6 @@ MOST_JOBS = 500_000
 
 #: What helps where no JobQueue is concerned, by reason.
 _MESSAGES = {
-    "InvalidDatabaseURL": "That is no postgresql:// URL that can be read.",
     "SchemaMissing": "Schema {schema} has no table river_job: name the schema of River's tables with --schema.",
 }
 

@@ -1,0 +1,120 @@
+"""What is wrong with a database URL is said in the same words by the worker and the operator, and never its password."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+
+import asyncpg
+import pytest
+
+from rivermill import ConfigError, database_url
+from rivermill.db import connect as connect_worker
+from rivermill_operator.store import database_url as of_operator
+from rivermill_operator.store.connection import connect as connect_operator
+from rivermill_operator.store.port import StoreError
+
+
+def test_both_halves_have_the_same_code() -> None:
+    assert inspect.getsource(database_url) == inspect.getsource(of_operator)
+
+
+async def by_worker(url: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        await connect_worker(url, application_name="test")
+    return str(caught.value)
+
+
+async def by_operator(url: str) -> str:
+    with pytest.raises(StoreError) as caught:
+        await connect_operator(url)
+    assert caught.value.reason == "InvalidDatabaseURL"
+    said = caught.value.message.removesuffix(".")
+    assert said != caught.value.message
+    return said[0].lower() + said[1:]
+
+
+WRONG = [
+    *(
+        (url, database_url.UNREADABLE)
+        for url in (
+            "",
+            "steady",
+            "host=db user=u password=secret",
+            "u:secret@h/d",
+            "mysql://u:secret@h/d",
+            "postgresql://u:1/secret@h/d",
+            "postgresql://u:secret#1@h/d",
+            "postgresql://u:1?secret@h/d",
+            "postgresql://u:1@secret@h/d",
+            "postgresql://u:[secret@h/d",
+            "postgresql:u:secret@h/d",
+            "postgresql://u:secret",
+            "postgresql://u:secret@h:x/d",
+            "postgresql://u:secret@h one/d",
+        )
+    ),
+    ("postgresql://u:secret@h:1/d?password", "the database URL of h:1/d: what follows the ? cannot be read: write name=value"),
+    ("postgresql://u@h/d?password=a&secret", "the database URL of h/d: what follows the ? cannot be read: write name=value"),
+    ("postgresql:///d?sslmode=off", "the database URL: sslmode 'off': use prefer, disable, allow, require, verify-ca or"),
+    ("postgresql://u:secret@a:1,[::1]:2/d?sslmode=on", "the database URL of a:1,[::1]:2/d: sslmode 'on': use prefer, "),
+    ("postgresql://h/d?target_session_attrs=rw", "the database URL of h/d: target_session_attrs 'rw': use any, primary, "),
+    ("postgresql:///d?host=a,b&port=1,2,3", "the database URL: could not match 3 port numbers to 2 hosts; correct the URL"),
+    ("postgresql://u:secret@/d?port=x", database_url.UNREADABLE),
+]
+
+
+@pytest.mark.parametrize("said", [by_worker, by_operator])
+@pytest.mark.parametrize(("url", "message"), WRONG)
+async def test_what_is_wrong_is_named(said: Callable[[str], Awaitable[str]], url: str, message: str) -> None:
+    found = await said(url)
+    assert found.startswith(message)
+    assert "secret" not in found
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:secret@db.example:5432/d?sslmode=verify-full&application_name=mine",
+        "postgres://u:sec%2Fret%40@[fe80::1%25eth0]:5432/d",
+        "postgresql://%2Frun%2Fpostgresql/d",
+        "postgresql://a:1,b:2/d?target_session_attrs=read-write",
+        "postgresql:///d?host=/run&user=me@there",
+        "postgresql://",
+    ],
+)
+def test_what_is_right_passes(url: str) -> None:
+    database_url.check(url)
+
+
+URL = "postgresql://u:secret@h/d?sslmode=verify-full&sslrootcert=/nowhere/ca.crt&sslcert=" + __file__
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (asyncpg.UndefinedObjectError('unrecognized configuration parameter "foo"'), 'parameter "foo"; correct or remove it'),
+        (asyncpg.InvalidParameterValueError("invalid value"), "the server says invalid value; correct or remove it"),
+        (FileNotFoundError(2, "No such file"), "sslrootcert '/nowhere/ca.crt': there is no such file here; mount it, or"),
+        (ValueError("invalid literal: 'secret'"), database_url.UNREADABLE),
+    ],
+)
+def test_an_error_of_the_url_is_told_as_one(error: Exception, message: str) -> None:
+    said = database_url.blamed(error, URL)
+    assert said is not None
+    assert message in said
+    assert "secret" not in said
+
+
+@pytest.mark.parametrize(
+    ("error", "url"),
+    [
+        (asyncpg.InvalidPasswordError("no"), URL),
+        (ConnectionRefusedError(111, "refused"), URL),
+        (TimeoutError(), URL),
+        (asyncpg.InterfaceError("lost"), URL),
+        (FileNotFoundError(2, "No such file"), "postgresql:///d?host=/run/nowhere"),
+    ],
+)
+def test_what_is_not_about_the_url_is_left_to_others(error: Exception, url: str) -> None:
+    assert database_url.blamed(error, url) is None
