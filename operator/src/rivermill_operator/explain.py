@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rivermill_operator.control.report import build_status
+from rivermill_operator.kube import installed
+from rivermill_operator.kube.port import KubeError
 from rivermill_operator.kube.rest import Rest
-from rivermill_operator.model import names
 from rivermill_operator.plan import replay
+from rivermill_operator.plan.explain import count
 from rivermill_operator.plan.plan import Plan
 from rivermill_operator.settings import SettingsError
 
@@ -27,64 +30,95 @@ _SHOWN = (
     "decision",
     "conditions",
 )
+_STDIN = Path("-")
+_NAME = re.compile(r"[a-z0-9.-]+")
+_MODES = {
+    "Paused": "{name} is paused: its pods stay as they are, and nothing is read or decided until spec.mode is Scale.",
+    "Observe": "{name} is only observed: this is what the operator would do, and it writes nothing.",
+}
+_NOT_DECIDED = "No decision has been made yet: see the log of the operator, and whether it watches this namespace."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
-    parser.add_argument("jobqueue", nargs="?", metavar="NAMESPACE/NAME", help="the JobQueue, as it is in the cluster now")
     parser.add_argument(
-        "--replay", type=Path, metavar="FILE", help="decide again what a log of the operator at level debug holds"
+        "jobqueue", nargs="?", metavar="NAMESPACE/NAME", help="the JobQueue, as it is in the cluster now, or of the decisions"
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--replay",
+        type=Path,
+        metavar="FILE",
+        help="decide again what a log of the operator at level debug holds; - is the standard input",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, a line for each decision")
 
 
 async def run(options: argparse.Namespace) -> int:
     """Run the command.
 
     Raises:
-        SettingsError: neither or both of NAMESPACE/NAME and ``--replay``, or a file that cannot be replayed.
+        SettingsError: neither NAMESPACE/NAME nor ``--replay``, or a file that cannot be replayed.
         KubeError: the API server refused or did not answer.
     """
-    if (options.jobqueue is None) is (options.replay is None):
-        raise SettingsError("explain: give NAMESPACE/NAME, or --replay FILE")
-    found = _replayed(options.replay) if options.replay else [await _live(options.jobqueue)]
+    if options.jobqueue is None and options.replay is None:
+        raise SettingsError("explain: give NAMESPACE/NAME of a JobQueue in the cluster, or --replay FILE")
+    if options.jobqueue is not None:
+        _check_name(options.jobqueue)
+    found = [await _live(options.jobqueue)] if options.replay is None else _replayed(options.replay, options.jobqueue)
     if options.json:
         sys.stdout.write("".join(json.dumps(status) + "\n" for status in found))
     else:
-        sys.stdout.write("\n".join("\n".join(text(status)) for status in found) + "\n")
+        sys.stdout.write("\n".join("\n".join(text(status)) + "\n" for status in found))
     return 0
 
 
+def _check_name(target: str) -> None:
+    parts = target.split("/")
+    if len(parts) != 2 or not all(_NAME.fullmatch(part) for part in parts):  # noqa: PLR2004 - namespace and name
+        raise SettingsError(f"explain {target!r}: write NAMESPACE/NAME; `kubectl get jobqueues -A` lists them")
+
+
 async def _live(target: str) -> dict[str, Any]:
-    namespace, slash, name = target.partition("/")
-    if not slash:
-        raise SettingsError(f"explain {target!r}: write NAMESPACE/NAME")
     rest = await Rest.connect()
     try:
-        path = f"/apis/{names.GROUP}/{names.VERSION}/namespaces/{namespace}/{names.PLURAL}/{name}"
-        status = (await rest.request("GET", path)).get("status") or {}
+        body = await installed.read(rest, *target.split("/"))
+    except KubeError as error:
+        if error.status or error.__cause__ is None:
+            raise
+        cause = str(error.__cause__) or type(error.__cause__).__name__
+        raise KubeError(
+            0, f"the API server cannot be asked: {cause}; see `kubectl cluster-info`, and set KUBECONFIG"
+        ) from error
     finally:
         await rest.close()
-    return _shown(target, status)
+    return _shown(target, body["spec"].get("mode", "Scale"), body.get("status") or {})
 
 
-def _replayed(file: Path) -> list[dict[str, Any]]:
+def _replayed(file: Path, target: str | None) -> list[dict[str, Any]]:
     try:
-        saved = replay.from_text(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, replay.ReplayError) as error:
+        saved = replay.from_text(sys.stdin.read() if file == _STDIN else file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"--replay {file}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"--replay {file}: {error.reason} at byte {error.start}; it is no log") from None
+    except replay.ReplayError as error:
         raise SettingsError(f"--replay {file}: {error}") from None
-    return [_status(inputs, inputs.decide()) for inputs in saved]
+    names = [f"{inputs.job_queue.namespace}/{inputs.job_queue.name}" for inputs in saved]
+    if target is not None and target not in names:
+        raise SettingsError(f"--replay {file}: it has no decision of {target}; it has some of {', '.join(sorted({*names}))}")
+    return [_status(name, inputs) for name, inputs in zip(names, saved, strict=True) if target in (None, name)]
 
 
-def _status(inputs: replay.Inputs, decided: Plan) -> dict[str, Any]:
+def _status(name: str, inputs: replay.Inputs) -> dict[str, Any]:
     """What the operator showed of a decision, and what it wrote."""
-    job_queue, stamp = inputs.job_queue, inputs.observed.utc.isoformat(timespec="seconds")
-    status = build_status(job_queue, inputs.observed, decided, [], stamp)
-    return _shown(f"{job_queue.namespace}/{job_queue.name}", status) | {"writes": _writes(decided)}
+    decided = inputs.decide()
+    stamp = inputs.observed.utc.isoformat(timespec="seconds").replace("+00:00", "Z")
+    status = build_status(inputs.job_queue, inputs.observed, decided, [], stamp)
+    return _shown(name, inputs.job_queue.spec.mode.value, status) | {"writes": _writes(decided)}
 
 
-def _shown(target: str, status: Mapping[str, Any]) -> dict[str, Any]:
-    return {"jobqueue": target} | {key: status[key] for key in _SHOWN if key in status}
+def _shown(name: str, mode: str, status: Mapping[str, Any]) -> dict[str, Any]:
+    return {"jobqueue": name, "mode": mode} | {key: status[key] for key in _SHOWN if key in status}
 
 
 def _writes(decided: Plan) -> list[str]:
@@ -103,17 +137,22 @@ def _writes(decided: Plan) -> list[str]:
 
 def text(status: Mapping[str, Any]) -> list[str]:
     """A decision in lines for people."""
-    decision = status.get("decision") or {}
-    lines = [decision.get("sentence") or "No decision has been made yet."]
-    if decision.get("time"):
-        lines[0] = f"{decision['time']} {lines[0]}"
-    lines += _inputs(status)
-    for term, replicas in (decision.get("terms") or {}).items():
-        lines.append(f"  {term}: {replicas} replicas{' (the most)' if term == decision.get('won') else ''}")
-    lines += [f"  limited by {bound}" for bound in decision.get("bounds") or []]
-    lines += [f"  pending: {decision['pending']}"] if decision.get("pending") else []
+    name, mode, decision = status["jobqueue"], status["mode"], status.get("decision") or {}
+    lines = [_MODES[mode].format(name=name)] if mode in _MODES else []
+    lines.append(f"{name} {decision['time']} {decision['sentence']}" if decision else f"{name}: {_NOT_DECIDED}")
+    # Of a paused one the numbers are old.
+    lines += _reasons(status, decision) if mode != "Paused" else []
     lines += [f"  {write}" for write in status.get("writes") or []]
     lines += [f"{c['type']}={c['status']} {c['reason']}: {c['message']}" for c in status.get("conditions") or []]
+    return lines
+
+
+def _reasons(status: Mapping[str, Any], decision: Mapping[str, Any]) -> list[str]:
+    lines = _inputs(status)
+    for term, replicas in (decision.get("terms") or {}).items():
+        lines.append(f"  {term}: {count(replicas, 'replica')}{' (the most)' if term == decision.get('won') else ''}")
+    lines += [f"  limited by {bound}" for bound in decision.get("bounds") or []]
+    lines += [f"  pending: {decision['pending']}"] if decision.get("pending") else []
     return lines
 
 

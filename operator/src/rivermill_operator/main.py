@@ -19,11 +19,11 @@ from rivermill_operator.control.wake import Wakes
 from rivermill_operator.health import Health, HealthServer
 from rivermill_operator.kube.cache import Cache
 from rivermill_operator.kube.client import KubeClient
+from rivermill_operator.kube.installed import check_crd
 from rivermill_operator.kube.port import KubeError
 from rivermill_operator.kube.rest import Rest
 from rivermill_operator.logs import configure_logging
 from rivermill_operator.metrics import Metrics
-from rivermill_operator.model import names
 from rivermill_operator.settings import Settings, SettingsError
 from rivermill_operator.simulate import cli
 from rivermill_operator.store import history
@@ -70,7 +70,7 @@ async def _run(settings: Settings) -> int:
     _heed_signals(stop)
     pulse = asyncio.create_task(_pulse(health), name="pulse")
     try:
-        await _check_crd(rest)
+        await check_crd(rest)
         health.ready()
         return await _lead(settings, rest, metrics, stop)
     finally:
@@ -164,18 +164,6 @@ async def _sync(caches: Sequence[Cache], seconds: float = _SYNC_SECONDS) -> None
     except TimeoutError:
         missing = ", ".join(cache.path for cache in caches if not cache.synced.is_set())
         raise KubeError(0, f"{missing} could not be listed in {seconds:g} s: the log says why, often a missing right") from None
-
-
-async def _check_crd(rest: Rest) -> None:
-    path = f"/apis/{names.GROUP}/{names.VERSION}"
-    try:
-        served = await rest.request("GET", path)
-    except KubeError as error:
-        if error.status != 404:  # noqa: PLR2004 - HTTP
-            raise
-        served = {}
-    if not any(resource["name"] == names.PLURAL for resource in served.get("resources", [])):
-        raise KubeError(0, f"{names.PLURAL}.{names.GROUP} is not installed: install the chart rivermill-crds first")
 
 
 async def _pulse(health: Health) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -37,6 +39,20 @@ class Api:
 
 async def _nothing(request: web.Request) -> web.Response:
     raise web.HTTPNotFound
+
+
+def use_kubeconfig(monkeypatch: pytest.MonkeyPatch, directory: Path, server: str) -> None:
+    """Let programs in this process find this API server by their kubeconfig."""
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": server}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "users": [{"name": "u", "user": {}}],
+    }
+    (directory / "config").write_text(json.dumps(config))
+    monkeypatch.setattr("kubernetes.aio.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(directory / "config"))
 
 
 @pytest.fixture

@@ -17,21 +17,11 @@ from rivermill_operator.kube.port import KubeError
 from rivermill_operator.kube.rest import Rest
 from rivermill_operator.metrics import Metrics
 from rivermill_operator.settings import Settings
-from tests.unit.kube.conftest import Api
+from tests.unit.kube.conftest import Api, use_kubeconfig
 
 
 def test_a_taken_port_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "c",
-        "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:9"}}],
-        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-        "users": [{"name": "u", "user": {}}],
-    }
-    (tmp_path / "config").write_text(json.dumps(config))
-    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
-    monkeypatch.setattr("kubernetes.aio.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "config"))
+    use_kubeconfig(monkeypatch, tmp_path, "http://127.0.0.1:9")
     monkeypatch.setattr(main, "configure_logging", lambda *_: None)
     with socket.socket() as taken:
         taken.bind(("", 0))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -107,12 +110,12 @@ def log(*lines: dict[str, Any]) -> str:
     return "\n".join(["not JSON at all", *(json.dumps(line) for line in lines)])
 
 
-def test_explain_replays_a_log(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_explain_replays_a_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "operator.log"
     file.write_text(log({"message": "decision"}, {"message": "inputs of the decision", "inputs": save(CASES["everything"])}))
     assert main(["explain", "--replay", str(file)]) == 0
     shown = capsys.readouterr().out
-    assert "2026-01-05T07:30:00+00:00 7 pods: 300 jobs waiting" in shown
+    assert shown.startswith("n/q 2026-01-05T07:30:00Z 7 pods: 300 jobs waiting")
     assert "limited by manualReplicas 7" in shown
     assert "pods: 1 ready, 0 starting, 1 draining; a pod starts in 30 s" in shown
     assert "queue high: 0 waiting, 0 running, 0 due before a pod could start, 0 jobs/s (lately 0), 7.5 s a job (ass" in shown
@@ -122,14 +125,68 @@ def test_explain_replays_a_log(tmp_path: Any, capsys: pytest.CaptureFixture[str]
     assert (status["jobqueue"], status["desiredReplicas"], status["decision"]["won"]) == ("n/q", 7, "manual")
 
 
+INPUTS = save(CASES["everything"])
+OTHER = save(replace(CASES["unknown"], job_queue=replace(QUEUE, name="other")))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        log({}, {"inputs": INPUTS}) + "\n\n\n",
+        json.dumps({"inputs": INPUTS}, indent=2),
+        json.dumps(INPUTS, indent=2),
+        f"[pod/operator-0] 2026-01-05T07:30:00.5Z {json.dumps({'inputs': INPUTS})}\r\n",
+        f"panic: {{not JSON}}\n{{\n{json.dumps({'inputs': INPUTS})}",
+    ],
+    ids=["blank lines", "laid out", "the inputs alone", "with the pod's name and the time", "among other lines"],
+)
+def test_the_inputs_are_found_however_they_stand(text: str) -> None:
+    assert replay.from_text(text) == [CASES["everything"]]
+
+
+@pytest.mark.parametrize(
+    "time", ["2026-01-05T07:30:00Z", "2026-01-05T08:30:00+01:00", "2026-01-05T07:30:00", "2026-01-05 07:30"]
+)
+def test_times_are_read_in_any_zone(time: str) -> None:
+    inputs = load(changed("observed.utc", time))
+    assert inputs.observed.utc.isoformat() == "2026-01-05T07:30:00+00:00"
+    assert inputs.decide() == CASES["everything"].decide()
+
+
+def test_one_of_several_is_replayed_from_the_standard_input(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = log({"inputs": INPUTS}, {"inputs": OTHER}, {"inputs": INPUTS})
+
+    def shown(*arguments: str) -> list[str]:
+        monkeypatch.setattr("sys.stdin", io.StringIO(text))
+        assert main(["explain", *arguments]) == 0
+        return [part.split()[0] for part in capsys.readouterr().out.split("\n\n")]
+
+    assert shown("--replay", "-") == ["n/q", "n/other", "n/q"]
+    assert shown("n/other", "--replay", "-") == ["n/other"]
+    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+    assert main(["explain", "n/none", "--replay", "-"]) == 2
+    assert "--replay -: it has no decision of n/none; it has some of n/other, n/q\n" in capsys.readouterr().err
+
+
+def test_the_line_of_another_version_is_named() -> None:
+    with pytest.raises(ReplayError, match=r"^line 3: inputs.job_queue.spec: is no JobQueueSpec of this version .* version of"):
+        replay.from_text(log({"inputs": INPUTS}, {"inputs": changed("job_queue.spec", {"a": 1})}))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["explain"], "give NAMESPACE/NAME, or --replay FILE"),
-        (["explain", "a/b", "--replay", "x"], "give NAMESPACE/NAME, or --replay FILE"),
-        (["explain", "nothing"], "write NAMESPACE/NAME"),
-        (["explain", "--replay", "/nowhere"], "--replay /nowhere: [Errno 2]"),
-        (["explain", "--replay", __file__], "RIVERMILL_LOG_LEVEL=debug"),
+        (["explain"], "give NAMESPACE/NAME of a JobQueue in the cluster, or --replay FILE"),
+        (["explain", "mail"], "explain 'mail': write NAMESPACE/NAME; `kubectl get jobqueues -A` lists them"),
+        (["explain", "a/b/c"], "explain 'a/b/c': write NAMESPACE/NAME"),
+        (["explain", "a/"], "explain 'a/': write NAMESPACE/NAME"),
+        (["explain", "mail", "--replay", "x"], "explain 'mail': write NAMESPACE/NAME"),
+        (["explain", "--replay", "/nowhere"], "--replay /nowhere: No such file or directory\n"),
+        (["explain", "--replay", "/"], "--replay /: Is a directory\n"),
+        (["explain", "--replay", sys.executable], "; it is no log\n"),
+        (["explain", "--replay", __file__], "RIVERMILL_LOG_LEVEL=debug, and RIVERMILL_LOG_FORMAT=json"),
     ],
 )
 def test_a_wrong_command_line_is_explained(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -154,28 +211,55 @@ SEEN = {
 LEARNT = {"name": "a", "arrivalsPerSecond": 0.125, "recentArrivalsPerSecond": 0.5, "jobSeconds": 2.0, "measured": True}
 
 
-def test_a_live_status_is_shown_with_its_conditions() -> None:
-    condition = {"type": "Ready", "status": "True", "reason": "AsDesired", "message": "all is well"}
-    status = {
-        "decision": {
-            "sentence": "1 pod.",
-            "terms": {"steady": 1, "backlog": 0},
-            "won": "steady",
-            "bounds": [],
-            "pending": "p",
-            "inputs": {"ready": 1, "starting": 2, "draining": 0, "queues": [SEEN]},
-        },
-        "estimates": {"podStartSeconds": 8.0, "queues": [LEARNT]},
-        "conditions": [condition],
-    }
-    assert explain.text(status) == [
-        "1 pod.",
-        "  pods: 1 ready, 2 starting, 0 draining; a pod starts in 8 s",
-        f"  queue a: {QUEUE_LINE}",
-        "  steady: 1 replicas (the most)",
-        "  backlog: 0 replicas",
-        "  pending: p",
-        "Ready=True AsDesired: all is well",
-    ]
-    assert explain.text({}) == ["No decision has been made yet."]
-    assert replay.from_text(log({"inputs": save(CASES["unknown"])})) == [CASES["unknown"]]
+CONDITION = {"type": "Ready", "status": "True", "reason": "AsDesired", "message": "all is well"}
+STATUS = {
+    "jobqueue": "n/q",
+    "mode": "Scale",
+    "decision": {
+        "time": "2026-01-05T07:30:00Z",
+        "sentence": "1 pod.",
+        "terms": {"steady": 1, "backlog": 0},
+        "won": "steady",
+        "bounds": [],
+        "pending": "p",
+        "inputs": {"ready": 1, "starting": 2, "draining": 0, "queues": [SEEN]},
+    },
+    "estimates": {"podStartSeconds": 8.0, "queues": [LEARNT]},
+    "conditions": [CONDITION],
+}
+DECIDED = [
+    "n/q 2026-01-05T07:30:00Z 1 pod.",
+    "  pods: 1 ready, 2 starting, 0 draining; a pod starts in 8 s",
+    f"  queue a: {QUEUE_LINE}",
+    "  steady: 1 replica (the most)",
+    "  backlog: 0 replicas",
+    "  pending: p",
+    "Ready=True AsDesired: all is well",
+]
+
+
+@pytest.mark.parametrize(
+    ("status", "lines"),
+    [
+        (STATUS, DECIDED),
+        (
+            {**STATUS, "mode": "Observe"},
+            ["n/q is only observed: this is what the operator would do, and it writes nothing.", *DECIDED],
+        ),
+        (
+            {**STATUS, "mode": "Paused"},
+            [
+                "n/q is paused: its pods stay as they are, and nothing is read or decided until spec.mode is Scale.",
+                DECIDED[0],
+                DECIDED[-1],
+            ],
+        ),
+        (
+            {"jobqueue": "n/q", "mode": "Scale"},
+            ["n/q: No decision has been made yet: see the log of the operator, and whether it watches this namespace."],
+        ),
+    ],
+    ids=["scale", "observe", "paused", "new"],
+)
+def test_a_live_status_is_shown_with_its_conditions(status: dict[str, Any], lines: list[str]) -> None:
+    assert explain.text(status) == lines

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
 from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -35,6 +35,9 @@ class Inputs:
         return plan(self.observed, self.job_queue, self.memory)
 
 
+_FIELDS = {field.name for field in fields(Inputs)}
+
+
 def save(inputs: Inputs) -> dict[str, Any]:
     """As plain values for JSON."""
     found: dict[str, Any] = _plain(inputs)
@@ -52,22 +55,41 @@ def load(saved: Any) -> Inputs:
 
 
 def from_text(text: str) -> list[Inputs]:
-    """The inputs in a log of the operator (lines that hold ``inputs``), or in one object that is nothing else.
+    """The inputs in a log of the operator, or in an object of it, however that is laid out.
 
     Raises:
         ReplayError: there are none, or they cannot be read.
     """
     found = []
-    for line in text.splitlines():
+    for start, value in _objects(text):
+        saved = value.get("inputs", value)
+        if "inputs" not in value and value.keys() != _FIELDS:
+            continue
         try:
-            value = json.loads(line)
-        except ValueError:
-            continue  # other programs may write into the same log
-        if isinstance(value, dict) and "inputs" in value:
-            found.append(load(value["inputs"]))
+            found.append(load(saved))
+        except ReplayError as error:
+            line = text.count("\n", 0, start) + 1
+            raise ReplayError(f"line {line}: {error}; replay it by the version of the operator that wrote it") from None
     if not found:
-        raise ReplayError("no line holds the inputs of a decision: the operator writes them with RIVERMILL_LOG_LEVEL=debug")
+        raise ReplayError(
+            "no line holds the inputs of a decision: the operator writes them with RIVERMILL_LOG_LEVEL=debug, "
+            "and RIVERMILL_LOG_FORMAT=json, which is the default"
+        )
     return found
+
+
+def _objects(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Every JSON object, and where it begins; other programs may write into the same log, and in front of each line."""
+    decoder, at = json.JSONDecoder(), 0
+    while (start := text.find("{", at)) >= 0:
+        try:
+            value, at = decoder.raw_decode(text, start)
+        except ValueError:
+            at = text.find("\n", start)
+            if at < 0:
+                return
+        else:
+            yield start, value
 
 
 def _plain(value: Any) -> Any:
@@ -106,12 +128,17 @@ def _typed(value: Any, kind: Any, path: str) -> Any:
         if kind is Cron:
             return Cron.parse(value)
         if kind is datetime:
-            return datetime.fromisoformat(value)
+            return _in_utc(datetime.fromisoformat(value))
         if isinstance(kind, type) and issubclass(kind, Enum):
             return kind(value)
     except (TypeError, ValueError) as error:
         raise ReplayError(f"{path}: {error}") from None
     return _dataclass(value, kind, path) if is_dataclass(kind) else value
+
+
+def _in_utc(moment: datetime) -> datetime:
+    """Times are in UTC, whatever zone they are written in, and where none is."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _dataclass(value: Any, kind: Any, path: str) -> Any:
