@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import signal
@@ -12,6 +11,7 @@ from collections.abc import Sequence
 import kopf
 
 from rivermill_operator import __version__, explain, handlers
+from rivermill_operator.command_line import Parser, add_command
 from rivermill_operator.control.lease import Elector
 from rivermill_operator.control.loop import Ports
 from rivermill_operator.control.turns import Turns
@@ -31,18 +31,20 @@ from rivermill_operator.store.port import StoreError
 from rivermill_operator.store.registry import Stores
 from rivermill_operator.vital import vital
 
+_EXIT_CODES = "Exit codes: 0 done, 1 failed for the reason given, 2 a wrong command line, setting or file, 130 interrupted."
 _LAST_SECONDS = 5.0
 _SYNC_SECONDS = 60.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; 0 is success, 1 a failure that was explained, 2 a wrong command line or setting."""
-    parser = argparse.ArgumentParser(prog="rivermill-operator", description="Scales worker fleets for JobQueues.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("run", help="run the operator")
-    explain.add_arguments(commands.add_parser("explain", help="say why a fleet has the size it has"))
-    cli.add_arguments(commands.add_parser("simulate", help="compare the operator's decisions with KEDA and the HPA"))
-    commands.add_parser("version", help="print the version")
+    """Run one command and return its exit code."""
+    parser = Parser(prog="rivermill-operator", description="Scales worker fleets for JobQueues.", epilog=_EXIT_CODES)
+    parser.add_argument("--version", action="version", version=f"rivermill-operator {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    add_command(commands, "run", "run the operator; its settings are RIVERMILL_* variables of the environment")
+    explain.add_arguments(add_command(commands, "explain", "say why a fleet has the size it has"))
+    cli.add_arguments(add_command(commands, "simulate", "compare the operator's decisions with KEDA and the HPA"))
+    add_command(commands, "version", "print the version")
     options = parser.parse_args(arguments)
     try:
         if options.command == "version":
@@ -56,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (SettingsError, KubeError, StoreError) as error:
         sys.stderr.write(f"rivermill-operator: {error}\n")
         return 2 if isinstance(error, SettingsError) else 1
+    except KeyboardInterrupt:
+        return 130
 
 
 async def _run(settings: Settings) -> int:

@@ -31,7 +31,7 @@ def test_a_trace_is_compared_and_drawn(jobs: str, tmp_path: Path, capsys: pytest
     arguments = ["simulate", "--trace", jobs, "--goal", "15", "--slots", "5", "--seeds", "2", "--plots", str(out)]
     assert main([*arguments, "--json", str(out / "all.json")]) == 0
     printed = capsys.readouterr()
-    assert "my jobs" in printed.out
+    assert printed.out.splitlines()[2].startswith("my jobs, 15 s ")
     assert f"figures: {out / 'all.json'}\nplots: {out / 'index.html'}\n" in printed.err
     report = json.loads((out / "all.json").read_text())
     assert {run["seed"] for run in report["runs"]} == {1, 2}
@@ -41,6 +41,7 @@ def test_a_trace_is_compared_and_drawn(jobs: str, tmp_path: Path, capsys: pytest
     assert (out / "my-jobs.png").read_bytes().startswith(b"\x89PNG")
     page = (out / "index.html").read_text()
     assert page.count("<svg") == 1
+    assert "<h2>my jobs, goal 15 s</h2>" in page
     assert "http" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
         "http://creativecommons.org", ""
     ).replace("https://matplotlib.org", ""), "the page needs nothing from elsewhere"
@@ -115,7 +116,7 @@ def test_history_becomes_a_trace(capsys: pytest.CaptureFixture[str], monkeypatch
     options = parser.parse_args(["--from-database", "--schema", "jobs", "--hours", "2"])
     assert cli.run(options, history) == 0
     assert asked == [("postgresql://here/db", "jobs", 2.0)]
-    assert capsys.readouterr().out.splitlines()[-1].startswith("jobs ")
+    assert capsys.readouterr().out.splitlines()[-1].startswith("jobs, 30 s ")
 
 
 @pytest.mark.parametrize(
@@ -151,6 +152,13 @@ def test_a_wrong_command_line_is_explained(
     monkeypatch.delenv("DATABASE_URL", raising=False)
     assert main(["simulate", *(argument.format(jobs=jobs) for argument in arguments)]) == 2
     assert message.format(jobs=jobs) in capsys.readouterr().err
+
+
+def test_a_trace_is_named_with_its_ending(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "mine.csv"
+    file.write_text("due,seconds\n")
+    assert main(["simulate", "--trace", str(file)]) == 2
+    assert f"simulate: {file}: there is no job in it; see" in capsys.readouterr().err
 
 
 def test_without_matplotlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

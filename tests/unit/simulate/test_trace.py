@@ -97,7 +97,7 @@ def test_a_file_that_cannot_be_read_is_named_once(tmp_path: Path) -> None:
             "0,1\n1767225600,5\n",
             "line 3 (due '1767225600', seconds '5') ends 20,454 days after line 2 (due '0', seconds '1'), and at most 8 days",
         ),
-        ("0,1\n1,86400000\n", "mine: line 3 (due '1', seconds '86400000') ends 1,000 days after line 2"),
+        ("0,1\n1,86400000\n", "mine.csv: line 3 (due '1', seconds '86400000') ends 1,000 days after line 2"),
         (
             "2026-01-31,1\n0001-01-01,1\n",
             "line 2 (due '2026-01-31', seconds '1') ends 739,646 days after line 3 (due '0001-01-01'",
@@ -108,18 +108,18 @@ def test_a_span_that_would_take_hours_is_refused(tmp_path: Path, lines: str, mes
     file = tmp_path / "mine.csv"
     file.write_text(f"due,seconds\n{lines}")
     with pytest.raises(TraceError) as caught:
-        build("mine", read_csv(file), Fleet(), WARM)
+        build("mine", "mine.csv", read_csv(file), Fleet(), WARM)
     assert message in str(caught.value)
 
 
 def test_a_week_can_be_simulated() -> None:
     week = 7 * 86400.0
-    assert build("mine", [Past(0.0, 1.0), Past(week, 60.0)], Fleet(), WARM).horizon == 60 + week + 60 + 600
+    assert build("mine", "mine.csv", [Past(0.0, 1.0), Past(week, 60.0)], Fleet(), WARM).horizon == 60 + week + 60 + 600
 
 
 def test_jobs_become_a_workload_that_begins_a_minute_before() -> None:
     jobs = [Past(1000.0, 50.0, "b"), Past(1010.0, 1.0, "a", 3, 900.0), Past(1020.0, 1.0, "a", 1)]
-    made = build("mine", jobs, Fleet(goal=20.0, goals={"b": 60.0}, slots=4, max_replicas=9), WARM)
+    made = build("mine", "mine.csv", jobs, Fleet(goal=20.0, goals={"b": 60.0}, slots=4, max_replicas=9), WARM)
     assert [(q.name, q.target_wait_seconds, q.max_workers) for q in made.queues] == [("a", 20.0, 4), ("b", 60.0, 4)]
     assert list(made.trace.due) == [60.0, 70.0, 80.0]
     assert list(made.trace.known) == [60.0, -40.0, 80.0]
@@ -128,8 +128,8 @@ def test_jobs_become_a_workload_that_begins_a_minute_before() -> None:
 
 @pytest.mark.parametrize(
     ("jobs", "goals", "message"),
-    [([], {}, "there is no job in it"), ([Past(0.0, 1.0, "a")], {"b": 1.0}, "'b': no job is in it")],
+    [([], {}, "^mine.csv: there is no job in it"), ([Past(0.0, 1.0, "a")], {"b": 1.0}, "'b': no job is in it")],
 )
 def test_nothing_to_simulate_is_said(jobs: list[Past], goals: dict[str, float], message: str) -> None:
     with pytest.raises(TraceError, match=message):
-        build("mine", jobs, Fleet(goals=goals), WARM)
+        build("mine", "mine.csv", jobs, Fleet(goals=goals), WARM)

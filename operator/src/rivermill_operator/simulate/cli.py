@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rivermill_operator.command_line import number, whole
 from rivermill_operator.simulate import bars, catalog, plots, trace
 from rivermill_operator.simulate.matrix import POLICIES, Run, run_all
 from rivermill_operator.simulate.options import OptionError, check_places, check_seeds, fleet, hours, refuse_what_goes_unused
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="WORKLOAD",
         help=f"reference workloads, each with its own goal and slots: {', '.join(_KNOWN)} (default all)",
     )
-    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="runs of each workload (default 1)")
+    parser.add_argument("--seeds", type=whole, default=1, metavar="N", help="runs of each workload (default 1)")
     parser.add_argument(
         "--pods",
         choices=tuple(catalog.POD_STARTS),
@@ -65,16 +66,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="jobs that became due and ended in the last hours in a River schema (default $DATABASE_URL)",
     )
-    own.add_argument("--schema", help="of River's tables, with --from-database (default public)")
-    own.add_argument("--hours", type=float, help="how far back to look, with --from-database (default 24)")
+    own.add_argument("--schema", metavar="NAME", help="of River's tables, with --from-database (default public)")
+    own.add_argument("--hours", type=number, metavar="N", help="how far back to look, with --from-database (default 24)")
     own.add_argument(
         "--goal",
         action="append",
         metavar="[QUEUE=]SECONDS",
         help="targetWaitSeconds of one queue, or of all others; again for each queue (default 30)",
     )
-    own.add_argument("--slots", type=int, help="jobs that a pod runs at a time (default 10)")
-    own.add_argument("--max-replicas", type=int, help="the most pods (default 100)")
+    own.add_argument("--slots", type=whole, metavar="N", help="jobs that a pod runs at a time (default 10)")
+    own.add_argument("--max-replicas", type=whole, metavar="N", help="the most pods (default 100)")
 
 
 def run(options: argparse.Namespace, read_history: ReadHistory) -> int:
@@ -84,7 +85,7 @@ def run(options: argparse.Namespace, read_history: ReadHistory) -> int:
         plots.check_installed(options.plots)
         check_places(options)
     except (trace.TraceError, plots.PlotsError, OptionError) as error:
-        sys.stderr.write(f"rivermill-operator simulate: {error}; see --help\n")
+        sys.stderr.write(f"rivermill-operator simulate: {error}; see rivermill-operator simulate --help\n")
         return 2
     try:
         runs = run_all(sources, options.seeds, options.pods, tuple(POLICIES), _progress, keep_samples=options.plots is not None)
@@ -121,7 +122,7 @@ def _sources(options: argparse.Namespace, read_history: ReadHistory) -> Sequence
         raise OptionError(f"workload {wrong[0]!r} is not known; there are {', '.join(_KNOWN)}")
     refuse_what_goes_unused(options)
     if options.trace is not None:
-        return [_own(options, options.trace.stem, trace.read_csv(options.trace))]
+        return [_own(options, options.trace.stem, str(options.trace), trace.read_csv(options.trace))]
     if options.from_database is not None:
         return [_history(options, read_history)]
     return options.workloads or _KNOWN
@@ -138,11 +139,11 @@ def _history(options: argparse.Namespace, read_history: ReadHistory) -> Workload
             f"--from-database: in schema {schema!r} no job became due and ended in the last {back:g} hours; look further back "
             "with --hours, or at another schema with --schema (River removes completed jobs after a day)"
         )
-    return _own(options, schema, jobs)
+    return _own(options, schema, f"--from-database: schema {schema!r}", jobs)
 
 
-def _own(options: argparse.Namespace, name: str, jobs: Sequence[trace.Past]) -> Workload:
-    return trace.build(name, jobs, fleet(options), catalog.POD_STARTS[options.pods])
+def _own(options: argparse.Namespace, name: str, source: str, jobs: Sequence[trace.Past]) -> Workload:
+    return trace.build(name, source, jobs, fleet(options), catalog.POD_STARTS[options.pods])
 
 
 def _progress(done: int, total: int, last: Run | None) -> None:

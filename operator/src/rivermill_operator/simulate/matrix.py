@@ -38,6 +38,11 @@ class Run:
     outcomes: dict[str, Outcome]
     samples: dict[str, list[Sample]] = field(default_factory=dict)
 
+    @property
+    def goals(self) -> dict[str, float]:
+        """Seconds that each queue's jobs may wait, by its name."""
+        return {name: queue.goal for name, queue in next(iter(self.outcomes.values())).queues.items()}
+
 
 def simulate(workload: Workload, policy: str, seed: int) -> Simulation:
     """Run one scaler; ``policy`` is one of ``POLICIES``."""

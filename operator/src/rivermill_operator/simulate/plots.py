@@ -45,7 +45,7 @@ def draw(runs: Sequence[Run], directory: Path) -> None:
         drawing = io.StringIO()
         figure.savefig(drawing, format="svg")
         svg = drawing.getvalue()
-        sections.append(f"<h2>{html.escape(run.workload)}</h2>{_table(run)}{svg[svg.index('<svg') :]}")
+        sections.append(f"<h2>{html.escape(_title(run))}</h2>{_table(run)}{svg[svg.index('<svg') :]}")
     page = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Simulated scaling</title><style>{_STYLE}</style>'
     (directory / "index.html").write_text(f"{page}<h1>Simulated scaling</h1>{''.join(sections)}</html>\n", encoding="utf-8")
 
@@ -68,8 +68,14 @@ def _figure(run: Run) -> Figure:
         axis.set_ylim(bottom=0)
     axes[3].set_xlabel("hours")
     axes[0].legend(loc="upper right", ncols=len(run.samples))
-    axes[0].set_title(f"{run.workload}, seed {run.seed}")
+    axes[0].set_title(f"{_title(run)}, seed {run.seed}")
     return figure
+
+
+def _title(run: Run) -> str:
+    """Of several queues each has a line of its own with its goal."""
+    goals = [*run.goals.values()]
+    return f"{run.workload}, goal {goals[0]:g} s" if len(goals) == 1 else run.workload
 
 
 def _table(run: Run) -> str:

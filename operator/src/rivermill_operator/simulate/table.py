@@ -23,8 +23,9 @@ columns of the table, means over seeds:
   cost    pod-seconds / those that the jobs need with every slot in use
   kill    jobs that were interrupted
   wr      times that the number of replicas was written
-A workload of several queues has a line for each of them below its own: its
-name, its goal, and how long its jobs waited. What counts pods is the fleet's.
+Behind the name of a workload of one queue stands its goal. One of several
+queues has a line for each of them below its own: its name, its goal, and how
+long its jobs waited. What counts pods is the fleet's.
 """
 
 Figures = dict[str, dict[str, float]]
@@ -89,14 +90,21 @@ def _rows(runs: Sequence[Run], name: str) -> list[tuple[str, str]]:
         cells.append(
             f"| {of['share'] * 100:7.2f} {of['p95']:7.1f} {of['cost']:7.2f} {of['interrupted']:4.0f} {of['writes']:4.0f}"
         )
-    rows = [(name, _line([run.reachable.share for run in runs], cells))]
-    queues = runs[0].outcomes[next(iter(POLICIES))].queues
+    goals = runs[0].goals
+    whole = _line([run.reachable.share for run in runs], cells)
+    if len(goals) == 1:
+        return [(_with_goal(name, *goals.values()), whole)]
+    rows = [(name, whole)]
     summaries = [summarize_queues(runs, name, policy) for policy in POLICIES]
-    for queue, seen in queues.items() if len(queues) > 1 else ():
+    for queue, goal in goals.items():
         waits = [_means(summary[queue]) for summary in summaries]
         cells = [f"| {of['share'] * 100:7.2f} {of['p95']:7.1f} {'':7} {'':4} {'':4}" for of in waits]
-        rows.append((f"  {queue}, {seen.goal:g} s", _line([run.reachable.queues[queue] for run in runs], cells).rstrip()))
+        rows.append((f"  {_with_goal(queue, goal)}", _line([run.reachable.queues[queue] for run in runs], cells).rstrip()))
     return rows
+
+
+def _with_goal(name: str, goal: float) -> str:
+    return f"{name}, {goal:g} s"
 
 
 def _means(figures: Figures) -> dict[str, float]:

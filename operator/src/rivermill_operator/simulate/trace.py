@@ -167,15 +167,22 @@ def _seconds(text: str, place: str) -> float:
     return number
 
 
-def build(name: str, jobs: Iterable[Past], fleet: Fleet, start: PodStart) -> Workload:
+def build(name: str, source: str, jobs: Iterable[Past], fleet: Fleet, start: PodStart) -> Workload:
     """The workload of these jobs, beginning a minute before the first.
+
+    Args:
+        name: as the tables print it.
+        source: where the jobs are from, for messages.
+        jobs: in any order.
+        fleet: which works them.
+        start: how its pods start.
 
     Raises:
         TraceError: there is no job, they span too long a time, or a goal is for a queue that no job is in.
     """
     listed: Sequence[Past] = list(jobs)
     if not listed:
-        raise TraceError(f"{name}: there is no job in it")
+        raise TraceError(f"{source}: there is no job in it")
     queues = sorted({job.queue for job in listed})
     goals = dict(fleet.goals or {})
     unknown = sorted(set(goals) - set(queues))
@@ -183,7 +190,7 @@ def build(name: str, jobs: Iterable[Past], fleet: Fleet, start: PodStart) -> Wor
         raise TraceError(f"--goal for queue {unknown[0]!r}: no job is in it; there are {', '.join(queues)}")
     first, last = min(listed, key=lambda job: job.due), max(listed, key=_earliest_end)
     if _earliest_end(last) - first.due > LONGEST_DAYS * _DAY_SECONDS:
-        raise TraceError(f"{name}: {_too_long(first, last)}")
+        raise TraceError(f"{source}: {_too_long(first, last)}")
     begin = first.due - 60.0
     rows = [(job.due - begin, job.seconds, queues.index(job.queue), job.priority, _known(job) - begin) for job in listed]
     settings = tuple(QueueSettings(queue, goals.get(queue, fleet.goal), fleet.slots) for queue in queues)
