@@ -57,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return asyncio.run(_run(Settings.load()))
     except (SettingsError, KubeError, StoreError) as error:
         sys.stderr.write(f"rivermill-operator: {error}\n")
-        return 2 if isinstance(error, SettingsError) else 1
+        wrong = isinstance(error, SettingsError) or (isinstance(error, StoreError) and error.reason == "InvalidDatabaseURL")
+        return 2 if wrong else 1
     except KeyboardInterrupt:
         return 130
 

@@ -35,6 +35,41 @@ def test_a_taken_port_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     )
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "way_out"),
+    [
+        ("RIVERMILL_HTTP_PORT", "http", "use a port of 0 to 65535"),
+        ("RIVERMILL_HTTP_PORT", "65536", "use a port of 0 to 65535"),
+        ("RIVERMILL_LOG_LEVEL", "loud", "use debug, info, warning or error"),
+        ("RIVERMILL_LOG_FORMAT", "xml", "use json or plain"),
+        ("RIVERMILL_WATCH_NAMESPACES", "Shop", "use names of namespaces, with commas between them"),
+    ],
+)
+def test_a_wrong_variable_is_named(
+    variable: str, value: str, way_out: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(variable, value)
+    assert main.main(["run"]) == 2
+    assert capsys.readouterr().err == f"rivermill-operator: {variable} {value!r}: {way_out}\n"
+
+
+def test_settings_are_read() -> None:
+    read = Settings.load({"RIVERMILL_WATCH_NAMESPACES": " shop, library-2,", "RIVERMILL_LOG_LEVEL": "DEBUG", "POD_NAME": "me"})
+    assert (read.namespaces, read.log_level, read.instance) == (("shop", "library-2"), "debug", "me")
+
+
+@pytest.mark.parametrize("text", [b"x: [", b"\xff\xfe", b"some words", b"apiVersion: v1"])
+def test_a_kubeconfig_that_cannot_be_read_is_said(
+    text: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config").write_bytes(text)
+    monkeypatch.setattr("kubernetes.aio.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "config"))
+    assert main.main(["explain", "shop/mail"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("rivermill-operator: no service account, and no usable kubeconfig (KUBECONFIG, or ~/.kube/config): ")
+    assert said.count("\n") == 1
+
+
 async def test_what_could_not_be_listed_is_named(rest: Rest) -> None:
     listed, missing = (Cache(rest, path, lambda _: None) for path in ("/api/v1/pods", "/apis/apps/v1/deployments"))
     listed.synced.set()

@@ -90,7 +90,7 @@ def test_wrong_lines_of_the_file_are_named(tmp_path: Path, river: str, message: 
 @pytest.mark.parametrize(
     ("env", "message"),
     [
-        ({}, "DATABASE_URL is not set"),
+        ({}, "DATABASE_URL is not set: set it, or give --database-url (dsn= in Python), e.g. "),
         ({"DATABASE_URL": DSN, "RIVER_QUEUES": "mail:0"}, "RIVER_QUEUES part 'mail:0', max_workers 0"),
         (
             {"DATABASE_URL": DSN, "RIVER_QUEUES": "default:1", "RIVER_QUEUE_DEFAULT_PRIORITY": "0"},
@@ -109,6 +109,39 @@ def test_wrong_settings_are_named(env: dict[str, str], message: str) -> None:
         load_settings(environ=env)
     assert message in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            b"jobs: [",
+            "configuration file {file}: line 1: expected the node content, but found '<stream end>'; write it as",
+        ),
+        (b"jobs:\n  river:\n workers: 3", "configuration file {file}: line 3: "),
+        (
+            b"jobs: \x00",
+            "configuration file {file}: unacceptable character #x0000: special characters are not allowed; write",
+        ),
+        (b"\xff\xfe", "configuration file {file}: invalid start byte at byte 0; save it as UTF-8"),
+        (b"words", "configuration file {file}: 'words' must be a mapping, lines of `name: value`"),
+        (b"jobs: 3", "jobs in {file}: 3 must be a mapping"),
+        (b"jobs:\n  river: [1]", "jobs.river in {file}: [1] must be a mapping"),
+        (b"jobs:\n  river: {wrokers: 3}", "jobs.river.wrokers in {file}: unknown; there are workers, max_attempts, "),
+    ],
+)
+def test_a_wrong_file_is_named_with_its_line(text: bytes, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "river.yaml"
+    file.write_bytes(text)
+    with pytest.raises(ConfigError) as caught:
+        load_settings(environ={"DATABASE_URL": DSN}, file=file)
+    assert str(caught.value).startswith(message.format(file=file))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_named_once() -> None:
+    with pytest.raises(ConfigError, match=r"^configuration file /nowhere.yaml: No such file or directory$"):
+        load_settings(environ={"DATABASE_URL": DSN}, file="/nowhere.yaml")
 
 
 def test_queues_from_the_environment() -> None:

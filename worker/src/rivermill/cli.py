@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import re
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NoReturn
 
 import asyncpg
 
@@ -16,6 +14,7 @@ from rivermill.cli_admin import add_admin_commands
 from rivermill.cli_bench import add_bench_command
 from rivermill.cli_migrate import add_migrate_command
 from rivermill.cli_work import add_work_command
+from rivermill.command_line import Parser
 from rivermill.db import DATABASE_ERRORS
 from rivermill.errors import RivermillError
 
@@ -28,23 +27,18 @@ _MISSING = (
     asyncpg.InvalidSchemaNameError,
 )
 
+_EXIT_CODES = "Exit codes: 0 done, 1 refused or failed, 2 asked wrongly (arguments, settings, application), 130 interrupted."
+
 Command = Callable[[argparse.Namespace], Awaitable[int]]
-
-
-class _Parser(argparse.ArgumentParser):
-    """Repeats no password in its complaints."""
-
-    def error(self, message: str) -> NoReturn:
-        super().error(re.sub(r"://[^@\s']*@", "://…@", message))
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    parser = _Parser(prog="rivermill", description="Work and manage River jobs in Postgres.")
+    parser = Parser(prog="rivermill", description="Work and manage River jobs in Postgres.", epilog=_EXIT_CODES)
     parser.add_argument("--version", action="version", version=f"rivermill {__version__}")
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--database-url", dest="dsn", help="postgresql:// URL (default: DATABASE_URL)")
-    shared.add_argument("--schema", help="schema of River's tables (default: RIVER_SCHEMA or public)")
+    shared.add_argument("--database-url", dest="dsn", metavar="URL", help="postgresql:// URL (default: DATABASE_URL)")
+    shared.add_argument("--schema", metavar="NAME", help="schema of River's tables (default: RIVER_SCHEMA or public)")
     shared.add_argument("--config", metavar="FILE", help="YAML file with jobs.river.* (default: RIVER_CONFIG)")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add_work_command(commands, shared)

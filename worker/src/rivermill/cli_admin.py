@@ -10,7 +10,9 @@ from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from typing import Any
 
+from rivermill.cli_types import moment
 from rivermill.client import Client
+from rivermill.command_line import add_command, whole
 from rivermill.config_values import NONE
 from rivermill.durations import parse_duration
 from rivermill.errors import ValidationError
@@ -23,6 +25,7 @@ from rivermill.sequences import SequenceOpts
 from rivermill.unique import Unique
 
 _JOB_COLUMNS = ("id", "state", "kind", "queue", "priority", "attempt", "max_attempts", "scheduled_at")
+_STATES = tuple(state.value for state in JobState)
 _QUEUE_COLUMNS = ("name", "paused_at", "updated_at")
 
 
@@ -37,54 +40,54 @@ def add_admin_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
     output = argparse.ArgumentParser(add_help=False, parents=[shared])
     output.add_argument("--json", action="store_true", help="print JSON")
     _add_enqueue(commands, output)
-    jobs = commands.add_parser("job", help="look at and change jobs").add_subparsers(
+    jobs = add_command(commands, "job", "look at and change jobs").add_subparsers(
         dest="action", required=True, metavar="ACTION"
     )
     for action in ("get", "cancel", "retry", "delete"):
-        parser = jobs.add_parser(action, parents=[output], help=f"{action} one job")
-        parser.add_argument("id", type=int)
+        parser = add_command(jobs, action, f"{action} one job", parents=[output])
+        parser.add_argument("id", type=whole, metavar="ID")
         parser.set_defaults(run=_job)
-    listing = jobs.add_parser("list", parents=[output], help="list jobs; several values of one option are alternatives")
-    listing.add_argument("--state", action="append", default=[], choices=[s.value for s in JobState])
+    listing = add_command(jobs, "list", "list jobs; several values of one option are alternatives", parents=[output])
+    listing.add_argument("--state", action="append", default=[], choices=_STATES, metavar="STATE", help=", ".join(_STATES))
     listing.add_argument("--kind", action="append", default=[])
-    listing.add_argument("--queue", action="append", default=[])
-    listing.add_argument("--id", type=int, action="append", default=[])
-    listing.add_argument("--priority", type=int, action="append", default=[])
+    listing.add_argument("--queue", action="append", default=[], metavar="NAME")
+    listing.add_argument("--id", type=whole, action="append", default=[])
+    listing.add_argument("--priority", type=whole, action="append", default=[], metavar="N", help="1 (most urgent) to 4")
     listing.add_argument("--tag", action="append", default=[], help="jobs with all of these tags")
-    listing.add_argument("--any-tag", action="append", default=[], help="jobs with one of these tags")
+    listing.add_argument("--any-tag", action="append", default=[], metavar="TAG", help="jobs with one of these tags")
     listing.add_argument("--metadata", metavar="JSON", help="jobs whose metadata contain this object")
     listing.add_argument("--after", metavar="CURSOR", help="the next page, as the page before names it")
     listing.add_argument("--order-by", default="id", choices=[order.value for order in JobListOrder])
-    listing.add_argument("--limit", type=int, default=100)
+    listing.add_argument("--limit", type=whole, default=100, metavar="N", help="how many at most (default: %(default)s)")
     listing.add_argument("--newest", action="store_true", help="newest first")
     listing.set_defaults(run=_job_list)
-    queues = commands.add_parser("queue", help="list, pause and resume queues").add_subparsers(
+    queues = add_command(commands, "queue", "list, pause, resume and limit queues").add_subparsers(
         dest="action", required=True, metavar="ACTION"
     )
-    queues.add_parser("list", parents=[output], help="list queues").set_defaults(run=_queue_list)
+    add_command(queues, "list", "list queues", parents=[output]).set_defaults(run=_queue_list)
     for action in ("pause", "resume"):
-        parser = queues.add_parser(action, parents=[output], help=f"{action} a queue, or all with *")
-        parser.add_argument("name")
+        parser = add_command(queues, action, f"{action} a queue, or all with *", parents=[output])
+        parser.add_argument("name", metavar="QUEUE")
         parser.set_defaults(run=_queue_switch)
-    limit = queues.add_parser("limit", parents=[output], help="limit how many jobs of a queue run at once")
-    limit.add_argument("name")
+    limit = add_command(queues, "limit", "limit how many jobs of a queue run at once", parents=[output])
+    limit.add_argument("name", metavar="QUEUE")
     limit.add_argument("limit", metavar="LIMIT", help="e.g. 5, or 1:args.customer_id for each customer; none ends it")
     limit.set_defaults(run=_queue_limit)
-    rate = queues.add_parser("rate-limit", parents=[output], help="limit how many jobs of a queue start in a period")
-    rate.add_argument("name")
+    rate = add_command(queues, "rate-limit", "limit how many jobs of a queue start in a period", parents=[output])
+    rate.add_argument("name", metavar="QUEUE")
     rate.add_argument("limit", metavar="LIMIT", help="e.g. 100/1s, or 100/1s:kind for each kind; none ends it")
     rate.set_defaults(run=_queue_rate_limit)
 
 
 def _add_enqueue(commands: Any, output: argparse.ArgumentParser) -> None:
-    parser = commands.add_parser("enqueue", parents=[output], help="insert a job")
-    parser.add_argument("kind")
-    parser.add_argument("args", nargs="?", default="{}", help="a JSON object (default: {})")
-    parser.add_argument("--queue")
-    parser.add_argument("--priority", type=int)
-    parser.add_argument("--max-attempts", type=int)
-    parser.add_argument("--scheduled-at", type=datetime.fromisoformat, help="ISO 8601 with zone")
-    parser.add_argument("--tag", action="append", default=[])
+    parser = add_command(commands, "enqueue", "insert a job", parents=[output])
+    parser.add_argument("kind", metavar="KIND", help="e.g. library_scan")
+    parser.add_argument("args", nargs="?", default="{}", metavar="ARGS", help="a JSON object (default: {})")
+    parser.add_argument("--queue", metavar="NAME", help="default: default")
+    parser.add_argument("--priority", type=whole, metavar="N", help="1 (most urgent, the default) to 4")
+    parser.add_argument("--max-attempts", type=whole, metavar="N")
+    parser.add_argument("--scheduled-at", type=moment, metavar="TIME", help="run it no earlier, e.g. 2026-01-31T12:00:00Z")
+    parser.add_argument("--tag", action="append", default=[], help="a label of the job; again for each")
     parser.add_argument("--metadata", metavar="JSON", help="a JSON object kept beside the args")
     parser.add_argument(
         "--unique",

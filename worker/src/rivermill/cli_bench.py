@@ -11,6 +11,7 @@ from rivermill.bench.board import Board, Figures, table
 from rivermill.bench.modes import MODES, Load
 from rivermill.bench.place import new_place
 from rivermill.cli_types import positive
+from rivermill.command_line import add_command, number
 from rivermill.config import load_settings
 from rivermill.durations import parse_duration
 from rivermill.errors import ConfigError
@@ -22,18 +23,23 @@ _RATES = {"mixed": 500.0}
 
 def add_bench_command(commands: Any, shared: argparse.ArgumentParser) -> None:
     """Add ``bench``."""
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "bench",
+        "measure how fast jobs are inserted and worked here",
         parents=[shared],
-        help="measure how fast jobs are inserted and worked here",
         description="Measure in a schema of its own (--schema, default rivermill_bench), which is made and dropped again.",
     )
     parser.add_argument("mode", nargs="?", choices=list(MODES), help="default: burn-down with -n, else continuous")
     parser.add_argument("-n", "--jobs", type=positive, metavar="N", help="how many jobs")
-    parser.add_argument("--duration", help="how long continuous mode runs, e.g. 30s (default: until interrupted)")
-    parser.add_argument("--slots", type=positive, default=2_000, help="jobs at once (default: %(default)s)")
-    parser.add_argument("--queues", type=positive, default=100, help="how many in many-queues mode (default: %(default)s)")
-    parser.add_argument("--rate", type=float, help="inserts a second (default: latency 100, mixed 500)")
+    parser.add_argument(
+        "--duration", metavar="DURATION", help="how long continuous mode runs, e.g. 30s (default: until interrupted)"
+    )
+    parser.add_argument("--slots", type=positive, default=2_000, metavar="N", help="jobs at once (default: %(default)s)")
+    parser.add_argument(
+        "--queues", type=positive, default=100, metavar="N", help="how many in many-queues mode (default: %(default)s)"
+    )
+    parser.add_argument("--rate", type=number, metavar="N", help="inserts a second (default: latency 100, mixed 500)")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON, and nothing else")
     parser.set_defaults(run=bench)
 

@@ -9,6 +9,7 @@ from typing import Any
 import asyncpg
 
 from rivermill.cli_types import positive
+from rivermill.command_line import add_command, whole
 from rivermill.config import load_settings
 from rivermill.db import Connection, connect
 from rivermill.errors import ConfigError, MigrationError
@@ -23,7 +24,7 @@ _PRESENCE = {True: "there", False: "incomplete, since its building was broken of
 
 def add_migrate_command(commands: Any, shared: argparse.ArgumentParser) -> None:
     """Add ``migrate`` and what it can do."""
-    actions = commands.add_parser("migrate", help="make, check or remove the tables").add_subparsers(
+    actions = add_command(commands, "migrate", "make, check or remove the tables").add_subparsers(
         dest="action", required=True, metavar="ACTION"
     )
     for action, text in (
@@ -32,12 +33,16 @@ def add_migrate_command(commands: Any, shared: argparse.ArgumentParser) -> None:
         ("list", "show versions and which are applied"),
         ("validate", "fail when a version is missing"),
     ):
-        parser = actions.add_parser(action, parents=[shared], help=text)
+        parser = add_command(actions, action, text, parents=[shared])
         parser.add_argument("--line", choices=LINES, help=f"one line only (default: {'main' if action == 'down' else 'all'})")
         if action != "list":
-            parser.add_argument("--target-version", type=int, help="the version to end at (down: 0 removes all); needs --line")
+            parser.add_argument(
+                "--target-version", type=whole, metavar="N", help="the version to end at (down: 0 removes all); needs --line"
+            )
         if action in ("up", "down"):
-            parser.add_argument("--max-steps", type=positive, help="at most this many versions of a line (down: default 1)")
+            parser.add_argument(
+                "--max-steps", type=positive, metavar="N", help="at most this many versions of a line (down: default 1)"
+            )
             parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
             parser.add_argument("--show-sql", action="store_true", help="print the statements")
         parser.set_defaults(run=migrate)
@@ -45,7 +50,7 @@ def add_migrate_command(commands: Any, shared: argparse.ArgumentParser) -> None:
 
 
 def _add_storage(actions: Any, shared: argparse.ArgumentParser) -> None:
-    parser = actions.add_parser("storage", parents=[shared], help="show or change how river_job is stored")
+    parser = add_command(actions, "storage", "show or change how river_job is stored", parents=[shared])
     settings = parser.add_mutually_exclusive_group()
     settings.add_argument("--tune", dest="tuned", action="store_true", default=None, help="set what suits a busy queue")
     settings.add_argument("--reset", dest="tuned", action="store_false", default=None, help="take that back")

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rivermill.client import Client
+from rivermill.command_line import add_command
 from rivermill.config import load_settings
 from rivermill.errors import ConfigError, RivermillError
 from rivermill.logs import configure_logging
@@ -24,7 +25,7 @@ logger = logging.getLogger("rivermill")
 
 def add_work_command(commands: Any, shared: argparse.ArgumentParser) -> None:
     """Add ``work``."""
-    parser = commands.add_parser("work", parents=[shared], help="work jobs until SIGTERM")
+    parser = add_command(commands, "work", "work jobs until SIGTERM", parents=[shared])
     parser.add_argument("app", metavar="APP", help="module:attribute of a Workers, or of a function that returns one")
     parser.set_defaults(run=work)
 

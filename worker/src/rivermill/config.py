@@ -174,7 +174,9 @@ def load_settings(*, environ: Mapping[str, str] | None = None, file: str | Path 
     if values.get("job_timeout") is not None:
         values.setdefault("rescue_after", values["job_timeout"] + timedelta(hours=1))
     if not values.get("dsn"):
-        raise ConfigError("DATABASE_URL is not set: set it, or pass dsn=, e.g. postgresql://app@localhost/app")
+        raise ConfigError(
+            "DATABASE_URL is not set: set it, or give --database-url (dsn= in Python), e.g. postgresql://app@localhost/app"
+        )
     schema = values.get("schema", "public")
     values["schema"] = schema if isinstance(schema, Schema) else Schema(schema)
     values["queues"] = _queues(values.get("queues") or {}, env)

@@ -114,12 +114,8 @@ def from_file(path: Path, env: Mapping[str, str]) -> dict[str, Any]:
     Raises:
         ConfigError: the file cannot be read, or a line is wrong or unknown.
     """
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"configuration file {path}: {error}") from error
-    jobs = read_mapping("jobs", read_mapping(f"{path}", document).get("jobs") or {})
-    river = read_mapping("jobs.river", jobs.get("river") or {})
+    jobs = read_mapping(f"jobs in {path}", read_mapping(f"configuration file {path}", _document(path)).get("jobs") or {})
+    river = read_mapping(f"jobs.river in {path}", jobs.get("river") or {})
     sources = {source.key: source for source in SOURCES if source.key is not None}
     for key in river:
         if key != _QUEUES and key not in sources:
@@ -129,6 +125,21 @@ def from_file(path: Path, env: Mapping[str, str]) -> dict[str, Any]:
         queues = read_mapping("jobs.river.queues", river[_QUEUES])
         values[_QUEUES] = {str(name): _file_queue(str(name), queue, env) for name, queue in queues.items()}
     return values
+
+
+def _document(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        wrong = error.strerror
+    except UnicodeDecodeError as error:
+        wrong = f"{error.reason} at byte {error.start}; save it as UTF-8"
+    except yaml.MarkedYAMLError as error:
+        at = error.problem_mark or error.context_mark
+        wrong = f"{f'line {at.line + 1}: ' if at else ''}{error.problem or error.context}; write it as YAML"
+    except yaml.YAMLError as error:
+        wrong = f"{str(error).splitlines()[0]}; write it as YAML"
+    raise ConfigError(f"configuration file {path}: {wrong}")
 
 
 def _file_queue(name: str, value: Any, env: Mapping[str, str]) -> int | QueueConfig:

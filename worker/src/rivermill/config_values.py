@@ -111,7 +111,7 @@ def read_schedule(name: str, value: Any) -> Schedule:
 def read_mapping(where: str, value: Any) -> Mapping[str, Any]:
     """A mapping of YAML."""
     if not isinstance(value, Mapping):
-        raise ConfigError(f"{where} {value!r}: must be a mapping")
+        raise ConfigError(f"{where}: {value!r} must be a mapping, lines of `name: value`")
     return value
 
 

@@ -89,4 +89,4 @@ def _count(name: str, value: Any, text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise ConfigError(f"{name} {value!r}: the limit {text!r} is no whole number") from None
+        raise ConfigError(f"{name} {value!r}: the limit {text!r} is no whole number, such as 5") from None

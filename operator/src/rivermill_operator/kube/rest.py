@@ -41,8 +41,9 @@ class Rest:
                 config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
             except config.ConfigException:
                 await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-        except config.ConfigException as error:
-            message = f"no service account and no usable kubeconfig: {error}; set KUBECONFIG to the path of one"
+        except Exception as error:  # The reader stumbles in its own ways over files that are no kubeconfig.
+            said = " ".join(str(error).split())
+            message = f"no service account, and no usable kubeconfig (KUBECONFIG, or ~/.kube/config): {said}; name another"
             raise KubeError(0, message) from error
         return cls(client.ApiClient(configuration))
 
