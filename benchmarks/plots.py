@@ -40,7 +40,7 @@ def draw(runs: Sequence[Run], directory: Path) -> list[Path]:
 
 def _panels(case: dict[str, Any]) -> list[Callable[[Axes, dict[str, Any], str], None]]:
     setups = case["setups"].values()
-    panels = [_rates]
+    panels: list[Callable[[Axes, dict[str, Any], str], None]] = [_rates]
     if all(_CPU.keys() <= setup["figures"].keys() for setup in setups):
         panels.append(_costs)
     if any("memory" in setup["series"] for setup in setups):

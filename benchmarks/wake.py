@@ -29,7 +29,7 @@ async def _measure(cluster: Cluster, url: str) -> list[float]:
     try:
         for _ in range(TRIES):
             await _until_idle(fleet)
-            fleet.replicas_written_at = None
+            fleet.forget_replicas()
             job = await connection.fetchval(
                 "WITH made AS (INSERT INTO river_job (kind, args) VALUES ('none', '{}') RETURNING id) "
                 "SELECT id FROM made, pg_notify('public.river_insert', '{\"queue\": \"default\"}')"

@@ -66,6 +66,10 @@ class Fleet:
             ),
         ]
 
+    def forget_replicas(self) -> None:
+        """Note anew when replicas are written."""
+        self.replicas_written_at = None
+
     def _deployment(self, fields: list[str]) -> None:
         self.replicas = int(fields[1] or 0)
         if self.replicas and self.replicas_written_at is None:

@@ -151,7 +151,7 @@ def run(modes: dict[str, Mode]) -> None:
         chosen.mode, chosen.batch = "insert", _FILL_BATCH
     if chosen.mode not in modes:
         sys.exit(f"no mode {chosen.mode} here")
-    figures = asyncio.run(modes[chosen.mode](chosen))  # type: ignore[arg-type]
+    figures: Figures = asyncio.run(modes[chosen.mode](chosen))  # type: ignore[arg-type]
     figures.setdefault("rss_mb", most_rss_mb())
     print(json.dumps(figures))
 

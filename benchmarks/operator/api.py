@@ -69,7 +69,7 @@ class Api:
     async def items(self, path: str, selector: str = "") -> tuple[list[dict[str, Any]], str]:
         """All objects of a collection, and the version that they were listed at."""
         found: list[dict[str, Any]] = []
-        query = {"limit": _PAGE, "labelSelector": selector}
+        query: dict[str, Any] = {"limit": _PAGE, "labelSelector": selector}
         while True:
             answer = await self.send("GET", path, **query)
             found += answer["items"]
