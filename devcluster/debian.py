@@ -1,4 +1,4 @@
-"""Programs that come from Debian: the container runtime, its plugins, and what makes images."""
+"""Programs that come from Debian: the container runtime, its plugins, what makes images, and what tests ask for."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 from collections.abc import Sequence
-from pathlib import Path
 
 from devcluster.errors import DevclusterError
 from devcluster.progress import say
@@ -31,11 +30,30 @@ _PATH = "/usr/sbin:/sbin"
 
 def missing() -> list[str]:
     """Packages that are still to be installed."""
-    search = f"{os.environ.get('PATH', '')}:{_PATH}"
-    absent = [
-        name for name in _NEEDED if not (Path(name).exists() if name.startswith("/") else shutil.which(name, path=search))
-    ]
-    return sorted({_NEEDED[name] for name in absent})
+    return sorted({_NEEDED[name] for name in _NEEDED if find(name) is None})
+
+
+def find(program: str) -> str | None:
+    """Where a program is, by its name or its path; None if it is not installed."""
+    return shutil.which(program, path=f"{os.environ.get('PATH', '')}:{_PATH}")
+
+
+def program(name: str, package: str | None = None) -> str:
+    """Where a program is, which is installed if it is missing.
+
+    Args:
+        name: its name or its path.
+        package: what brings it; None is a package of its name.
+
+    Raises:
+        DevclusterError: it cannot be installed, or its package has no such program.
+    """
+    if find(name) is None:
+        install([package or name])
+    found = find(name)
+    if found is None:
+        raise DevclusterError(f"package {package or name} has no {name}")
+    return found
 
 
 def prepare() -> None:

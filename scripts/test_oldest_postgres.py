@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from devcluster.debian import install
+from devcluster.debian import program
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = Path("/usr/lib/postgresql/15/bin")
@@ -22,8 +22,7 @@ PART = (
 
 def main() -> int:
     """Install the server if it is missing, and run pytest; returns its exit code."""
-    if not (PROGRAMS / "initdb").exists():
-        install(["postgresql-15"])
+    program(str(PROGRAMS / "initdb"), "postgresql-15")
     env = os.environ | {"POSTGRES_BIN": str(PROGRAMS)}
     env.pop("DATABASE_URL", None)
     pytest = [sys.executable, "-m", "coverage", "run", "-m", "pytest", "--timeout", "600"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import shutil
 import socket
 import subprocess
 import time
@@ -13,18 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-import pytest
-
-from devcluster.debian import install
+from tests.programs import installed
 
 _NOBODY = "nobody"
-_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin"
 
 
 @contextmanager
 def pgbouncer(directory: Path, dsn: str) -> Iterator[str]:
     """Start one; yields its URL."""
-    program = _installed()
+    program = installed("pgbouncer")
     target = urlsplit(dsn)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -52,17 +48,6 @@ def pgbouncer(directory: Path, dsn: str) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(10)
-
-
-def _installed() -> str:
-    program = shutil.which("pgbouncer", path=_PATH)
-    if program is None and os.geteuid() != 0:
-        pytest.skip("pgbouncer is not installed, and only root may install it")
-    if program is None:
-        install(["pgbouncer"])
-        program = shutil.which("pgbouncer", path=_PATH)
-    assert program is not None, _PATH
-    return program
 
 
 def _let_in(directory: Path) -> None:

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 from playwright.async_api import Page, async_playwright
 
-from devcluster.debian import install
 from tests.interop.peers import build_go
+from tests.programs import installed
 
 SOURCE = Path(__file__).parent / "go"
 _START_SECONDS = 20.0
-_BROWSER = "chromium"
 #: Root has no sandbox, and nothing but this computer is to be asked for anything.
 _ARGUMENTS = [
     "--no-first-run",
@@ -43,7 +40,7 @@ class Programs:
 
 def programs() -> Programs:
     """Build and install what is missing, for minutes on a new computer."""
-    return Programs(build_go(SOURCE, "riverqueue.com/riverui/cmd/riverui", "riverui"), _installed())
+    return Programs(build_go(SOURCE, "riverqueue.com/riverui/cmd/riverui", "riverui"), installed("chromium"))
 
 
 @asynccontextmanager
@@ -85,14 +82,3 @@ async def browser(program: str, address: str) -> AsyncIterator[Page]:
         page = await chromium.new_page(base_url=address, viewport=_VIEW)  # type: ignore[arg-type]
         yield page
         await chromium.close()
-
-
-def _installed() -> str:
-    program = shutil.which(_BROWSER)
-    if program is None and os.geteuid() != 0:
-        pytest.skip(f"{_BROWSER} is not installed, and only root may install it")
-    if program is None:
-        install([_BROWSER])
-        program = shutil.which(_BROWSER)
-    assert program is not None
-    return program
