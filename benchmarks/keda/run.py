@@ -23,6 +23,7 @@ from devcluster import Cluster, Postgres
 from devcluster.progress import say
 from rivermill_operator.model.parse import parse_job_queue
 from rivermill_operator.plan import manifests
+from tests.cluster.world import APP, INSERT, pod_template
 
 LIBRARY = "localhost/rivermill/library:0.1.0"
 IMAGES = (
@@ -33,30 +34,6 @@ IMAGES = (
 SETTINGS = {"log_statement": "all", "log_line_prefix": "%a|"}
 _SCALERS = {"rivermill": "rivermill-operator", "keda": "keda"}
 _SECONDS = 1_800.0
-_APP = """
-import asyncio
-from typing import ClassVar
-import msgspec
-from rivermill import NO_TIMEOUT, Job, Worker, Workers
-
-class Sleep(msgspec.Struct):
-    kind: ClassVar[str] = "sleep"
-    seconds: float = 0.0
-
-class SleepWorker(Worker[Sleep]):
-    timeout = NO_TIMEOUT
-
-    async def work(self, job: Job[Sleep]) -> None:
-        await asyncio.sleep(job.args.seconds)
-
-workers = Workers()
-workers.add(SleepWorker())
-"""
-_INSERT = """
-    WITH made AS (
-        INSERT INTO river_job (kind, args) SELECT 'sleep', $1::text::jsonb FROM generate_series(1, $2::int) RETURNING 1)
-    SELECT pg_notify('public.river_insert', '{"queue": "default"}') FROM (SELECT count(*) FROM made) AS done
-"""
 #: A job that was given back has run in two clients, though the attempt does not count.
 _RESULT = """
     SELECT count(*) FILTER (WHERE state <> 'completed') AS unfinished,
@@ -133,7 +110,7 @@ class Run:
         queries, begun = self._queries(), time.monotonic()
         for at, jobs in self._workload.arrivals:
             await asyncio.sleep(max(0.0, begun + at - time.monotonic()))
-            await connection.execute(_INSERT, json.dumps({"seconds": self._workload.job_seconds}), jobs)
+            await connection.execute(INSERT, json.dumps({"seconds": self._workload.job_seconds}), jobs)
         left = "SELECT count(*) FROM river_job WHERE finalized_at IS NULL"
         while unfinished := await connection.fetchval(left):
             if time.monotonic() - begun > _SECONDS:
@@ -172,7 +149,7 @@ class Run:
         secret = {"url": base64.b64encode(url.encode()).decode()}
         objects: list[dict[str, Any]] = [
             {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "db"}, "data": secret},
-            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "app"}, "data": {"slow.py": _APP}},
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "app"}, "data": {"slow.py": APP}},
         ]
         job_queue = _job_queue(namespace)
         if self._system == "rivermill":
@@ -208,13 +185,6 @@ class Run:
 
 
 def _job_queue(namespace: str) -> dict[str, Any]:
-    container = {
-        "name": "worker",
-        "imagePullPolicy": "Never",
-        "env": [{"name": "PYTHONPATH", "value": "/app"}],
-        "volumeMounts": [{"name": "app", "mountPath": "/app"}],
-    }
-    template = {"spec": {"containers": [container], "volumes": [{"name": "app", "configMap": {"name": "app"}}]}}
     return {
         "apiVersion": "rivermill.dev/v1alpha1",
         "kind": "JobQueue",
@@ -222,7 +192,7 @@ def _job_queue(namespace: str) -> dict[str, Any]:
         "spec": {
             "database": {"urlSecretRef": {"name": "db"}},
             "queues": [{"name": "default", "maxWorkers": SLOTS, "targetWaitSeconds": GOAL}],
-            "worker": {"image": LIBRARY, "app": "slow:workers", "template": template},
+            "worker": {"image": LIBRARY, "app": "slow:workers", "template": pod_template()},
             "scaling": {"maxReplicas": MOST_PODS},
         },
     }

@@ -22,6 +22,14 @@ from devcluster import AnyCluster, DevclusterError, Postgres
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKER, LIBRARY = "localhost/rivermill/rivermill:0.1.0", "localhost/rivermill/library:0.1.0"
+#: What pods work, as the file that ``slow:workers`` names.
+APP = Path(__file__).with_name("slow.py").read_text(encoding="utf-8")
+#: Jobs with these args, in one transaction that notifies, as a client of any language does: ``$1`` args, ``$2`` how many.
+INSERT = """
+    WITH made AS (
+        INSERT INTO river_job (kind, args) SELECT 'sleep', $1::text::jsonb FROM generate_series(1, $2::int) RETURNING 1)
+    SELECT pg_notify('public.river_insert', '{"queue": "default"}') FROM (SELECT count(*) FROM made) AS done
+"""
 #: Jobs that did not run exactly once.
 INTERRUPTED = "SELECT count(*) FROM river_job WHERE attempt <> 1 OR state <> 'completed'"
 _CONTENTS = (
@@ -79,7 +87,7 @@ class World:
             "spec": {
                 "database": {"urlSecretRef": {"name": "db"}},
                 "queues": [{"name": "default", "maxWorkers": 5}],
-                "worker": {"image": LIBRARY, "app": "slow:workers", "shutdownTimeout": "20s", "template": _template()},
+                "worker": {"image": LIBRARY, "app": "slow:workers", "shutdownTimeout": "20s", "template": pod_template()},
                 "scaling": {"maxReplicas": 3, "scaleIn": {"windowSeconds": 2}, **scaling},
             },
         }
@@ -137,7 +145,8 @@ class World:
                 raise AssertionError(f"operator {instance} does not end when it is told to") from None
 
 
-def _template() -> dict[str, Any]:
+def pod_template() -> dict[str, Any]:
+    """Of pods that find the application in the ConfigMap ``app``."""
     container = {
         "name": "worker",
         "imagePullPolicy": "Never",
@@ -145,30 +154,6 @@ def _template() -> dict[str, Any]:
         "volumeMounts": [{"name": "app", "mountPath": "/app"}],
     }
     return {"spec": {"containers": [container], "volumes": [{"name": "app", "configMap": {"name": "app"}}]}}
-
-
-APP = """
-import asyncio
-import os
-from typing import ClassVar
-import msgspec
-from rivermill import NO_TIMEOUT, Job, Worker, Workers
-
-class Sleep(msgspec.Struct):
-    kind: ClassVar[str] = "sleep"
-    seconds: float = 0.0
-
-class SleepWorker(Worker[Sleep]):
-    timeout = NO_TIMEOUT
-
-    async def work(self, job: Job[Sleep]) -> None:
-        await asyncio.sleep(job.args.seconds)
-        if "BROKEN" in os.environ:
-            raise RuntimeError("this release is broken")
-
-workers = Workers()
-workers.add(SleepWorker())
-"""
 
 
 def sql(world: World, statement: str, *arguments: Any) -> Any:
@@ -183,18 +168,8 @@ def sql(world: World, statement: str, *arguments: Any) -> Any:
 
 
 def enqueue(world: World, count: int, seconds: float) -> None:
-    """Insert jobs in one transaction and notify, as a client of any language does."""
-    sql(
-        world,
-        """
-        WITH made AS (
-            INSERT INTO river_job (kind, args) SELECT 'sleep', $1::text::jsonb FROM generate_series(1, $2) RETURNING 1
-        )
-        SELECT pg_notify('public.river_insert', '{"queue": "default"}') FROM (SELECT count(*) FROM made) AS done
-        """,
-        json.dumps({"seconds": seconds}),
-        count,
-    )
+    """Insert jobs that sleep so long."""
+    sql(world, INSERT, json.dumps({"seconds": seconds}), count)
 
 
 def unfinished(world: World) -> int:

@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from devcluster import Postgres, temporary_postgres
+from rivermill import Client
 from rivermill.db import Connection
 from rivermill.migrations import LINES, Migrator
 from rivermill.schema import Schema
@@ -50,3 +51,11 @@ async def schema(connection: Connection, empty_schema: Schema) -> Schema:
     for line in LINES:
         await Migrator(connection, empty_schema, line).up()
     return empty_schema
+
+
+@pytest.fixture
+async def client(dsn: str, schema: Schema) -> AsyncIterator[Client]:
+    """A client that inserts and manages, and works nothing."""
+    client = Client(dsn, schema=schema)
+    yield client
+    await client.stop()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
@@ -41,13 +40,6 @@ class Mail:
 @dataclass
 class Other:
     kind: ClassVar[str] = "other"
-
-
-@pytest.fixture
-async def client(dsn: str, schema: Schema) -> AsyncIterator[Client]:
-    client = Client(dsn, schema=schema)
-    yield client
-    await client.stop()
 
 
 async def test_rows_come_back_in_order_with_every_option(client: Client) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
@@ -31,13 +30,6 @@ class Letter:
 
     def insert_opts(self) -> InsertOpts:
         return InsertOpts(unique=BY_ARGS)
-
-
-@pytest.fixture
-async def client(dsn: str, schema: Schema) -> AsyncIterator[Client]:
-    client = Client(dsn, schema=schema)
-    yield client
-    await client.stop()
 
 
 async def test_a_duplicate_gives_the_existing_row(client: Client) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
@@ -30,13 +29,6 @@ from rivermill.schema import Schema
 @dataclass
 class Mail:
     kind: ClassVar[str] = "mail"
-
-
-@pytest.fixture
-async def client(dsn: str, schema: Schema) -> AsyncIterator[Client]:
-    client = Client(dsn, schema=schema)
-    yield client
-    await client.stop()
 
 
 @pytest.fixture

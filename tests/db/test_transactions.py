@@ -116,13 +116,6 @@ async def begun(request: pytest.FixtureRequest, dsn: str) -> AsyncIterator[Begun
         yield begun
 
 
-@pytest.fixture
-async def client(dsn: str, schema: Schema) -> AsyncIterator[Client]:
-    client = Client(dsn, schema=schema)
-    yield client
-    await client.stop()
-
-
 async def count(connection: Connection, schema: Schema) -> int:
     return int(await connection.fetchval(f"SELECT count(*) FROM {schema.table('river_job')}"))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
@@ -13,7 +12,6 @@ import pytest
 
 from rivermill import Client, InsertOpts, InsertParams, JobState
 from rivermill.db import Connection
-from rivermill.schema import Schema
 from rivermill.testing import Expected, migrated_schema, require_inserted, require_many_inserted, require_not_inserted
 
 DUE = datetime(2030, 1, 1, tzinfo=UTC)
@@ -28,13 +26,6 @@ class Mail:
 @dataclass
 class Scan:
     kind: ClassVar[str] = "scan"
-
-
-@pytest.fixture
-async def client(dsn: str, schema: Schema) -> AsyncIterator[Client]:
-    client = Client(dsn, schema=schema)
-    yield client
-    await client.stop()
 
 
 @pytest.fixture
