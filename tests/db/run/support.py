@@ -94,6 +94,15 @@ class Bench:
         row: JobRow = await eventually(check)
         return row
 
+    async def completes(self, count: int) -> None:
+        """Return once so many jobs are completed."""
+        sql = f"SELECT count(*) FROM {self.schema.table('river_job')} WHERE state = 'completed'"
+
+        async def done() -> bool:
+            return bool(await self.connection.fetchval(sql) == count)
+
+        await eventually(done, 120)
+
 
 @asynccontextmanager
 async def working(dsn: str, connection: Connection, schema: Schema, workers: Workers, **settings: Any) -> AsyncIterator[Bench]:

@@ -55,15 +55,6 @@ class Watch:
         return workers
 
 
-async def all_done(bench: Bench, count: int) -> None:
-    sql = f"SELECT count(*) FROM {bench.schema.table('river_job')} WHERE state = 'completed'"
-
-    async def done() -> bool:
-        return bool(await bench.connection.fetchval(sql) == count)
-
-    await eventually(done, 120)
-
-
 @pytest.mark.parametrize(
     ("concurrency", "most"),
     [
@@ -87,7 +78,7 @@ async def test_two_clients_stay_within_the_limits(
         await eventually(lambda: _limited(bench, other))
         jobs = [InsertParams(Mail("ab"[i % 2], i) if i % 3 else Note(str(i))) for i in range(120)]
         await bench.client.insert_many(jobs)
-        await all_done(bench, 120)
+        await bench.completes(120)
     assert set(watch.runs.values()) == {1}
     assert {part: watch.most[part] for part in most if watch.most[part] > most[part]} == {}
 
@@ -107,12 +98,12 @@ async def test_a_limit_holds_from_the_start_and_can_be_ended(dsn: str, connectio
         with pytest.raises(NotFoundError):
             await client.queue_limit("nobody", None)
     async with working(dsn, connection, schema, watch.workers("one")) as bench:
-        await all_done(bench, 20)
+        await bench.completes(20)
         assert watch.most["all"] == 1
         assert (await bench.client.queue_limit("default", None)).metadata == {"own": 1}
         await eventually(lambda: _unlimited(bench))
         await bench.client.insert_many([Note(str(i)) for i in range(50)])
-        await all_done(bench, 70)
+        await bench.completes(70)
     assert watch.most["all"] > 1
 
 
@@ -126,7 +117,7 @@ async def test_limits_of_the_settings_hold_from_the_first_claim(dsn: str, connec
     async with Client(dsn, schema=schema) as client:
         await client.insert_many([Note(str(i)) for i in range(20)])
         async with working(dsn, connection, schema, watch.workers("one"), **limits) as bench:
-            await all_done(bench, 20)
+            await bench.completes(20)
             assert watch.most["all"] == 1
             assert set((await client.queue_get("default")).metadata) == {"own", "concurrency"}
             await bench.client.queues.add("later", 10)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
-from rivermill import Client, InsertOpts, InsertParams, Job, QueueConfig, Workers
+from rivermill import Client, EventKind, InsertOpts, InsertParams, Job, QueueConfig, Workers
 from rivermill.db import Connection
 from rivermill.schema import Schema
 from tests.db.run.support import Bench, Claims, Note, eventually, working
@@ -47,15 +47,6 @@ async def fill(dsn: str, schema: Schema, names: list[str], each: int) -> int:
     return len(names) * each
 
 
-async def done(bench: Bench, count: int) -> None:
-    sql = f"SELECT count(*) FROM {bench.schema.table('river_job')} WHERE state = 'completed'"
-
-    async def all_are() -> bool:
-        return bool(await bench.connection.fetchval(sql) == count)
-
-    await eventually(all_are, 60)
-
-
 def claims(bench: Bench) -> int:
     """Claims so far, however many queues each was for."""
     runtime = bench.client._runtime
@@ -70,7 +61,7 @@ async def test_jobs_of_many_queues_are_claimed_by_few_statements(
     seconds, began = 0.1, time.monotonic()
     queues = dict.fromkeys(NAMES, QueueConfig(5, fetch_cooldown=timedelta(seconds=seconds)))
     async with working(dsn, connection, schema, workers, queues=queues, slots=count) as bench:
-        await done(bench, count)
+        await bench.completes(count)
         # Those that are due at once, where there is room for a quarter of all slots, and those that wait for the cooldown.
         assert claims(bench) <= 10 + (time.monotonic() - began) / seconds
     assert len(watch.runs) == count
@@ -87,7 +78,7 @@ async def test_fewer_slots_than_queues_are_all_used_and_never_more(
     async with working(dsn, connection, schema, workers, queues=queues, slots=5) as bench:
         await eventually(lambda: asyncio.sleep(0, watch.now["all"] == 5))
         watch.gate.set()
-        await done(bench, count)
+        await bench.completes(count)
     assert set(watch.runs.values()) == {1}
     assert {part: most for part, most in watch.most.items() if most > (5 if part == "all" else 2)} == {}
 
@@ -99,7 +90,7 @@ async def test_idle_queues_are_polled_together(dsn: str, connection: Connection,
         before, began = claims(bench), time.monotonic()
         # Polls that were spread out, too, come together.
         await fill(dsn, schema, NAMES[::10], 1)
-        await done(bench, len(NAMES[::10]))
+        await bench.completes(len(NAMES[::10]))
         await asyncio.sleep(1.0)
         polls = (time.monotonic() - began) / 0.1
         assert claims(bench) - before <= polls + 2 * len(NAMES[::10])
@@ -110,14 +101,14 @@ async def test_a_paused_queue_among_many_is_left_alone_and_then_worked(
 ) -> None:
     watch, names = Watch(workers), NAMES[:20]
     async with working(dsn, connection, schema, workers, queues=dict.fromkeys(names, 2)) as bench:
-        await bench.client.queue_pause(names[7])
-        state = bench.client._runtime._producer._queues[names[7]]  # type: ignore[union-attr]
-        await eventually(lambda: asyncio.sleep(0, state.paused))
+        with bench.client.subscribe([EventKind.QUEUE_PAUSED]) as paused:
+            await bench.client.queue_pause(names[7])
+            assert (await asyncio.wait_for(anext(paused), 20)).queue == names[7]
         count = await fill(dsn, schema, names, 3)
-        await done(bench, count - 3)
+        await bench.completes(count - 3)
         assert watch.most[names[7]] == 0
         await bench.client.queue_resume(names[7])
-        await done(bench, count)
+        await bench.completes(count)
     assert set(watch.runs.values()) == {1}
 
 
@@ -135,7 +126,7 @@ async def test_kinds_that_are_not_known_are_left_in_each_queue(
     count = await fill(dsn, schema, names, 2)
     queues = dict.fromkeys(names, 2)
     async with working(dsn, connection, schema, workers, queues=queues, fetch_only_known_kinds=True) as bench:
-        await done(bench, count)
+        await bench.completes(count)
     assert len(watch.runs) == count
     left = f"SELECT count(*) FROM {schema.table('river_job')} WHERE kind = 'unknown' AND state = 'available' AND attempt = 0"
     assert await connection.fetchval(left) == len(names)
@@ -154,7 +145,7 @@ async def test_limited_queues_without_a_job_are_not_claimed_from(
     queues = dict.fromkeys(names, QueueConfig(5, poll_interval=timedelta(seconds=0.1)))
     count = await fill(dsn, schema, names[3:6], 4)
     async with working(dsn, connection, schema, workers, queues=queues, hooks=[hook], poll_only=True) as bench:
-        await done(bench, count)
+        await bench.completes(count)
         await asyncio.sleep(0.3)
     assert set(watch.runs.values()) == {1}
     assert {part for part, most in watch.most.items() if most > 1} <= {"all"}
@@ -169,5 +160,5 @@ async def test_what_many_queues_are_told_of_is_worked_without_polls(
     async with working(dsn, connection, schema, workers, queues=queues, slots=3) as bench:
         for round_ in range(1, 4):
             await fill(dsn, schema, NAMES, 1)
-            await done(bench, round_ * len(NAMES))
+            await bench.completes(round_ * len(NAMES))
     assert set(watch.runs.values()) == {1}

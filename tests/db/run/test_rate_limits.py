@@ -54,15 +54,6 @@ def counting(runs: Counter[int]) -> Workers:
     return workers
 
 
-async def completed(bench: Bench, count: int) -> None:
-    sql = f"SELECT count(*) FROM {bench.schema.table('river_job')} WHERE state = 'completed'"
-
-    async def done() -> bool:
-        return bool(await bench.connection.fetchval(sql) == count)
-
-    await eventually(done, 120)
-
-
 async def with_queue(connection: Connection, schema: Schema, *names: str) -> None:
     """Make the rows of queues that nobody works yet."""
     await connection.executemany(
@@ -94,7 +85,7 @@ async def test_two_clients_stay_within_the_rate(
         working(dsn, connection, schema, counting(runs), client_id="one", queues={"default": 20}) as bench,
         working(dsn, connection, schema, counting(runs), client_id="two", queues={"default": 20}),
     ):
-        await completed(bench, 100)
+        await bench.completes(100)
     assert set(runs.values()) == {1}
     rows = await connection.fetch(
         f"SELECT {part} AS part, date_bin($1, attempted_at, to_timestamp(0)) AS period, count(*) AS jobs "
@@ -190,7 +181,7 @@ async def test_nothing_is_claimed_while_none_may_start_and_a_change_is_used_at_o
     patient = QueueConfig(10, poll_interval=timedelta(hours=1))
     queues = {"default": patient, "free": patient}
     async with working(dsn, connection, schema, counting(runs), queues=queues, hooks=[claims]) as bench:
-        await completed(bench, 1)
+        await bench.completes(1)
         await bench.client.insert(Note("second"))
         await _worked_elsewhere(bench)
         made = claims.made["default"]
@@ -200,9 +191,9 @@ async def test_nothing_is_claimed_while_none_may_start_and_a_change_is_used_at_o
         assert claims.made["default"] == made
         assert len(runs) == 7
         await bench.client.queue_rate_limit("default", RateLimit(3, LONG))
-        await completed(bench, 9)
+        await bench.completes(9)
         await bench.client.queue_rate_limit("default", None)
-        await completed(bench, 13)
+        await bench.completes(13)
     assert set(runs.values()) == {1}
 
 
