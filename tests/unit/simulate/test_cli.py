@@ -141,6 +141,7 @@ def test_history_becomes_a_trace(capsys: pytest.CaptureFixture[str], monkeypatch
         (["--from-database", "postgresql://x/y", "--hours", "0"], "--hours 0: above 0, and at most 192 (8 days)"),
         (["--from-database", "postgresql://x/y", "--hours", "nan"], "--hours nan: above 0"),
         (["--from-database"], "give the URL, or set DATABASE_URL"),
+        (["--from-database", "postgresql://h/d?sslmode=x"], "The database URL of h/d: sslmode 'x': use prefer, disable,"),
         (["steady", "--json", "{jobs}/all.json"], "--json {jobs}/all.json: folder {jobs} cannot be made: File exists"),
         (["steady", "--plots", "{jobs}"], "--plots {jobs}: folder {jobs} cannot be made: File exists"),
         (["steady", "--json", "/"], "--json /: is a folder; name a file"),
