@@ -85,7 +85,7 @@ async def _live(target: str) -> dict[str, Any]:
     except KubeError as error:
         if error.status or error.__cause__ is None:
             raise
-        cause = str(error.__cause__) or type(error.__cause__).__name__
+        cause = " ".join(str(error.__cause__).split()) or type(error.__cause__).__name__
         raise KubeError(
             0, f"the API server cannot be asked: {cause}; see `kubectl cluster-info`, and set KUBECONFIG"
         ) from error
