@@ -183,6 +183,8 @@ def test_pods_that_a_quota_refuses_are_told(world: World) -> None:
         ({"queues": [{"name": "a", "maxWorkers": 1}, {"name": "a", "maxWorkers": 1}]}, "spec.queues"),
         ({"database": {"urlSecretRef": {"name": "db"}, "schema": 'a"b'}}, "spec.database.schema must be"),
         ({"queues": [{"name": "A", "maxWorkers": 1}]}, "spec.queues name must be"),
+        ({"queues": [{"name": "a", "maxWorkers": 1, "targetWaitSeconds": 0}]}, "targetWaitSeconds must be 0.1 or more"),
+        ({"queues": [{"name": "a", "maxWorkers": 1, "expectedJobSeconds": 0}]}, "expectedJobSeconds must be 0.001 or more"),
         (
             {"scaling": {"maxReplicas": 1, "schedules": [{"cron": "0 8 * * MON", "durationSeconds": 60, "replicas": 1}]}},
             "spec.scaling.schedules cron must be",

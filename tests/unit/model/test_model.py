@@ -28,7 +28,14 @@ def test_slots_default_to_the_sum() -> None:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (("scaling", "maxReplicas"), None, "spec.scaling.maxReplicas"),
+        (("scaling", "maxReplicas"), None, "spec.scaling.maxReplicas: must be a number from 1, not null"),
+        (("queues",), [{"name": "a", "maxWorkers": 1, "targetWaitSeconds": 0}], "must be a number from 0.1, not 0"),
+        (
+            ("queues",),
+            [{"name": "a", "maxWorkers": 1, "expectedJobSeconds": 0}],
+            "expectedJobSeconds: must be a number from 0.001, not 0",
+        ),
+        (("queues",), [{"name": "a", "maxWorkers": "x"}], "maxWorkers: must be a number from 1 to 10000, not 'x'"),
         (("scaling", "minReplicas"), 21, "spec.scaling.minReplicas: 21 is above maxReplicas 20"),
         (("scaling", "scaleIn"), {"maxStep": "all"}, "spec.scaling.scaleIn.maxStep: 'all' is neither a number of pods"),
         (("rollout",), {"maxSurge": "0"}, "spec.rollout.maxSurge: '0' is neither a number of pods nor a percentage"),

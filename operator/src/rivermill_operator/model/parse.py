@@ -29,7 +29,7 @@ from rivermill_operator.model.spec import (
     ScheduleSpec,
     WorkerSpec,
 )
-from rivermill_operator.model.template import TemplateError, check_template
+from rivermill_operator.model.template import TemplateError, check_template, shown
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
 _Part = TypeVar("_Part")
@@ -37,6 +37,7 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.001, 8760 * 3600.0
+_MOST = 2**31 - 1
 _PODS_OR_PERCENT = re.compile(r"[1-9][0-9]{0,4}%?")
 _SCHEMA = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,45}")
 
@@ -98,12 +99,11 @@ class _Node:
     def number(self, key: str, default: float | None, low: float, high: float = float("inf")) -> float:
         value = self.value.get(key, default)
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            raise SpecError(
-                f"{self.path}.{key}: must be a number from {low:g}{'' if high == float('inf') else f' to {high:g}'}"
-            )
+            bounds = f"{low:g}{'' if high >= _MOST else f' to {high:.10g}'}"
+            raise SpecError(f"{self.path}.{key}: must be a number from {bounds}, not {shown(value)}")
         return value
 
-    def integer(self, key: str, default: int | None, low: int, high: int = 2**31 - 1) -> int:
+    def integer(self, key: str, default: int | None, low: int, high: int = _MOST) -> int:
         return int(self.number(key, default, low, high))
 
     def choice(self, key: str, default: _Choice) -> _Choice:

@@ -36,7 +36,7 @@ def check_template(template: Any, path: str) -> Mapping[str, Any]:
     pod = _child(whole, "spec", path)
     grace = pod.get(GRACE_PERIOD, 1)
     if isinstance(grace, bool) or not isinstance(grace, int) or grace < 1:
-        raise TemplateError(f"{path}.spec.{GRACE_PERIOD}: must be a whole number from 1, not {_said(grace)}")
+        raise TemplateError(f"{path}.spec.{GRACE_PERIOD}: must be a whole number from 1, not {shown(grace)}")
     for key in _POD_LISTS:
         for place, item in _items(pod, key, f"{path}.spec"):
             if key != "volumes":
@@ -47,7 +47,7 @@ def check_template(template: Any, path: str) -> Mapping[str, Any]:
 
 def _object(value: Any, path: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise TemplateError(f"{path}: must be an object, not {_said(value)}; leave it out to change nothing")
+        raise TemplateError(f"{path}: must be an object, not {shown(value)}; leave it out to change nothing")
     return value
 
 
@@ -59,7 +59,7 @@ def _items(parent: Mapping[str, Any], key: str, path: str) -> list[tuple[str, Ma
     """Each item and where it stands."""
     value = parent.get(key, [])
     if not isinstance(value, list):
-        raise TemplateError(f"{path}.{key}: must be a list, not {_said(value)}; leave it out to change nothing")
+        raise TemplateError(f"{path}.{key}: must be a list, not {shown(value)}; leave it out to change nothing")
     found = []
     for index, item in enumerate(value):
         place = f"{path}.{key}[{index}]"
@@ -71,5 +71,6 @@ def _items(parent: Mapping[str, Any], key: str, path: str) -> list[tuple[str, Ma
     return found
 
 
-def _said(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value for a message, as far as it needs to be seen."""
     return "null" if value is None else repr(value)[:40]
