@@ -149,15 +149,17 @@ def test_a_spec_that_only_the_operator_sees_through_is_told_and_goes(world: Worl
         assert world.get("deployments")["items"] == []
 
 
-def test_a_template_that_the_api_server_refuses_is_told_and_mended(world: World) -> None:
+@pytest.mark.parametrize("field", ["restartPolicy", "nodeSelektor"])
+def test_a_template_that_the_api_server_refuses_is_told_and_mended(world: World, field: str) -> None:
+    """Because of what it says, or because of a field that does not exist."""
     world.migrate()
     world.secret(world.pod_url())
     wrong = world.job_queue()
-    wrong["spec"]["worker"]["template"]["spec"]["restartPolicy"] = "Never"
+    wrong["spec"]["worker"]["template"]["spec"][field] = "Never"
     with world.operator():
         world.apply(wrong)
         eventually(lambda: world.condition("Ready") == ("False", "WriteRefused"))
-        assert "restartPolicy" in json.dumps(world.get("jobqueue", "library")["status"]["conditions"])
+        assert field in json.dumps(world.get("jobqueue", "library")["status"]["conditions"])
         eventually(lambda: "WriteRefused" in {event["reason"] for event in world.get("events")["items"]})
         world.apply(world.job_queue())
         eventually(lambda: world.condition("Ready") == ("True", "AsDesired"))

@@ -202,3 +202,8 @@ def test_a_deployment_tells_why_it_has_no_pods(status: dict[str, Any], failure: 
 )
 def test_what_is_refused_for_what_it_says(status: int, *, refused: bool) -> None:
     assert KubeError(status, "m").refused is refused
+
+
+def test_an_applied_field_that_nobody_knows_is_refused_by_a_500() -> None:
+    said = "failed to create typed patch object (n/q-1; apps/v1, Kind=Deployment): .spec.x: field not declared in schema"
+    assert KubeError(500, f"PATCH /apis/apps/v1: {said}").refused

@@ -16,6 +16,7 @@ from rivermill_operator.kube.client import KubeClient
 from rivermill_operator.kube.rest import Rest
 from rivermill_operator.metrics import Metrics
 from rivermill_operator.model.parse import parse_job_queue
+from rivermill_operator.plan.manifests import build
 from rivermill_operator.store.port import Usage
 from rivermill_operator.store.registry import Stores
 from tests.unit.kube.conftest import Api
@@ -77,6 +78,12 @@ async def test_fields_of_the_status_are_replaced(
     written = serve(api, found("u1"))
     await kube(rest).write_status(parse_job_queue(BODY), new, old)
     assert written == [("PATCH", {"metadata": {"uid": "u1"}, "status": patch})]
+
+
+async def test_what_the_api_server_does_not_know_of_a_template_is_refused_and_not_dropped(api: Api, rest: Rest) -> None:
+    serve(api, found("u1"))
+    await kube(rest).apply_deployment("n", build(parse_job_queue(BODY)).deployment)
+    assert [(method, "fieldValidation=Strict" in path) for method, path in api.requests] == [("POST", True), ("PATCH", True)]
 
 
 @pytest.mark.parametrize(("message", "note"), [("short", "short"), ("ä" * 999, "ä" * 512), ("a" + "ä" * 999, "a" + "ä" * 511)])

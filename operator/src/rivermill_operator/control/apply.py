@@ -62,7 +62,8 @@ async def apply(plan: Plan, job_queue: JobQueue, kube: Kube, store: Store | None
         budget = partial(kube.apply_budget, namespace, item.budget)
         covered = await attempt(f"apply disruption budget {item.name}", budget, turns.fleet)
         manifest = item.deployment if covered else _unfinished(item.deployment)
-        await attempt(f"apply {item.name}", partial(kube.apply_deployment, namespace, manifest), turns.fleet)
+        what = f"apply Deployment {item.name}, whose template is made from spec.worker"
+        await attempt(what, partial(kube.apply_deployment, namespace, manifest), turns.fleet)
     for turn, writes in (
         (turns.fleet, _verdict_writes(plan, namespace, kube)),
         (turns.growth, _scale_writes(plan, namespace, kube, grow=True)),

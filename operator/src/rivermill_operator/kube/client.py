@@ -93,12 +93,14 @@ class KubeClient:
         cache = self._of(self._deployments, namespace)
         if not any(d["metadata"]["name"] == name for d in cache.get(self._key(namespace, manifest))):
             first = {**manifest, "spec": {**manifest["spec"], "replicas": 0}}
+            # Left to itself, the API server drops what it does not know, such as a misspelt field of the template.
+            query = {"fieldManager": f"{names.FIELD_MANAGER}-create", "fieldValidation": "Strict"}
             try:
-                await self._rest.request("POST", path, query={"fieldManager": f"{names.FIELD_MANAGER}-create"}, body=first)
+                await self._rest.request("POST", path, query=query, body=first)
             except KubeError as error:
                 if not error.stale:
                     raise
-        query = {"fieldManager": names.FIELD_MANAGER, "force": "true"}
+        query = {"fieldManager": names.FIELD_MANAGER, "force": "true", "fieldValidation": "Strict"}
         await self._rest.request("PATCH", f"{path}/{name}", query=query, body=dict(manifest), content_type=APPLY_PATCH)
 
     async def apply_budget(self, namespace: str, manifest: Mapping[str, Any]) -> None:

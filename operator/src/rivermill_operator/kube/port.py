@@ -9,6 +9,9 @@ from typing import Any, Protocol
 from rivermill_operator.model.observed import Verdict
 from rivermill_operator.model.spec import JobQueue
 
+#: What the API server says, with a 500, of an applied object whose fields its schema does not know.
+_NOT_OF_THE_SCHEMA = "failed to create typed patch object"
+
 
 class KubeError(Exception):
     """The API server refused a request or did not answer; ``status`` is 0 without an answer."""
@@ -25,6 +28,8 @@ class KubeError(Exception):
     @property
     def refused(self) -> bool:
         """Whether the API server understood the request and will not have it: only another spec, or other rights, help."""
+        if self.status == 500 and _NOT_OF_THE_SCHEMA in str(self):  # noqa: PLR2004 - HTTP
+            return True
         return 400 <= self.status < 500 and not self.stale and self.status not in (408, 410, 429)  # noqa: PLR2004 - HTTP
 
 
@@ -52,7 +57,7 @@ class Kube(Protocol):
         ...
 
     async def apply_deployment(self, namespace: str, manifest: Mapping[str, Any]) -> None:
-        """Server-side apply; a Deployment that does not exist is made with no replicas."""
+        """Server-side apply; a Deployment that does not exist is made with no replicas. Unknown fields are refused."""
         ...
 
     async def apply_budget(self, namespace: str, manifest: Mapping[str, Any]) -> None:
