@@ -76,7 +76,7 @@ class Recorder:
         self.rights.add((group, resource, verb, ""))
         if content_type == APPLY_PATCH:
             self.rights.add((group, resource, "create", ""))
-        return {"metadata": {"resourceVersion": "1", "uid": "u"}}
+        return {"metadata": {"resourceVersion": "1", "uid": "u", "generation": 1}}
 
     async def watch(self, path: str, query: Any) -> AsyncIterator[dict[str, Any]]:
         group, resource, _ = place(path)
@@ -97,7 +97,7 @@ async def test_rights_are_those_that_requests_need() -> None:
     recorder = Recorder()
     kube = KubeClient(recorder, lambda _: None, "me", ())  # type: ignore[arg-type]
     manifest = {"metadata": {"name": "d", "labels": {"rivermill.dev/jobqueue": "q"}}, "spec": {}}
-    owner = SimpleNamespace(name="q", namespace="n", uid="u")
+    owner = SimpleNamespace(name="q", namespace="n", uid="u", generation=1)
     requests: dict[str, tuple[Any, ...]] = {
         "secret": ("n", "s"),
         "conflict": ("n", ["d"]),
@@ -110,6 +110,7 @@ async def test_rights_are_those_that_requests_need() -> None:
         "delete_version": ("n", "d", "1"),
         "release_ownership": ("n", "d"),
         "gone": (owner,),
+        "clear_manual": (owner,),
         "remove_finalizer": (owner,),
         "write_status": (owner, {}, {}),
         "emit_event": (owner, "Normal", "r", "m"),

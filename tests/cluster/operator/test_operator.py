@@ -46,6 +46,27 @@ def test_scales_out_works_drains_and_goes(world: World) -> None:
         assert "Scaling" in reasons
 
 
+def test_kubectl_scale_can_be_repeated_when_its_time_is_over(world: World) -> None:
+    world.migrate()
+    world.secret(world.pod_url())
+
+    def manual() -> int | None:
+        number: int | None = world.get("jobqueue", "library")["spec"]["scaling"].get("manualReplicas")
+        return number
+
+    with world.operator():
+        world.apply(world.job_queue(manualSeconds=5))
+        eventually(lambda: world.condition("Ready") == ("True", "AsDesired"))
+        for _ in range(2):
+            world.kubectl("scale", "jobqueue/library", "--replicas=1")
+            assert manual() == 1
+            eventually(lambda: world.replicas() == 1)
+            eventually(lambda: manual() is None)
+            eventually(lambda: world.replicas() == 0)
+        told = [event for event in world.get("events")["items"] if event["reason"] == "ManualReplicasOver"]
+        assert len(told) == 2
+
+
 def test_deletion_drains_and_leaves_nothing_running(world: World) -> None:
     world.migrate()
     world.secret(world.pod_url())

@@ -41,6 +41,9 @@ class Scales:
     async def set_protection(self, namespace: str, pod: str, protected: bool, resource_version: str) -> None:
         self.written.append(f"{pod} protected")
 
+    async def clear_manual(self, job_queue: JobQueue) -> None:
+        self.written.append("manualReplicas")
+
     async def emit_event(self, job_queue: JobQueue, kind: str, reason: str, message: str) -> None:
         self.written.append(reason)
 
@@ -70,6 +73,12 @@ async def test_a_slow_database_delays_only_its_own_job_queues() -> None:
     database.answer.set()
     await slow
     assert kube.written == ["q-1=1", "q-1=1"]
+
+
+async def test_what_is_written_to_the_job_queue_itself_comes_last() -> None:
+    kube, done = Scales(), replace(PLAN, clear_manual=True, events=(Event("Normal", "ManualReplicasOver", "m"),))
+    assert await apply(done, job_queue(), cast(Kube, kube), None, Turns()) == []
+    assert kube.written == ["q-1=1", "manualReplicas", "ManualReplicasOver"]
 
 
 async def test_a_write_waits_for_its_turn() -> None:

@@ -23,6 +23,7 @@ EMPTY = StoreView((depth(),))
         ({}, None),
         ({"manual": None}, None),
         ({"manual": {"replicas": 4, "since": "2026-01-01T11:59:00Z"}}, Manual(4, 940.0)),
+        ({"manual": {"replicas": 4, "since": "2026-01-01T11:59:00Z", "over": True}}, Manual(4, 940.0, over=True)),
         # The clock was set back meanwhile: the time begins now.
         ({"manual": {"replicas": 4, "since": "2026-01-01T12:30:00Z"}}, Manual(4, 1000.0)),
     ],
@@ -37,7 +38,7 @@ def test_the_time_of_manual_replicas_does_not_begin_anew_with_a_restart() -> Non
     assert first.decision.desired_replicas == 4
     later = Observed(90.0, EMPTY, (deployment(4),), utc=NOON + timedelta(seconds=40))
     status = build_status(queue, later, plan(later, queue, first.memory), (), "now")
-    assert status["manual"] == {"replicas": 4, "since": "2026-01-01T12:00:00Z"}
+    assert status["manual"] == {"replicas": 4, "since": "2026-01-01T12:00:00Z", "over": False}
 
     # Another process, with another monotonic clock.
     for seconds, desired in ((59.0, 4), (61.0, 0)):
@@ -47,7 +48,7 @@ def test_the_time_of_manual_replicas_does_not_begin_anew_with_a_restart() -> Non
         decided = plan(waiting, queue, restored)
         assert decided.decision.desired_replicas == desired
         again = build_status(queue, waiting, decided, (), "now")
-        assert again["manual"] == status["manual"], "an expired number stays expired"
+        assert again["manual"] == {**status["manual"], "over": desired == 0}, "an expired number stays expired"
 
 
 def test_without_a_number_the_status_forgets_it() -> None:

@@ -104,6 +104,19 @@ async def test_only_our_finalizer_is_removed_and_only_from_this_object(
     assert written == ([] if left is None else expected)
 
 
+@pytest.mark.parametrize(("uid", "generation", "cleared"), [("u1", 1, True), ("u1", 2, False), ("u2", 1, False)])
+async def test_replicas_set_by_hand_are_removed_from_the_spec_that_was_seen(
+    api: Api, rest: Rest, uid: str, generation: int, *, cleared: bool
+) -> None:
+    """Not those that are set at that moment, nor another JobQueue's."""
+    there = found(uid)
+    there["metadata"]["generation"] = generation
+    written = serve(api, there)
+    await kube(rest).clear_manual(parse_job_queue(BODY))
+    patch = {"metadata": {"resourceVersion": "7"}, "spec": {"scaling": {"manualReplicas": None}}}
+    assert written == ([("PATCH", patch)] if cleared else [])
+
+
 @pytest.mark.parametrize("there", [found("u2"), None])
 @pytest.mark.parametrize("namesake", [True, False])
 async def test_the_loop_of_a_job_queue_that_is_gone_ends_and_writes_nothing(

@@ -61,6 +61,31 @@ def test_mistakes_name_their_field(path: tuple[str, ...], value: Any, message: s
     assert message in str(caught.value)
 
 
+def _owner(subresource: str | None, field: str) -> dict[str, Any]:
+    entry = {"manager": "m", "fieldsV1": {"f:spec": {"f:scaling": {f"f:{field}": {}}}}}
+    return entry if subresource is None else {**entry, "subresource": subresource}
+
+
+@pytest.mark.parametrize(
+    ("owners", "by_scale"),
+    [
+        # A write through the scale subresource to a field that nobody owns leaves it so.
+        ([_owner(None, "maxReplicas")], True),
+        ([_owner(None, "maxReplicas"), _owner("scale", "manualReplicas")], True),
+        ([_owner(None, "manualReplicas")], False),
+        # The same number stands in a manifest.
+        ([_owner(None, "manualReplicas"), _owner("scale", "manualReplicas")], False),
+        # Who wrote the spec is not known.
+        ([], False),
+        ([{"manager": "m", "subresource": "status"}], False),
+    ],
+)
+def test_who_set_the_replicas_is_known(owners: list[dict[str, Any]], *, by_scale: bool) -> None:
+    value = body(manualReplicas=3)
+    value["metadata"]["managedFields"] = owners
+    assert parse_job_queue(value).by_scale is by_scale
+
+
 def test_names_fit_and_differ() -> None:
     long = "x" * 100
     assert len(names.deployment_name(long, "12345678")) <= 49

@@ -69,7 +69,7 @@ async def apply(plan: Plan, job_queue: JobQueue, kube: Kube, store: Store | None
         (turns.growth, _scale_writes(plan, namespace, kube, grow=True)),
         (nullcontext(), _client_writes(plan, store)),
         (turns.fleet, _fleet_writes(plan, namespace, kube)),
-        (turns.report, _event_writes(plan, job_queue, kube)),
+        (turns.report, _own_writes(plan, job_queue, kube)),
     ):
         for what, write in writes:
             await attempt(what, write, turn)
@@ -110,7 +110,10 @@ def _verdict_writes(plan: Plan, namespace: str, kube: Kube) -> Iterator[tuple[st
         yield f"annotate Deployment {mark.deployment} with its verdict", write
 
 
-def _event_writes(plan: Plan, job_queue: JobQueue, kube: Kube) -> Iterator[tuple[str, Write]]:
+def _own_writes(plan: Plan, job_queue: JobQueue, kube: Kube) -> Iterator[tuple[str, Write]]:
+    """To the JobQueue, and of it."""
+    if plan.clear_manual:
+        yield "remove spec.scaling.manualReplicas", partial(kube.clear_manual, job_queue)
     for event in plan.events:
         yield f"record Event {event.reason}", partial(kube.emit_event, job_queue, event.type, event.reason, event.message)
 

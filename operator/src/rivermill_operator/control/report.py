@@ -99,7 +99,8 @@ def _manual(observed: Observed, manual: Manual | None) -> dict[str, Any] | None:
     if manual is None:
         return None
     since = observed.utc - timedelta(seconds=observed.now - manual.since)
-    return {"replicas": manual.replicas, "since": since.isoformat(timespec="seconds").replace("+00:00", "Z")}
+    stamp = since.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return {"replicas": manual.replicas, "since": stamp, "over": manual.over}
 
 
 def restore_manual(status: Mapping[str, Any], now: float, utc: datetime) -> Manual | None:
@@ -114,7 +115,7 @@ def restore_manual(status: Mapping[str, Any], now: float, utc: datetime) -> Manu
     if not manual:
         return None
     age = (utc - datetime.fromisoformat(manual["since"])).total_seconds()
-    return Manual(int(manual["replicas"]), now - max(0.0, age))
+    return Manual(int(manual["replicas"]), now - max(0.0, age), bool(manual.get("over")))
 
 
 def restore_conflict(status: Mapping[str, Any]) -> str | None:

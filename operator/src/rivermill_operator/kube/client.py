@@ -152,6 +152,13 @@ class KubeClient:
         """Whether this ``JobQueue`` is there no more; one of its name that was made since is another."""
         return await self._metadata(job_queue) is None
 
+    async def clear_manual(self, job_queue: JobQueue) -> None:
+        """Take ``manualReplicas`` out of the spec, if that is still as it was seen."""
+        meta = await self._metadata(job_queue)
+        if meta is not None and meta["generation"] == job_queue.generation:
+            spec = {"scaling": {"manualReplicas": None}}
+            await self._patch(_path(job_queue), {"metadata": {"resourceVersion": meta["resourceVersion"]}, "spec": spec})
+
     async def remove_finalizer(self, job_queue: JobQueue) -> None:
         """Let a ``JobQueue`` go, if it is still there: remove our finalizer, and only ours."""
         meta = await self._metadata(job_queue)

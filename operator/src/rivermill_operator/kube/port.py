@@ -92,6 +92,10 @@ class Kube(Protocol):
         """Whether this ``JobQueue`` is there no more; one of its name that was made since is another."""
         ...
 
+    async def clear_manual(self, job_queue: JobQueue) -> None:
+        """Take ``manualReplicas`` out of the spec, if that is still as it was seen."""
+        ...
+
     async def remove_finalizer(self, job_queue: JobQueue) -> None:
         """Let a ``JobQueue`` go, if it is still there."""
         ...

@@ -75,7 +75,19 @@ def _job_queue(body: Mapping[str, Any], spec: JobQueueSpec, wrong: str | None) -
         created=str(meta.get("creationTimestamp", "")),
         deleting=meta.get("deletionTimestamp") is not None,
         wrong=wrong,
+        by_scale=_by_scale(meta.get("managedFields") or []),
     )
+
+
+def _by_scale(entries: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether nobody but the scale subresource owns ``manualReplicas``: what it writes to a field without an owner has none."""
+    owners = {
+        entry.get("subresource")
+        for entry in entries
+        if "f:manualReplicas" in entry.get("fieldsV1", {}).get("f:spec", {}).get("f:scaling", {})
+    }
+    # Without the entry of who wrote the spec, nobody can tell.
+    return owners <= {"scale"} and any("subresource" not in entry for entry in entries)
 
 
 class _Node:

@@ -155,7 +155,8 @@ class JobQueueSpec:
 class JobQueue:
     """One ``JobQueue`` object: identity, generation and parsed spec; ``created`` is an RFC 3339 time of the API server.
 
-    ``wrong`` says what is wrong with the spec; ``spec`` then holds what could be read of it.
+    ``wrong`` says what is wrong with the spec; ``spec`` then holds what could be read of it. ``by_scale`` says that the scale
+    subresource set ``manualReplicas`` (``kubectl scale``), and no manifest.
     """
 
     namespace: str
@@ -166,3 +167,4 @@ class JobQueue:
     created: str = ""
     deleting: bool = False
     wrong: str | None = None
+    by_scale: bool = False

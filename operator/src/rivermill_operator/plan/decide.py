@@ -8,7 +8,7 @@ from dataclasses import replace
 from rivermill_operator.model.observed import INVALID_SPEC, DeploymentView, Moment, Observed, Unknown, Verdict
 from rivermill_operator.model.spec import JobQueue, Mode
 from rivermill_operator.model.status import Condition, Decision
-from rivermill_operator.plan import estimate, manifests, scaling
+from rivermill_operator.plan import by_hand, estimate, manifests, scaling
 from rivermill_operator.plan.fleet import fleet_view, imagined
 from rivermill_operator.plan.grace import short_grace
 from rivermill_operator.plan.lost import find_lost
@@ -48,11 +48,13 @@ def plan(observed: Observed, job_queue: JobQueue, memory: Memory) -> Plan:
         view = imagined(observed.store, memory.desired)
     moment = Moment(observed.now, observed.utc)
     decision, learnt = scaling.decide(job_queue.spec, observed.store, view, memory.scaling, moment)
+    ended = by_hand.ended(job_queue, memory.scaling, learnt)
     memory = _forget(memory, learnt) if job_queue.spec.mode is Mode.PAUSED else replace(memory, scaling=learnt)
     replicas = made.deployment.replicas if made else 0
     memory = replace(memory, migrating=migration(observed, job_queue, built.version, replicas, memory))
     decision = _contested(observed, told(decision, replicas, memory.migrating))
     base = _base(observed, job_queue, decision, memory, made)
+    base = replace(base, clear_manual=by_hand.clears(job_queue, learnt), events=(*base.events, *ended))
     if job_queue.spec.mode is not Mode.SCALE:
         return base
     base = replace(base, apply=_apply(built, made.deployment if made else None))
@@ -80,7 +82,8 @@ def _forget(memory: Memory, learnt: ScalingMemory) -> Memory:
 def _base(observed: Observed, job_queue: JobQueue, decision: Decision, memory: Memory, live: Version | None) -> Plan:
     """What holds in every mode: conditions, events, and the clients of pods that are gone."""
     rejected = rejection(live) if live is not None and live.deployment.verdict is Verdict.REJECTED else None
-    found = conditions(job_queue, observed, decision, rejected, estimate.late_seconds(memory.scaling))
+    late, ran_out = estimate.late_seconds(memory.scaling), by_hand.ran_out(job_queue, memory.scaling)
+    found = conditions(job_queue, observed, decision, rejected, late, ran_out)
     bury, lost = find_lost(observed, memory)
     # Where nothing is written, pods that were asked for are asked for again at each look: they are no reason for the next one.
     grown = memory.scaling.grown if job_queue.spec.mode is Mode.SCALE and observed.conflict is None else None

@@ -49,10 +49,11 @@ class QueueMemory:
 
 @dataclass(frozen=True, slots=True)
 class Manual:
-    """Replicas set by hand, and when they were first seen."""
+    """Replicas set by hand, when they were first seen, and whether their time was over at the last look."""
 
     replicas: int
     since: float
+    over: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,6 +135,7 @@ class Plan:
     scales: tuple[SetReplicas, ...] = ()
     deletions: tuple[DeleteVersion, ...] = ()
     release_ownership: tuple[str, ...] = ()
+    clear_manual: bool = False
     events: tuple[Event, ...] = ()
     done: bool = False
     wake_after: float = 15.0

@@ -28,7 +28,12 @@ def _is(kind: str, *, true: bool, reason: str, message: str) -> Condition:
 
 
 def conditions(
-    job_queue: JobQueue, observed: Observed, decision: Decision, rejected: str | None = None, late_seconds: float = math.inf
+    job_queue: JobQueue,
+    observed: Observed,
+    decision: Decision,
+    rejected: str | None = None,
+    late_seconds: float = math.inf,
+    ran_out: str | None = None,
 ) -> tuple[Condition, ...]:
     """Every condition, in a fixed order. What could not be looked at is Unknown, not False.
 
@@ -38,11 +43,12 @@ def conditions(
         decision: what was decided.
         rejected: why the current template gets no pods, if its trial failed.
         late_seconds: after which a pod should have become Ready.
+        ran_out: that replicas set by hand no longer count, if the spec still holds them.
     """
     parts = (
         _queue_observed(observed),
         _schema_ready(observed),
-        _scaling_active(job_queue, observed),
+        _scaling_active(job_queue, observed, ran_out),
         _scaling_limited(decision),
         _workers_available(observed, rejected, late_seconds),
         _target_conflict(observed),
@@ -79,7 +85,7 @@ def _schema_ready(observed: Observed) -> Condition:
     return Condition(SCHEMA_READY, "Unknown", observed.store.reason, "The database was not read.")
 
 
-def _scaling_active(job_queue: JobQueue, observed: Observed) -> Condition:
+def _scaling_active(job_queue: JobQueue, observed: Observed, ran_out: str | None) -> Condition:
     mode = job_queue.spec.mode
     if job_queue.wrong is not None:
         return _is(SCALING_ACTIVE, true=False, reason=INVALID_SPEC, message=job_queue.wrong)
@@ -89,7 +95,8 @@ def _scaling_active(job_queue: JobQueue, observed: Observed) -> Condition:
         return _is(SCALING_ACTIVE, true=False, reason="Conflict", message=observed.conflict)
     if isinstance(observed.store, Unknown):
         return _is(SCALING_ACTIVE, true=False, reason="Holding", message="Replicas are held: the queues cannot be read.")
-    return _is(SCALING_ACTIVE, true=True, reason="Scaling", message="Replicas follow the queues.")
+    message = f"Replicas follow the queues{'' if ran_out is None else f'; {ran_out}'}."
+    return _is(SCALING_ACTIVE, true=True, reason="Scaling", message=message)
 
 
 def _scaling_limited(decision: Decision) -> Condition:

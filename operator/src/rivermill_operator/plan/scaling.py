@@ -57,7 +57,7 @@ def decide(
     memory = by_hand.see(spec, memory, now.seconds)
     pod_start = estimate.pod_start_seconds(memory, fleet)
     if isinstance(store, Unknown):
-        return _hold(spec, store, fleet, memory, now), window.blind(memory, store, window.seconds(spec, pod_start))
+        return _hold(spec, store, fleet, memory), window.blind(memory, store, window.seconds(spec, pod_start))
     memory = window.begin(memory, now.seconds, fleet.accepting)
     known = {queue.name: queue for queue in memory.queues}
     depths = {depth.name: depth for depth in store.queues}
@@ -211,7 +211,7 @@ def _settle(
     current = fleet.accepting
     long, short = window.seconds(spec, pod_start), window.seconds(spec, pod_start, window.PEAK_WINDOW_SECONDS)
     memory = window.remember(memory, now.seconds, (wanted.calm, long), (wanted.down, short))
-    manual = by_hand.replicas(spec, memory, now.seconds)
+    manual = by_hand.replicas(memory)
     if manual is not None:
         bounded = bounds.apply(spec, manual, store.server, fleet)
         reasons = (Bound("ManualReplicas", f"manualReplicas {manual}"), *bounded.bounds)
@@ -276,14 +276,14 @@ def _guard(
     return None
 
 
-def _hold(spec: JobQueueSpec, unknown: Unknown, fleet: FleetView, memory: ScalingMemory, now: Moment) -> Decision:
+def _hold(spec: JobQueueSpec, unknown: Unknown, fleet: FleetView, memory: ScalingMemory) -> Decision:
     fallback, most = spec.scaling.fallback, bounds.most(spec)
     held = fleet.accepting
     if unknown == PAUSED:
         return Decision(held, sentence=f"{explain.count(held, 'pod')} left alone: {unknown.message}")
     if fallback.after_seconds > 0 and unknown.since_seconds >= fallback.after_seconds:
         held = max(held, min(fallback.replicas, most))
-    held = max(held, min(by_hand.replicas(spec, memory, now.seconds) or 0, most))
+    held = max(held, min(by_hand.replicas(memory) or 0, most))
     sentence = f"{explain.count(held, 'pod')} held: {unknown.message}"
     return Decision(
         held,
