@@ -24,7 +24,7 @@ EVERYWHERE = {
     ("policy", "poddisruptionbudgets"): "create patch delete",
     ("", "pods"): "list watch patch",
     ("", "secrets"): "get",
-    ("events.k8s.io", "events"): "create",
+    ("", "events"): "create",
     ("autoscaling", "horizontalpodautoscalers"): "list",
 }
 WATCHED: set[Right] = {(group, resource, verb, "") for (group, resource), verbs in EVERYWHERE.items() for verb in verbs.split()}

@@ -30,7 +30,7 @@ ALLOWED = [
     *((verb, "poddisruptionbudgets.policy") for verb in ("create", "patch", "delete")),
     *((verb, "pods") for verb in ("list", "watch", "patch")),
     ("get", "secrets"),
-    ("create", "events.events.k8s.io"),
+    ("create", "events"),
     ("list", "horizontalpodautoscalers.autoscaling"),
 ]
 FORBIDDEN = [
@@ -46,7 +46,7 @@ FORBIDDEN = [
     ("create", "jobqueues.rivermill.dev"),
     ("update", "deployments.apps"),
     ("update", "deployments.apps/scale"),
-    ("create", "events"),
+    ("create", "events.events.k8s.io"),
     ("create", "roles.rbac.authorization.k8s.io"),
     ("impersonate", "users"),
 ]

@@ -42,8 +42,9 @@ def test_scales_out_works_drains_and_goes(world: World) -> None:
         )
         assert "nothing to do" in explained.stdout
         assert "Ready=True" in explained.stdout
-        reasons = {event["reason"] for event in world.get("events")["items"]}
-        assert "Scaling" in reasons
+        events = [event for event in world.get("events")["items"] if event["involvedObject"]["kind"] == "JobQueue"]
+        assert "Scaling" in {event["reason"] for event in events}
+        assert all(event["firstTimestamp"] and event["lastTimestamp"] for event in events)
 
 
 def test_kubectl_scale_can_be_repeated_when_its_time_is_over(world: World) -> None:

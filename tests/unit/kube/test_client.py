@@ -91,7 +91,16 @@ async def test_an_event_is_as_long_as_the_api_server_allows(api: Api, rest: Rest
     written = serve(api, found("u1"))
     await kube(rest).emit_event(parse_job_queue(BODY), "Normal", "Scaling", message)
     ((_, event),) = written
-    assert event["note"] == note
+    assert event["message"] == note
+
+
+async def test_an_event_has_the_times_that_it_is_sorted_by(api: Api, rest: Rest) -> None:
+    written = serve(api, found("u1"))
+    await kube(rest).emit_event(parse_job_queue(BODY), "Normal", "Scaling", "m")
+    ((_, event),) = written
+    assert api.requests == [("POST", "/api/v1/namespaces/n/events")]
+    assert (event["firstTimestamp"], event["count"]) == (event["lastTimestamp"], 1)
+    assert event["eventTime"].startswith(event["firstTimestamp"].removesuffix("Z"))
 
 
 @pytest.mark.parametrize(("there", "left"), [(found("u1"), ["other"]), (found("u2"), None), (None, None)])

@@ -18,7 +18,7 @@ from rivermill_operator.model.spec import JobQueue
 _NOT_FOUND = 404
 #: Secrets and other autoscalers are read again after so long; a Secret that failed or led nowhere, sooner.
 _FRESH_SECONDS, _FAILED_SECONDS = 15.0, 2.0
-_LONGEST_NOTE = 1024
+_LONGEST_MESSAGE = 1024
 _APPS = "/apis/apps/v1"
 _POLICY = "/apis/policy/v1"
 
@@ -184,20 +184,27 @@ class KubeClient:
 
     async def emit_event(self, job_queue: JobQueue, kind: str, reason: str, message: str) -> None:
         """Make an Event on a ``JobQueue``; ``kind`` is Normal or Warning."""
-        now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        now = datetime.now(UTC)
+        second = now.isoformat(timespec="seconds").replace("+00:00", "Z")
+        reporter = f"{names.GROUP}/operator"
         body = {
-            "apiVersion": "events.k8s.io/v1",
+            # Of the core group: that of events.k8s.io forbids the times that `kubectl get events` is sorted by.
+            "apiVersion": "v1",
             "kind": "Event",
             "metadata": {"generateName": f"{names.shorten(job_queue.name, 50)}-", "namespace": job_queue.namespace},
-            "eventTime": now,
+            "eventTime": now.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "firstTimestamp": second,
+            "lastTimestamp": second,
+            "count": 1,
             "type": kind,
             "reason": reason,
             # The API server counts bytes.
-            "note": message.encode()[:_LONGEST_NOTE].decode(errors="ignore"),
+            "message": message.encode()[:_LONGEST_MESSAGE].decode(errors="ignore"),
             "action": "Scale",
-            "reportingController": f"{names.GROUP}/operator",
+            "reportingComponent": reporter,
             "reportingInstance": self._instance,
-            "regarding": {
+            "source": {"component": reporter},
+            "involvedObject": {
                 "apiVersion": f"{names.GROUP}/{names.VERSION}",
                 "kind": names.KIND,
                 "name": job_queue.name,
@@ -205,7 +212,7 @@ class KubeClient:
                 "uid": job_queue.uid,
             },
         }
-        await self._rest.request("POST", f"/apis/events.k8s.io/v1/namespaces/{job_queue.namespace}/events", body=body)
+        await self._rest.request("POST", f"/api/v1/namespaces/{job_queue.namespace}/events", body=body)
 
     async def _patch(self, path: str, body: Mapping[str, Any]) -> None:
         query = {"fieldManager": names.FIELD_MANAGER}
