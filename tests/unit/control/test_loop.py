@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
+import pytest
+
+from rivermill_operator.control import pace
 from rivermill_operator.control.loop import Loop, Ports
 from rivermill_operator.control.turns import Turns
 from rivermill_operator.control.wake import Wakes
@@ -16,7 +20,7 @@ from rivermill_operator.model.spec import JobQueue
 from rivermill_operator.plan import Memory
 from rivermill_operator.plan.replay import Inputs
 from rivermill_operator.store.port import StoreProvider
-from tests.unit.plan.build import body, depth, job_queue
+from tests.unit.plan.build import body, deployment, depth, job_queue, pod
 
 
 @dataclass
@@ -29,10 +33,15 @@ class Statuses:
         self.written.append(status)
 
 
+def loop_of(kube: Statuses) -> Loop:
+    value, store = body(), cast(StoreProvider, None)
+    return Loop(("n", "q"), lambda: value, Ports(cast(Kube, kube), store, Wakes(), Metrics(), Turns()))
+
+
 async def test_a_number_that_moves_in_a_conditions_words_does_not_make_it_another() -> None:
     """Else a fleet that the server's connections limit would write its status at every look."""
-    kube, value = Statuses(), body()
-    loop = Loop(("n", "q"), lambda: value, Ports(cast(Kube, kube), cast(StoreProvider, None), Wakes(), Metrics(), Turns()))
+    kube = Statuses()
+    loop = loop_of(kube)
     full = Observed(0.0, StoreView((depth(waiting=10**6),), server=ServerView(0, 100, 89)))
     for used in (89, 90, 91):
         seen = replace(full, store=StoreView((depth(waiting=10**6),), server=ServerView(0, 100, used)))
@@ -43,3 +52,20 @@ async def test_a_number_that_moves_in_a_conditions_words_does_not_make_it_anothe
     inputs = Inputs(replace(full, conflict="HPA x."), job_queue(), Memory())
     await loop._report(inputs, inputs.decide())
     assert len(kube.written) == 2
+
+
+@pytest.mark.parametrize(("step", "ready"), [(0.0, [0, 1, 2, 3]), (60.0, [0])])
+async def test_ready_pods_are_told_at_once_by_few_statuses(
+    monkeypatch: pytest.MonkeyPatch, step: float, ready: list[int]
+) -> None:
+    """What is not told at once is asked for again as soon as it may be."""
+    monkeypatch.setattr(pace, "STEP_SECONDS", step)
+    kube, waits = Statuses(), []
+    loop = loop_of(kube)
+    for count in range(8):
+        pods = tuple(pod(number, ready=number < count) for number in range(8))
+        inputs = Inputs(Observed(0.0, StoreView((depth(),)), (deployment(8),), pods), job_queue(minReplicas=8), Memory())
+        waits.append(await loop._report(inputs, inputs.decide()))
+    assert [status["readyReplicas"] for status in kube.written] == ready
+    assert [wait == math.inf for wait in waits] == [count < len(ready) for count in range(8)]
+    assert await loop._report(inputs, inputs.decide()) == pytest.approx(max(step, 15.0), abs=1.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +14,8 @@ from typing import Any
 
 from rivermill_operator.control.apply import Problem, apply
 from rivermill_operator.control.observe import Observer
-from rivermill_operator.control.report import build_status, news, restore_conflict, restore_manual
+from rivermill_operator.control.pace import NUMBERS_SECONDS, STILL_SECONDS, Pace
+from rivermill_operator.control.report import build_status, fleet_size, news, restore_conflict, restore_manual
 from rivermill_operator.control.series import Series
 from rivermill_operator.control.turns import Turns
 from rivermill_operator.control.wake import Wakes
@@ -29,9 +31,6 @@ from rivermill_operator.plan.replay import Inputs, save
 from rivermill_operator.store.port import StoreProvider
 
 _MAX_BACKOFF = 30.0
-#: A status is written when the decision or a condition changes; other numbers follow so much later at most, and those that say
-#: nothing of the fleet or its jobs a minute later.
-NUMBERS_SECONDS, STILL_SECONDS = 15.0, 60.0
 
 logger = logging.getLogger("rivermill.control")
 
@@ -75,6 +74,8 @@ class Loop:
         self._asked_at = float("-inf")
         self._read: tuple[Any, JobQueue] | None = None
         self._reported: tuple[Any, ...] | None = None
+        self._shown: tuple[int, int] | None = None
+        self._pace = Pace()
         self._compared_at = self._written_at = float("-inf")
         self._conditions: list[dict[str, Any]] = []
 
@@ -157,39 +158,45 @@ class Loop:
         if refused is not None and observed.refused is None:
             # The next look tells it; a status written now would say that all is well.
             return self._back_off()
-        await self._report(inputs, decided)
+        due = await self._report(inputs, decided)
         if problems or (isinstance(observed.store, Unknown) and not observed.store.untried):
             delay = self._back_off()
             return delay if refused else min(decided.wake_after, delay)
         self._failures = 0
-        return decided.wake_after
+        return min(decided.wake_after, due)
 
-    async def _report(self, inputs: Inputs, decided: Plan) -> None:
+    async def _report(self, inputs: Inputs, decided: Plan) -> float:
+        """Write the status where there is something to tell; returns the seconds after which what waits may be told."""
         job_queue, observed, now = inputs.job_queue, inputs.observed, time.monotonic()
-        replicas = sum(deployment.replicas for deployment in observed.deployments)
         # Not the words: some of them hold a number that moves all the time.
         summary = (
             (decided.decision.desired_replicas, [bound.reason for bound in decided.decision.bounds], decided.decision.won),
             [(condition.type, condition.status, condition.reason) for condition in decided.conditions],
             job_queue.generation,
-            replicas,
         )
-        known = summary == self._reported
-        if known and now - self._compared_at < NUMBERS_SECONDS:
-            return
+        shown = fleet_size(observed)
+        known, moved = summary == self._reported, shown != self._shown
+        if known:
+            # One write is left for what moves next.
+            regular = max(self._compared_at + NUMBERS_SECONDS - now, self._pace.wait(now, 1))
+            wait = self._pace.wait(now, 0) if moved else regular
+            if wait > 0:
+                return wait if moved else math.inf
         body = self._body().get("status") or {}
         stamp = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         status = build_status(job_queue, observed, decided, self._conditions or body.get("conditions") or [], stamp)
         self._compared_at = now
-        if known and now - self._written_at < STILL_SECONDS and not news(status, body):
-            return
+        if known and not moved and now - self._written_at < STILL_SECONDS and not news(status, body):
+            return math.inf
         async with self._ports.turns.report:
             await self._ports.kube.write_status(job_queue, status, body)
         if not known:
             logger.info("decision", extra={"jobqueue": self._name, "decision": asdict(decided.decision)})
             if logger.isEnabledFor(logging.DEBUG):
                 logger.debug("inputs of the decision", extra={"jobqueue": self._name, "inputs": save(inputs)})
-        self._reported, self._written_at, self._conditions = summary, now, status["conditions"]
+        self._pace.spend(now)
+        self._reported, self._shown, self._written_at, self._conditions = summary, shown, now, status["conditions"]
+        return math.inf
 
     def _count(self, observed: Observed, decided: Plan, started: float, problems: Sequence[Problem]) -> None:
         metrics = self._ports.metrics

@@ -20,12 +20,12 @@ def build_status(
     job_queue: JobQueue, observed: Observed, plan: Plan, old_conditions: Sequence[Mapping[str, Any]], now: str
 ) -> dict[str, Any]:
     """The status to write; numbers that could not be read are left as they were."""
-    alive = [pod for pod in observed.pods if not pod.deleting]
+    replicas, ready = fleet_size(observed)
     status: dict[str, Any] = {
         "observedGeneration": job_queue.generation,
         "queues": ",".join(queue.name for queue in job_queue.spec.queues),
-        "replicas": sum(deployment.replicas for deployment in observed.deployments),
-        "readyReplicas": sum(1 for pod in alive if pod.ready),
+        "replicas": replicas,
+        "readyReplicas": ready,
         "selector": names.fleet_selector(job_queue.name),
         "decision": decision_status(plan.decision, now),
         "manual": _manual(observed, plan.memory.scaling.manual),
@@ -38,6 +38,12 @@ def build_status(
     if isinstance(observed.store, StoreView):
         status |= _numbers(observed, observed.store)
     return status
+
+
+def fleet_size(observed: Observed) -> tuple[int, int]:
+    """Replicas of all versions, and the pods that are Ready and stay."""
+    ready = sum(1 for pod in observed.pods if pod.ready and not pod.deleting)
+    return sum(deployment.replicas for deployment in observed.deployments), ready
 
 
 def news(status: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
