@@ -100,6 +100,7 @@ def render_columns(version: Mapping[str, Any]) -> str:
     rows = [COLUMNS_HEAD, "| Name | the object's name |"]
     for column in version["additionalPrinterColumns"]:
         text = f" {column['description']}" if "description" in column else ""
+        text += " With `-o wide`." if column.get("priority") else ""
         rows.append(f"| {column['name']} | `{_cell(column['jsonPath'])}`{text} |")
     return "\n".join(rows)
 

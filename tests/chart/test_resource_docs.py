@@ -61,6 +61,14 @@ def test_tables() -> None:
     assert resource_docs.render_status(iter(fields)).splitlines()[2] == "| `spec.size` | integer | How big. |"
 
 
+def test_columns_that_have_to_be_asked_for_are_marked() -> None:
+    columns = [{"name": "Mode", "jsonPath": ".spec.mode"}, {"name": "Queues", "jsonPath": ".status.queues", "priority": 1}]
+    assert resource_docs.render_columns({"additionalPrinterColumns": columns}).splitlines()[3:] == [
+        "| Mode | `.spec.mode` |",
+        "| Queues | `.status.queues` With `-o wide`. |",
+    ]
+
+
 def test_a_field_without_description_is_refused() -> None:
     with pytest.raises(ResourceError, match=r"spec\.a: has no description"):
         list(resource_docs.read_fields({"properties": {"a": {"type": "string"}}}, "spec"))

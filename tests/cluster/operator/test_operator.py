@@ -21,6 +21,8 @@ def test_scales_out_works_drains_and_goes(world: World) -> None:
     with world.operator():
         world.apply(world.job_queue())
         eventually(lambda: world.condition("Ready") == ("True", "AsDesired"))
+        row = world.kubectl("get", "jobqueue").stdout.splitlines()[1].split()
+        assert (row[:2], row[-2]) == (["library", "Scale"], "AsDesired")
         assert world.replicas() == 0
         enqueue(world, 40, 0.5)
         enqueue(world, 1, 25)
