@@ -171,7 +171,7 @@ def test_unknown_never_lowers(ready: int, since: float) -> None:
             1,
             "the rate limit of queue default",
         ),
-        (StoreView(()), FleetView(5, 5), {}, 5, "scale-in to 0 allowed in"),
+        (StoreView(()), FleetView(5, 5), {}, 5, "scale-in to 0 allowed at"),
         # One job is soon done by five pods, but it has waited for long.
         (
             StoreView((depth(waiting=1, oldest_seconds=16.0),)),

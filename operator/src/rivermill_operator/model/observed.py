@@ -20,7 +20,7 @@ class Moment:
 
     Attributes:
         seconds: of a monotonic clock; every window and age in the memory is measured with it.
-        utc: the time of day, for schedules only.
+        utc: the time of day, for schedules and for messages only.
     """
 
     seconds: float

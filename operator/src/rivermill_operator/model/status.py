@@ -72,7 +72,7 @@ class Decision:
         desired_replicas: the pods wanted that accept jobs, after bounds; None while nothing could be decided.
         terms: name of each term of the rule → replicas it asks for.
         bounds: bounds that changed the outcome, in the order applied.
-        pending: what holds a change back, e.g. ``scale-in allowed in 42 s``; None when nothing does.
+        pending: what holds a change back, e.g. ``scale-in to 3 allowed at 12:00:42 UTC``; None when nothing does.
         sentence: the whole decision in one plain sentence.
         won: the term that asked for the most.
         queues: what was known about each queue.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
+from rivermill_operator.model.observed import Moment
 from rivermill_operator.model.status import Decision
 from rivermill_operator.plan.terms import Load
 
@@ -37,6 +39,19 @@ def sentence(decision: Decision, loads: Sequence[Load], wanted: int, draining: i
     if decision.pending:
         text += f"; {decision.pending}"
     return text + "."
+
+
+_DAY_SECONDS = 86400.0
+#: A day so far ahead is told by no date.
+_FAR_DAYS = 365.0
+
+
+def when(now: Moment, seconds: float) -> str:
+    """When so many seconds have passed: by the clock, which is right whenever it is read."""
+    if seconds >= _FAR_DAYS * _DAY_SECONDS:
+        return f"in {seconds / _DAY_SECONDS:.0f} days"
+    at = now.utc + timedelta(seconds=max(0.0, seconds) + 0.5)
+    return f"at {at:%H:%M:%S} UTC" if at.date() == now.utc.date() else f"at {at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def count(number: int, noun: str) -> str:

@@ -216,7 +216,8 @@ def _settle(
         bounded = bounds.apply(spec, manual, store.server, fleet)
         reasons = (Bound("ManualReplicas", f"manualReplicas {manual}"), *bounded.bounds)
         left = spec.scaling.manual_seconds - (now.seconds - memory.manual.since) if memory.manual else 0.0
-        decision = Decision(bounded.replicas, wanted.terms, reasons, f"the rule returns in {left:.0f} s", won="manual")
+        returns = f"the rule returns {explain.when(now, left)}"
+        decision = Decision(bounded.replicas, wanted.terms, reasons, returns, won="manual")
         return replace(decision, sentence=explain.sentence(decision, loads, wanted.out, fleet.draining)), memory
     needed = bounds.apply(spec, wanted.out, store.server, fleet)
     target, pending = needed.replicas, None
@@ -229,7 +230,7 @@ def _settle(
             held = current
         elif held > target:
             until = max((until for until, n in standing if n >= held), default=now.seconds)
-            pending = _why_held(target, held, wanted.down, until - now.seconds)
+            pending = _why_held(target, held, wanted.down, explain.when(now, until - now.seconds))
         least = current - max(0, bounds.step(spec.scaling.scale_in.max_step, current) - fleet.draining)
         if pending is None and held < least:
             pending = f"scale-in to {held} in steps of {spec.scaling.scale_in.max_step}"
@@ -248,10 +249,10 @@ def _settle(
     return replace(decision, sentence=explain.sentence(decision, loads, wanted.out, fleet.draining)), memory
 
 
-def _why_held(target: int, held: int, down: int, left: float) -> str:
+def _why_held(target: int, held: int, down: int, when: str) -> str:
     if down >= held:
         return f"scale-in to {target} would leave less than a tenth to spare"
-    return f"scale-in to {target} allowed in {max(0.0, left):.0f} s"
+    return f"scale-in to {target} allowed {when}"
 
 
 def _guard(
