@@ -292,6 +292,38 @@ def test_modes_that_do_not_act() -> None:
     assert (resumed.decision.desired_replicas, resumed.cordon) == (3, ())
 
 
+@pytest.mark.parametrize(
+    ("mode", "conflict", "reasons", "sentence"),
+    [
+        (Mode.SCALE, None, ["Scaling"], "3 pods: 45 jobs waiting"),
+        (
+            Mode.SCALE,
+            "HPA x.",
+            ["WouldScale", "AnotherWriter"],
+            "Nothing is scaled: HPA x. It would be 3 pods: 45 jobs waiting",
+        ),
+        (Mode.OBSERVE, None, ["WouldScale"], "Nothing is scaled: spec.mode is Observe. It would be 3 pods: 45 jobs waiting"),
+    ],
+)
+def test_an_event_says_whether_it_is_done(mode: Mode, conflict: str | None, reasons: list[str], sentence: str) -> None:
+    queue = job_queue(minReplicas=3)
+    queue = replace(queue, spec=replace(queue.spec, mode=mode))
+    busy = Observed(0, StoreView((depth(waiting=45),)), (deployment(1),), (pod(1),), conflict=conflict)
+    done = plan(busy, queue, Memory(desired=1))
+    assert [event.reason for event in done.events] == reasons
+    assert done.events[0].message.startswith(sentence)
+    assert done.decision.sentence == done.events[0].message
+
+
+def test_who_is_paused_is_shown_with_the_pods_that_are_there() -> None:
+    queue = job_queue()
+    queue = replace(queue, spec=replace(queue.spec, mode=Mode.PAUSED))
+    paused = plan(Observed(0, PAUSED, (deployment(2),), (pod(1), pod(2, ready=False))), queue, Memory(desired=9))
+    assert (paused.decision.ready, paused.decision.starting) == (1, 1)
+    assert paused.decision.sentence.startswith("2 pods left alone: spec.mode is Paused")
+    assert paused.events == ()
+
+
 def test_observe_follows_its_own_decisions_where_others_have_the_pods() -> None:
     """Jobs that run elsewhere count, and what was decided is kept for the window, as with pods of its own."""
     queue, memory = job_queue(), Memory()

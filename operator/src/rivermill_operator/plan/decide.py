@@ -52,7 +52,7 @@ def plan(observed: Observed, job_queue: JobQueue, memory: Memory) -> Plan:
     memory = _forget(memory, learnt) if job_queue.spec.mode is Mode.PAUSED else replace(memory, scaling=learnt)
     replicas = made.deployment.replicas if made else 0
     memory = replace(memory, migrating=migration(observed, job_queue, built.version, replicas, memory))
-    decision = _contested(observed, told(decision, replicas, memory.migrating))
+    decision = _on_paper(observed, job_queue, told(decision, replicas, memory.migrating))
     base = _base(observed, job_queue, decision, memory, made)
     base = replace(base, clear_manual=by_hand.clears(job_queue, learnt), events=(*base.events, *ended))
     if job_queue.spec.mode is not Mode.SCALE:
@@ -103,7 +103,7 @@ def _base(observed: Observed, job_queue: JobQueue, decision: Decision, memory: M
         decision=decision,
         conditions=found,
         memory=remembered,
-        events=(*_events(memory, decision, found), *([warning] if warning else ())),
+        events=(*_scaling(memory, decision, job_queue, observed), *_turns(memory, found), *([warning] if warning else ())),
         bury=bury if job_queue.spec.mode is Mode.SCALE else (),
         wake_after=_wake_after(observed, decision, grown),
     )
@@ -115,11 +115,12 @@ def _apply(built: manifests.Manifests, live: DeploymentView | None) -> tuple[App
     return (ApplyVersion(built.deployment["metadata"]["name"], built.deployment, built.budget),)
 
 
-def _contested(observed: Observed, decision: Decision) -> Decision:
-    """What is decided beside another writer stays on paper, and the sentence says so."""
-    if observed.conflict is None:
+def _on_paper(observed: Observed, job_queue: JobQueue, decision: Decision) -> Decision:
+    """What is decided beside another writer, or to be looked at, stays on paper, and the sentence says so."""
+    why = "spec.mode is Observe." if job_queue.spec.mode is Mode.OBSERVE else observed.conflict
+    if why is None or job_queue.spec.mode is Mode.PAUSED:
         return decision
-    return replace(decision, sentence=f"Nothing is scaled: {observed.conflict} It would be {decision.sentence}")
+    return replace(decision, sentence=f"Nothing is scaled: {why} It would be {decision.sentence}")
 
 
 def _wake_after(observed: Observed, decision: Decision, grown: tuple[float, int] | None) -> float:
@@ -133,11 +134,18 @@ def _wake_after(observed: Observed, decision: Decision, grown: tuple[float, int]
     return BUSY_SECONDS if active or moving else IDLE_SECONDS
 
 
-def _events(memory: Memory, decision: Decision, found: Sequence[Condition]) -> tuple[Event, ...]:
-    """What is worth an Event: another number of replicas, and a condition that turned bad or good again."""
+def _scaling(memory: Memory, decision: Decision, job_queue: JobQueue, observed: Observed) -> tuple[Event, ...]:
+    """Another number of replicas is worth an Event, also where it is not written."""
+    mode, desired = job_queue.spec.mode, decision.desired_replicas
+    if mode is Mode.PAUSED or None in (memory.desired, desired) or desired == memory.desired:
+        return ()
+    acts = mode is Mode.SCALE and observed.conflict is None
+    return (Event("Normal", "Scaling" if acts else "WouldScale", decision.sentence),)
+
+
+def _turns(memory: Memory, found: Sequence[Condition]) -> tuple[Event, ...]:
+    """A condition that turned bad, or good again, is worth an Event."""
     events = []
-    if None not in (memory.desired, decision.desired_replicas) and decision.desired_replicas != memory.desired:
-        events.append(Event("Normal", "Scaling", decision.sentence))
     before = {kind: (status, reason) for kind, status, reason in memory.conditions}
     for condition in found:
         if condition.type in ("QueueObserved", "WorkersAvailable", "TargetConflict"):

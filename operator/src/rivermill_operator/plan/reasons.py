@@ -53,14 +53,15 @@ def conditions(
         _workers_available(observed, rejected, late_seconds),
         _target_conflict(observed),
     )
-    return (_ready(parts), *parts)
+    return (_ready(parts, job_queue.spec.mode), *parts)
 
 
-def _ready(parts: Sequence[Condition]) -> Condition:
+def _ready(parts: Sequence[Condition], mode: Mode) -> Condition:
     wanted = {QUEUE_OBSERVED: "True", SCHEMA_READY: "True", WORKERS_AVAILABLE: "True", TARGET_CONFLICT: "False"}
     wrong = [part for part in parts if part.type in wanted and part.status != wanted[part.type]]
     if not wrong:
-        return _is(READY, true=True, reason="AsDesired", message="The database is observed and the fleet follows it.")
+        follows = "and the fleet follows it" if mode is Mode.SCALE else f"and nothing is scaled, for spec.mode is {mode.value}"
+        return _is(READY, true=True, reason="AsDesired", message=f"The database is observed {follows}.")
     return _is(READY, true=False, reason=wrong[0].reason, message=wrong[0].message)
 
 

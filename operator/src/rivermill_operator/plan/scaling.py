@@ -280,17 +280,11 @@ def _guard(
 def _hold(spec: JobQueueSpec, unknown: Unknown, fleet: FleetView, memory: ScalingMemory) -> Decision:
     fallback, most = spec.scaling.fallback, bounds.most(spec)
     held = fleet.accepting
+    seen = Decision(None, ready=fleet.ready, starting=len(fleet.starting), draining=fleet.draining)
     if unknown == PAUSED:
-        return Decision(held, sentence=f"{explain.count(held, 'pod')} left alone: {unknown.message}")
+        return replace(seen, desired_replicas=held, sentence=f"{explain.count(held, 'pod')} left alone: {unknown.message}")
     if fallback.after_seconds > 0 and unknown.since_seconds >= fallback.after_seconds:
         held = max(held, min(fallback.replicas, most))
     held = max(held, min(by_hand.replicas(memory) or 0, most))
     sentence = f"{explain.count(held, 'pod')} held: {unknown.message}"
-    return Decision(
-        held,
-        pending="waiting for the database",
-        sentence=sentence,
-        ready=fleet.ready,
-        starting=len(fleet.starting),
-        draining=fleet.draining,
-    )
+    return replace(seen, desired_replicas=held, pending="waiting for the database", sentence=sentence)
