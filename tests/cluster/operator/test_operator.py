@@ -205,7 +205,10 @@ def test_pods_that_a_quota_refuses_are_told(world: World) -> None:
     ("change", "message"),
     [
         ({"scaling": {}}, "spec.scaling.maxReplicas"),
-        ({"scaling": {"maxReplicas": 1, "minReplicas": 2}}, "spec.scaling.minReplicas must not be above maxReplicas"),
+        (
+            {"scaling": {"maxReplicas": 1, "minReplicas": 2}},
+            "spec.scaling.minReplicas must not be above maxReplicas",
+        ),
         ({"queues": [{"name": "a", "maxWorkers": 1}, {"name": "a", "maxWorkers": 1}]}, "spec.queues"),
         ({"database": {"urlSecretRef": {"name": "db"}, "schema": 'a"b'}}, "spec.database.schema must be"),
         ({"queues": [{"name": "A", "maxWorkers": 1}]}, "spec.queues name must be"),
@@ -217,6 +220,19 @@ def test_pods_that_a_quota_refuses_are_told(world: World) -> None:
         ),
         ({"worker": {"image": "i", "app": "a:b", "pollInterval": "0s"}}, "spec.worker.pollInterval must be from 1ms"),
         ({"worker": {"image": "i", "app": "a:b", "shutdownTimeout": "9000h"}}, "spec.worker.shutdownTimeout must be from"),
+        ({"worker": {"image": "i", "app": "a:b", "shutdownTimeout": "5 minutes"}}, "such as 500ms, 30s, 5m or 1h30m"),
+        ({"scaling": {"maxReplicas": 1, "scaleIn": {"maxStep": 0}}}, "spec.scaling.scaleIn.maxStep must be a number of pods"),
+        ({"rollout": {"maxSurge": "a"}}, "spec.rollout.maxSurge must be a number of pods from 1, such as 2, or a percentage"),
+        (
+            {"scaling": {"maxReplicas": 1, "schedules": [{"cron": "0 25 * * *", "durationSeconds": 60, "replicas": 1}]}},
+            "spec.scaling.schedules cron must be minute 0-59, hour 0-23",
+        ),
+        (
+            {"scaling": {"maxReplicas": 1, "schedules": [{"cron": "0 8 * * *", "durationSeconds": 60, "replicas": 2}]}},
+            "spec.scaling.schedules replicas must not be above maxReplicas: raise maxReplicas or lower replicas",
+        ),
+        ({"database": {"urlSecretRef": {"name": "My_Secret"}}}, "spec.database.urlSecretRef name must be lower case"),
+        ({"database": {"urlSecretRef": {"name": "db", "key": "a/b"}}}, "spec.database.urlSecretRef key must be letters"),
     ],
 )
 def test_wrong_job_queues_are_refused(cluster: Any, images: None, change: dict[str, Any], message: str) -> None:
@@ -225,3 +241,23 @@ def test_wrong_job_queues_are_refused(cluster: Any, images: None, change: dict[s
     refused = cluster.kubectl("apply", "--dry-run=server", "-f", "-", text=json.dumps(manifest), check=False)
     assert refused.returncode != 0
     assert message in refused.stderr
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"scaling": {"maxReplicas": 3, "scaleIn": {"maxStep": 2}}, "rollout": {"maxSurge": 1}},
+        {"scaling": {"maxReplicas": 3, "scaleIn": {"maxStep": "50%"}}, "rollout": {"maxSurge": "1"}},
+        {
+            "scaling": {
+                "maxReplicas": 3,
+                "schedules": [{"cron": "*/15 0-6,23 1,15 * 1-5", "durationSeconds": 60, "replicas": 3}],
+            }
+        },
+        {"queues": [{"name": "a", "maxWorkers": 1, "targetWaitSeconds": 1, "expectedJobSeconds": 0.001}]},
+    ],
+)
+def test_right_job_queues_are_taken(cluster: Any, images: None, change: dict[str, Any]) -> None:
+    manifest = World(cluster, None, "default", ROOT).job_queue()  # type: ignore[arg-type]
+    manifest["spec"] |= change
+    cluster.kubectl("apply", "--dry-run=server", "-f", "-", text=json.dumps(manifest))

@@ -36,18 +36,31 @@ def test_slots_default_to_the_sum() -> None:
             "expectedJobSeconds: must be a number from 0.001, not 0",
         ),
         (("queues",), [{"name": "a", "maxWorkers": "x"}], "maxWorkers: must be a number from 1 to 10000, not 'x'"),
-        (("scaling", "minReplicas"), 21, "spec.scaling.minReplicas: 21 is above maxReplicas 20"),
+        (("scaling", "minReplicas"), 21, "spec.scaling.minReplicas: 21 is above maxReplicas 20: raise maxReplicas"),
+        (
+            ("scaling", "schedules"),
+            [{"cron": "0 8 * * *", "durationSeconds": 60, "replicas": 21}],
+            "spec.scaling.schedules[0].replicas: 21 is above maxReplicas 20: raise maxReplicas or lower it",
+        ),
+        (("scaling", "scaleIn"), {"maxStep": 0}, "spec.scaling.scaleIn.maxStep: '0' is neither a number of pods"),
+        (("scaling", "scaleIn"), {"maxStep": True}, "spec.scaling.scaleIn.maxStep: must be a text that is not empty, not True"),
         (("scaling", "scaleIn"), {"maxStep": "all"}, "spec.scaling.scaleIn.maxStep: 'all' is neither a number of pods"),
         (("rollout",), {"maxSurge": "0"}, "spec.rollout.maxSurge: '0' is neither a number of pods nor a percentage"),
-        (("database", "schema"), 'a"b', "spec.database.schema"),
-        (("database", "urlSecretRef"), {}, "spec.database.urlSecretRef.name"),
+        (("database", "schema"), 'a"b', "spec.database.schema: 'a\"b' cannot be one: use letters, digits and _"),
+        (("database", "urlSecretRef"), {}, "spec.database.urlSecretRef.name: must be a text that is not empty, not null"),
+        (
+            ("database", "urlSecretRef"),
+            {"name": "../../other/secrets/db"},
+            "name: '../../other/secrets/db' cannot be one: use lower",
+        ),
+        (("database", "urlSecretRef"), {"name": "db", "key": "a/b"}, "spec.database.urlSecretRef.key: 'a/b' cannot be one"),
         (("queues",), [], "spec.queues: name at least one"),
         (("queues",), [{"name": "a", "maxWorkers": 1}] * 2, "spec.queues: 'a' stands twice"),
         (("queues",), [{"name": "a"}], "spec.queues[0].maxWorkers"),
         (("worker", "pollInterval"), "soon", "spec.worker.pollInterval"),
         (("worker", "pollInterval"), "0s", "spec.worker.pollInterval: '0s' is not within 1ms to 8760h"),
         (("worker", "shutdownTimeout"), "8760h1s", "spec.worker.shutdownTimeout: '8760h1s' is not within"),
-        (("worker",), 5, "spec.worker: must be an object"),
+        (("worker",), 5, "spec.worker: must be an object, not 5"),
     ],
 )
 def test_mistakes_name_their_field(path: tuple[str, ...], value: Any, message: str) -> None:
@@ -59,6 +72,13 @@ def test_mistakes_name_their_field(path: tuple[str, ...], value: Any, message: s
     with pytest.raises(SpecError) as caught:
         parse_job_queue(wrong)
     assert message in str(caught.value)
+
+
+def test_pods_may_be_a_number() -> None:
+    value = body(scaleIn={"maxStep": 2})
+    value["spec"]["rollout"] = {"maxSurge": 3}
+    spec = parse_job_queue(value).spec
+    assert (spec.scaling.scale_in.max_step, spec.rollout.max_surge) == ("2", "3")
 
 
 def _owner(subresource: str | None, field: str) -> dict[str, Any]:

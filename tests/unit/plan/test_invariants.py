@@ -72,7 +72,7 @@ SCALINGS = st.fixed_dictionaries(
     {"maxReplicas": st.integers(10, 20), "minReplicas": st.integers(0, 10), "idleSlots": st.integers(0, 1_000)},
     optional={
         "manualReplicas": st.integers(0, 100),
-        "schedules": st.just([{"cron": "* * * * *", "durationSeconds": 3600, "replicas": 100}]),
+        "schedules": st.just([{"cron": "* * * * *", "durationSeconds": 3600, "replicas": 10}]),
         "fallback": st.just({"afterSeconds": 1, "replicas": 100}),
         "scaleIn": st.builds(lambda seconds: {"windowSeconds": seconds, "maxStep": "2"}, st.integers(0, 60)),
     },

@@ -39,6 +39,8 @@ _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.001, 8760 * 3600.0
 _MOST = 2**31 - 1
 _PODS_OR_PERCENT = re.compile(r"[1-9][0-9]{0,4}%?")
+_SECRET_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_SECRET_KEY = re.compile(r"[-._a-zA-Z0-9]+")
 _SCHEMA = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,45}")
 
 
@@ -95,7 +97,7 @@ class _Node:
 
     def __init__(self, path: str, value: Any) -> None:
         if not isinstance(value, Mapping):
-            raise SpecError(f"{path}: must be an object")
+            raise SpecError(f"{path}: must be an object, not {shown(value)}")
         self.path = path
         self.value = value
 
@@ -105,7 +107,13 @@ class _Node:
     def text(self, key: str, default: str | None = None) -> str:
         value = self.value.get(key, default)
         if not isinstance(value, str) or not value:
-            raise SpecError(f"{self.path}.{key}: must be a text that is not empty")
+            raise SpecError(f"{self.path}.{key}: must be a text that is not empty, not {shown(value)}")
+        return value
+
+    def named(self, key: str, default: str | None, form: re.Pattern[str], way_out: str) -> str:
+        value = self.text(key, default)
+        if not form.fullmatch(value):
+            raise SpecError(f"{self.path}.{key}: {shown(value)} cannot be one: use {way_out}")
         return value
 
     def number(self, key: str, default: float | None, low: float, high: float = float("inf")) -> float:
@@ -126,7 +134,8 @@ class _Node:
         return kinds(value)
 
     def pods_or_percent(self, key: str, default: str) -> str:
-        text = self.text(key, default)
+        value = self.value.get(key, default)
+        text = str(value) if isinstance(value, int) and not isinstance(value, bool) else self.text(key, default)
         if not _PODS_OR_PERCENT.fullmatch(text):
             raise SpecError(f"{self.path}.{key}: {text!r} is neither a number of pods nor a percentage: write 2 or 25%")
         return text
@@ -209,14 +218,12 @@ def _queues(value: Any) -> tuple[QueueSpec, ...]:
 
 def _database(node: _Node) -> DatabaseSpec:
     reference = node.child("urlSecretRef")
-    schema = node.text("schema", "public")
-    if not _SCHEMA.fullmatch(schema):
-        raise SpecError("spec.database.schema: use letters, digits and underscores, at most 46, not starting with a digit")
     has_budget = node.value.get("maxConnections") is not None
     return DatabaseSpec(
-        secret_name=reference.text("name"),
-        secret_key=reference.text("key", "url"),
-        schema=schema,
+        # They become parts of a path of the API server's.
+        secret_name=reference.named("name", None, _SECRET_NAME, "lower case letters, digits, - and ., such as library-db"),
+        secret_key=reference.named("key", "url", _SECRET_KEY, "letters, digits, -, _ and ., such as url"),
+        schema=node.named("schema", "public", _SCHEMA, "letters, digits and _, at most 46, not starting with a digit"),
         migrate=node.choice("migrate", Migrate.VERIFY),
         max_connections=node.integer("maxConnections", None, 3) if has_budget else None,
     )
@@ -242,7 +249,7 @@ def _scaling(node: _Node) -> ScalingSpec:
     low = node.integer("minReplicas", 0, 0)
     high = node.integer("maxReplicas", None, 1)
     if low > high:
-        raise SpecError(f"spec.scaling.minReplicas: {low} is above maxReplicas {high}")
+        raise SpecError(f"{node.path}.minReplicas: {low} is above maxReplicas {high}: raise maxReplicas or lower it")
     scale_in = node.child("scaleIn")
     window = scale_in.value.get("windowSeconds", "auto")
     manual = node.value.get("manualReplicas")
@@ -257,13 +264,13 @@ def _scaling(node: _Node) -> ScalingSpec:
             scale_in.pods_or_percent("maxStep", "100%"),
         ),
         fallback=FallbackSpec(fallback.number("afterSeconds", 0, 0), fallback.integer("replicas", 0, 0)),
-        schedules=tuple(_schedule(_Node(f"{node.path}.schedules[{i}]", item)) for i, item in enumerate(schedules)),
+        schedules=tuple(_schedule(_Node(f"{node.path}.schedules[{i}]", item), high) for i, item in enumerate(schedules)),
         manual_replicas=None if manual is None else node.integer("manualReplicas", None, 0),
         manual_seconds=node.number("manualSeconds", 3600, 1),
     )
 
 
-def _schedule(node: _Node) -> ScheduleSpec:
+def _schedule(node: _Node, most: int) -> ScheduleSpec:
     zone = node.text("timeZone", "UTC")
     try:
         ZoneInfo(zone)
@@ -273,5 +280,7 @@ def _schedule(node: _Node) -> ScheduleSpec:
         cron = Cron.parse(node.text("cron"))
     except CronError as error:
         raise SpecError(f"{node.path}.cron: {error}") from None
-    seconds = node.number("durationSeconds", None, 60, 2_678_400)
-    return ScheduleSpec(cron, seconds, node.integer("replicas", None, 1), zone)
+    seconds, replicas = node.number("durationSeconds", None, 60, 2_678_400), node.integer("replicas", None, 1)
+    if replicas > most:
+        raise SpecError(f"{node.path}.replicas: {replicas} is above maxReplicas {most}: raise maxReplicas or lower it")
+    return ScheduleSpec(cron, seconds, replicas, zone)
