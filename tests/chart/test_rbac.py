@@ -100,7 +100,7 @@ async def test_rights_are_those_that_requests_need() -> None:
     owner = SimpleNamespace(name="q", namespace="n", uid="u", generation=1)
     requests: dict[str, tuple[Any, ...]] = {
         "secret": ("n", "s"),
-        "conflict": ("n", ["d"]),
+        "conflict": ("n", "q", ["d"]),
         "apply_deployment": ("n", manifest),
         "apply_budget": ("n", manifest),
         "set_verdict": ("n", "d", Verdict.ACCEPTED, "1"),

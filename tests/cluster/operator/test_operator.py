@@ -138,6 +138,26 @@ def test_an_operator_that_is_told_to_end_hands_over_at_once(world: World) -> Non
             eventually(lambda: world.get("lease", "rivermill-operator")["spec"]["holderIdentity"] == "two", 10)
 
 
+def test_an_autoscaler_of_the_job_queue_itself_is_a_conflict(world: World) -> None:
+    world.migrate()
+    world.secret(world.pod_url())
+    with world.operator():
+        world.apply(world.job_queue())
+        eventually(lambda: world.condition("Ready")[0] == "True")
+        target = {"apiVersion": "rivermill.dev/v1alpha1", "kind": "JobQueue", "name": "library"}
+        world.apply(
+            {
+                "apiVersion": "autoscaling/v2",
+                "kind": "HorizontalPodAutoscaler",
+                "metadata": {"name": "library"},
+                "spec": {"scaleTargetRef": target, "minReplicas": 1, "maxReplicas": 2},
+            }
+        )
+        eventually(lambda: world.condition("Ready") == ("False", "AnotherWriter"))
+        world.kubectl("delete", "hpa", "library")
+        eventually(lambda: world.condition("Ready")[0] == "True")
+
+
 def test_another_autoscaler_is_a_conflict(world: World) -> None:
     world.migrate()
     world.secret(world.pod_url())

@@ -41,7 +41,7 @@ class Cluster:
         self.doubts.append(doubted)
         return _next(self.secrets)
 
-    async def conflict(self, namespace: str, deployments: Sequence[str]) -> str | None:
+    async def conflict(self, namespace: str, name: str, deployments: Sequence[str]) -> str | None:
         found: str | None = _next(self.scalers)
         return found
 

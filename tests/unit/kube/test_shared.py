@@ -94,7 +94,7 @@ async def test_what_nobody_asks_for_any_more_is_forgotten() -> None:
 async def test_many_job_queues_cost_one_request_for_each_secret_and_each_namespace(api: Api, rest: Rest) -> None:
     scalers = [
         {"metadata": {"name": "h"}, "spec": {"scaleTargetRef": {"kind": kind, "name": name}}}
-        for kind, name in (("Deployment", "q1-v"), ("StatefulSet", "q2-v"))
+        for kind, name in (("Deployment", "q1-v"), ("StatefulSet", "q2-v"), ("JobQueue", "q3"))
     ]
 
     async def handler(request: web.Request) -> web.Response:
@@ -104,7 +104,12 @@ async def test_many_job_queues_cost_one_request_for_each_secret_and_each_namespa
     api.handler = handler
     kube = KubeClient(rest, lambda _: None, "me", ())
     secrets = await asyncio.gather(*(kube.secret("n", f"db{number % 2}") for number in range(40)))
-    conflicts = await asyncio.gather(*(kube.conflict("n", [f"q{number}-v"]) for number in range(3)))
+    conflicts = await asyncio.gather(*(kube.conflict("n", f"q{number}", [f"q{number}-v"]) for number in range(4)))
     assert all(secret == {"url": b"one"} for secret in secrets)
-    assert conflicts == [None, "HorizontalPodAutoscaler h scales Deployment q1-v too: delete one of the two writers.", None]
+    assert conflicts == [
+        None,
+        "HorizontalPodAutoscaler h scales Deployment q1-v too: delete one of the two writers.",
+        None,
+        "HorizontalPodAutoscaler h sets manualReplicas of this JobQueue: delete it, and remove manualReplicas.",
+    ]
     assert len(api.requests) == 3

@@ -78,7 +78,7 @@ class Observer:
             self._unknown_since, self._doubted = None, False
         except (StoreError, TimeoutError) as error:
             store = self._unknown(error, job_queue)
-        conflict = await self._find_conflict(job_queue, [deployment.name for deployment in deployments])
+        conflict = await self._find_conflict([deployment.name for deployment in deployments])
         unlooked = None if self._looked else self._unlisted
         # Both clocks at one moment: replicas set by hand are told the time of day since when they are.
         return Observed(time.monotonic(), store, deployments, pods, conflict, datetime.now(UTC), unlooked, self.refused)
@@ -135,9 +135,8 @@ class Observer:
             message = f"Key {database.secret_key} of Secret {database.secret_name} is not text."
             raise StoreError("InvalidDatabaseURL", message) from None
 
-    async def _find_conflict(self, job_queue: JobQueue, deployments: Sequence[str]) -> str | None:
-        if deployments:
-            await self._look_for_scalers(job_queue.namespace, deployments)
+    async def _find_conflict(self, deployments: Sequence[str]) -> str | None:
+        await self._look_for_scalers(deployments)
         if self._conflict is None and self._dsn is not None:
             other = self._stores.older_user(self._key, self._dsn)
             if other is not None:
@@ -146,10 +145,10 @@ class Observer:
             return self._contested
         return self._conflict
 
-    async def _look_for_scalers(self, namespace: str, deployments: Sequence[str]) -> None:
+    async def _look_for_scalers(self, deployments: Sequence[str]) -> None:
         """Where that fails, the last answer counts."""
         try:
-            self._conflict = await self._kube.conflict(namespace, deployments)
+            self._conflict = await self._kube.conflict(*self._key, deployments)
             self._looked, self._unlisted = True, None
         except KubeError as error:
             known, self._unlisted = self._unlisted, f"Nobody could look for other autoscalers: {error}"

@@ -69,19 +69,25 @@ class KubeClient:
             raise
         return {key: base64.b64decode(value) for key, value in (secret.get("data") or {}).items()}
 
-    async def conflict(self, namespace: str, deployments: Sequence[str]) -> str | None:
-        """A sentence about an autoscaler that targets one of these Deployments, or None; they are listed every 15 s at most."""
+    async def conflict(self, namespace: str, name: str, deployments: Sequence[str]) -> str | None:
+        """A sentence about an autoscaler that targets a ``JobQueue`` or its Deployments, or None; listed every 15 s at most."""
         scalers = await self._scalers.get(f"/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers")
-        for name in deployments:
-            if name in scalers:
-                return f"HorizontalPodAutoscaler {scalers[name]} scales Deployment {name} too: delete one of the two writers."
+        if (names.KIND, name) in scalers:
+            scaler = scalers[names.KIND, name]
+            return (
+                f"HorizontalPodAutoscaler {scaler} sets manualReplicas of this JobQueue: delete it, and remove manualReplicas."
+            )
+        for deployment in deployments:
+            if ("Deployment", deployment) in scalers:
+                scaler = scalers["Deployment", deployment]
+                return f"HorizontalPodAutoscaler {scaler} scales Deployment {deployment} too: delete one of the two writers."
         return None
 
-    async def _list_scalers(self, path: str) -> Mapping[str, str]:
-        """Deployment → the autoscaler that targets it."""
+    async def _list_scalers(self, path: str) -> Mapping[tuple[str, str], str]:
+        """Kind and name of a target → the autoscaler that has it."""
         answer = await self._rest.request("GET", path, query={"resourceVersion": "0"})
         targets = [(item["spec"]["scaleTargetRef"], item["metadata"]["name"]) for item in answer.get("items") or []]
-        return {target["name"]: name for target, name in targets if target.get("kind") == "Deployment"}
+        return {(target["kind"], target["name"]): name for target, name in targets}
 
     async def apply_deployment(self, namespace: str, manifest: Mapping[str, Any]) -> None:
         """Server-side apply; a Deployment that does not exist is made with no replicas.

@@ -52,8 +52,8 @@ class Kube(Protocol):
         """A Secret's data of a moment ago, of a shorter one where what it said is doubted; None if there is no such Secret."""
         ...
 
-    async def conflict(self, namespace: str, deployments: Sequence[str]) -> str | None:
-        """A sentence about an autoscaler that targeted one of these Deployments a moment ago, or None."""
+    async def conflict(self, namespace: str, name: str, deployments: Sequence[str]) -> str | None:
+        """A sentence about an autoscaler that targeted a ``JobQueue`` or one of its Deployments a moment ago, or None."""
         ...
 
     async def apply_deployment(self, namespace: str, manifest: Mapping[str, Any]) -> None:
