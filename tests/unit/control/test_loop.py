@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -9,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from rivermill_operator.control import loop as module
 from rivermill_operator.control import pace
 from rivermill_operator.control.loop import Loop, Ports
 from rivermill_operator.control.turns import Turns
@@ -36,6 +38,36 @@ class Statuses:
 def loop_of(kube: Statuses) -> Loop:
     value, store = body(), cast(StoreProvider, None)
     return Loop(("n", "q"), lambda: value, Ports(cast(Kube, kube), store, Wakes(), Metrics(), Turns()))
+
+
+@dataclass
+class Doubting:
+    """An observer whose database cannot be read until its Secret has been asked for so often."""
+
+    times: int
+    doubted: bool = True
+    asked: int = 0
+
+    async def renewed(self, job_queue: JobQueue) -> bool:
+        self.asked += 1
+        return self.asked == self.times
+
+
+async def test_a_mended_secret_ends_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "DOUBTED_SECONDS", 0.01)
+    loop, observer = loop_of(Statuses()), Doubting(3)
+    monkeypatch.setattr(loop, "_observer", observer)
+    async with asyncio.timeout(10):
+        await loop._pause(60.0)
+    assert observer.asked == 3
+
+
+async def test_who_is_not_in_doubt_asks_for_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "DOUBTED_SECONDS", 0.01)
+    loop, observer = loop_of(Statuses()), Doubting(1, doubted=False)
+    monkeypatch.setattr(loop, "_observer", observer)
+    await loop._pause(0.1)
+    assert observer.asked == 0
 
 
 async def test_a_number_that_moves_in_a_conditions_words_does_not_make_it_another() -> None:

@@ -15,6 +15,7 @@ from rivermill_operator.control.views import deployment_view
 from rivermill_operator.kube.port import FleetObjects, Kube, KubeError
 from rivermill_operator.metrics import Metrics
 from rivermill_operator.model.observed import Observed, QueueProbe, StoreView, Unknown
+from rivermill_operator.model.spec import Mode
 from rivermill_operator.plan import Memory
 from rivermill_operator.store.port import StoreError, Usage
 from tests.unit.plan.build import depth, job_queue
@@ -148,6 +149,38 @@ async def test_a_url_is_doubted_while_the_database_cannot_be_read_with_it() -> N
         databases.error = error
         await observer.observe(job_queue(), Memory())
     assert cluster.doubts == [False, False, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "renewed"),
+    [
+        ({"url": b"one"}, {"url": b"one"}, False),
+        ({"url": b"one"}, {"url": b"two"}, True),
+        ({}, {}, False),
+        ({}, {"url": b"one"}, True),
+        ({"url": b"one"}, {}, True),
+        (FORBIDDEN, {}, True),
+        ({"url": b"one"}, AWAY, False),
+    ],
+)
+async def test_a_secret_that_was_mended_is_noticed(
+    before: Mapping[str, bytes] | KubeError, after: Mapping[str, bytes] | KubeError, *, renewed: bool
+) -> None:
+    observer = observer_of(Cluster([before, after]), Databases(error=StoreError("AuthenticationFailed", "no.")))
+    await observer.observe(job_queue(), Memory())
+    assert observer.doubted
+    assert await observer.renewed(job_queue()) is renewed
+
+
+@pytest.mark.parametrize("mode", [Mode.PAUSED, None])
+async def test_who_does_not_read_doubts_nothing(mode: Mode | None) -> None:
+    """Else the Secret of a paused JobQueue would be asked for every two seconds."""
+    observer = observer_of(Cluster([{"url": b"one"}]), Databases(error=StoreError("AuthenticationFailed", "no.")))
+    await observer.observe(job_queue(), Memory())
+    queue = job_queue()
+    still = replace(queue, wrong="it is") if mode is None else replace(queue, spec=replace(queue.spec, mode=mode))
+    await observer.observe(still, Memory())
+    assert not observer.doubted
 
 
 async def test_the_url_of_another_secret_does_not_count_for_this_one() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import random
@@ -13,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rivermill_operator.control.apply import Problem, apply
-from rivermill_operator.control.observe import Observer
+from rivermill_operator.control.observe import DOUBTED_SECONDS, Observer
 from rivermill_operator.control.pace import NUMBERS_SECONDS, STILL_SECONDS, Pace
 from rivermill_operator.control.report import build_status, fleet_size, news, restore_conflict, restore_manual
 from rivermill_operator.control.series import Series
@@ -98,15 +99,22 @@ class Loop:
     async def _pause(self, delay: float) -> None:
         now = time.monotonic()
         regular = now + until_tick(now, max(0.01, delay))
-        try:
-            await asyncio.wait_for(self._wake.wait(), regular - now)
-        except TimeoutError:
+        if not await self._asked(regular):
             return
         now = time.monotonic()
         wait = until_look(now, self._asked_at, self._ports.wakes.interval)
         # A regular look is never late because somebody asked for one.
         await asyncio.sleep(max(0.0, min(wait, regular - now)))
         self._asked_at = time.monotonic()
+
+    async def _asked(self, until: float) -> bool:
+        """Wait to be asked for a look; False when the time is over, or a Secret was mended that led nowhere."""
+        while (left := until - time.monotonic()) > 0:
+            with contextlib.suppress(TimeoutError):
+                return await asyncio.wait_for(self._wake.wait(), min(left, DOUBTED_SECONDS) if self._observer.doubted else left)
+            if self._observer.doubted and await self._observer.renewed(self._job_queue()):
+                break
+        return False
 
     async def _guarded_step(self) -> float | None:
         """One step; what nobody foresaw costs this JobQueue a pause, and no other anything."""

@@ -18,6 +18,8 @@ from rivermill_operator.plan.probes import probes
 from rivermill_operator.store.port import REFUSED, Store, StoreError, StoreProvider, Usage
 
 OBSERVE_SECONDS = 10.0
+#: Between two looks at a Secret while the database cannot be read with what it says.
+DOUBTED_SECONDS = 2.0
 #: The loops of all JobQueues have begun by then.
 BEGUN_SECONDS = 15.0
 _ABOUT_THE_URL = REFUSED | {"DatabaseUnreachable", "Timeout"}
@@ -48,7 +50,9 @@ class Observer:
         #: What the Secret said last; doubted while the database cannot be read with it.
         self._dsn: str | None = None
         self._source: tuple[str, str] | None = None
-        self._doubted = False
+        self.doubted = False
+        #: The same at the last look, or why it said nothing.
+        self._said: str | None = None
         self._conflict: str | None = None
         self._looked = False
         self._unlisted: str | None = None
@@ -56,6 +60,13 @@ class Observer:
         self.store: Store | None = None
         #: What the API server would not have written last, for the next look to tell.
         self.refused: str | None = None
+
+    async def renewed(self, job_queue: JobQueue) -> bool:
+        """Whether the Secret says something else than at the last look; why it says nothing counts, too."""
+        try:
+            return await self._find_dsn(job_queue) != self._said
+        except StoreError as error:
+            return error.reason != self._said
 
     async def observe(self, job_queue: JobQueue, memory: Memory) -> Observed:
         """Look once."""
@@ -68,6 +79,7 @@ class Observer:
             self._leave_database()
             return Observed(time.monotonic(), PAUSED, deployments, pods, utc=now)
         if job_queue.wrong is not None and not job_queue.deleting:
+            self.doubted = False
             store = Unknown(INVALID_SPEC, job_queue.wrong)
             return Observed(time.monotonic(), store, deployments, pods, utc=now)
         try:
@@ -75,7 +87,7 @@ class Observer:
                 self.store = await self._open(job_queue)
                 uids = [*(pod.uid for pod in pods), *(uid for uid, _ in memory.lost)]
                 store = await self.store.observe(probes(job_queue.spec, memory.scaling), uids)
-            self._unknown_since, self._doubted = None, False
+            self._unknown_since, self.doubted = None, False
         except (StoreError, TimeoutError) as error:
             store = self._unknown(error, job_queue)
         conflict = await self._find_conflict([deployment.name for deployment in deployments])
@@ -86,9 +98,10 @@ class Observer:
     def _leave_database(self) -> None:
         self._stores.release(self._key)
         self.store = self._dsn = self._unknown_since = None
+        self.doubted = False
 
     def _unknown(self, error: StoreError | TimeoutError, job_queue: JobQueue) -> Unknown:
-        self._doubted = True
+        self.doubted = True
         now = time.monotonic()
         self._unknown_since = self._unknown_since or now
         known = error if isinstance(error, StoreError) else StoreError("Timeout", "The database did not answer in time.")
@@ -102,7 +115,11 @@ class Observer:
         source = (job_queue.spec.database.secret_name, job_queue.spec.database.secret_key)
         if source != self._source:
             self._source, self._dsn = source, None
-        self._dsn = await self._find_dsn(job_queue)
+        try:
+            self._dsn = self._said = await self._find_dsn(job_queue)
+        except StoreError as error:
+            self._said = error.reason
+            raise
         queues = frozenset(queue.name for queue in job_queue.spec.queues)
         return self._stores.use(self._key, self._dsn, Usage(job_queue.created, job_queue.spec.database.schema, queues))
 
@@ -124,7 +141,7 @@ class Observer:
         database = job_queue.spec.database
         if not database.secret_name:
             raise StoreError(INVALID_SPEC, f"The database cannot be read, for the spec is wrong: {job_queue.wrong}.")
-        data = await self._kube.secret(job_queue.namespace, database.secret_name, doubted=self._doubted)
+        data = await self._kube.secret(job_queue.namespace, database.secret_name, doubted=self.doubted)
         if data is None:
             raise StoreError("SecretNotFound", f"Secret {database.secret_name} is not in namespace {job_queue.namespace}.")
         if database.secret_key not in data:
