@@ -109,6 +109,14 @@ def test_who_set_the_replicas_is_known(owners: list[dict[str, Any]], *, by_scale
 def test_names_fit_and_differ() -> None:
     long = "x" * 100
     assert len(names.deployment_name(long, "12345678")) <= 49
+    dotted = "x." * 50
+    assert len(names.deployment_name(dotted, "12345678")) <= 49
+    alike = ["a.b.c", "a-b.c", "a.b-c", "a-b-c", dotted, dotted.replace(".", "-")]
+    found = {names.deployment_name(name, "12345678") for name in alike}
+    assert len(found) == len(alike)
+    assert not any("." in name for name in found)
+    # As they have always been.
+    assert names.deployment_name("a-b-c", "12345678") == "a-b-c-12345678"
     assert names.shorten(long, 63) != names.shorten(long + "y", 63)
     assert all(len(v) <= 63 for v in names.labels(long, "12345678").values())
 

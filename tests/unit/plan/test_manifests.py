@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from rivermill.durations import parse_duration
+from rivermill_operator.model.observed import Observed, StoreView
 from rivermill_operator.model.parse import SpecError, parse_job_queue
+from rivermill_operator.plan import Memory, plan
 from rivermill_operator.plan.manifests import build
-from tests.unit.plan.build import body
+from tests.unit.plan.build import body, deployment, depth, job_queue
 
 
 def pod(template: Any = None, **worker: Any) -> tuple[dict[str, str], dict[str, Any]]:
@@ -79,3 +82,16 @@ def test_the_next_look_at_the_same_object_gets_the_same_manifests() -> None:
     assert build(first) is build(first)
     assert build(changed) is not build(first)
     assert build(changed) == build(first)
+
+
+def test_a_deployment_keeps_the_name_that_it_has() -> None:
+    """Names with dots had no digest once."""
+    queue = replace(job_queue(), name="a.b")
+    version, old = build(queue).version, f"a-b-{build(queue).version}"
+    there = replace(deployment(0, version), name=old)
+    fresh = plan(Observed(0.0, StoreView((depth(),)), (there,)), queue, Memory())
+    assert [item.name for item in fresh.apply] == [old]
+    applied = replace(there, applied_hash=build(queue, old).digest)
+    assert not plan(Observed(0.0, StoreView((depth(),)), (applied,)), queue, Memory()).apply
+    (made,) = plan(Observed(0.0, StoreView((depth(),))), queue, Memory()).apply
+    assert made.name != old

@@ -26,14 +26,18 @@ DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 MANAGED_SELECTOR = f"app.kubernetes.io/managed-by={MANAGED_BY}"
 
 _MAX_LABEL = 63
+_MAX_DEPLOYMENT = 40
 _DIGEST = 8
 
 
 def shorten(name: str, limit: int) -> str:
     """The name itself if it fits, else its beginning and a digest, so that different names stay different."""
-    if len(name) <= limit:
-        return name
-    digest = hashlib.sha256(name.encode()).hexdigest()[:_DIGEST]
+    return name if len(name) <= limit else _digested(name, name, limit)
+
+
+def _digested(name: str, whole: str, limit: int) -> str:
+    """The beginning of a name, and a digest of what it stands for."""
+    digest = hashlib.sha256(whole.encode()).hexdigest()[:_DIGEST]
     return f"{name[: limit - _DIGEST - 1].rstrip('-.')}-{digest}"
 
 
@@ -43,8 +47,13 @@ def label_value(job_queue: str) -> str:
 
 
 def deployment_name(job_queue: str, template_hash: str) -> str:
-    """The Deployment of one version of a fleet; short enough that its pods' names fit into a label."""
-    return f"{shorten(job_queue.replace('.', '-'), 40)}-{template_hash}"
+    """The Deployment of one version of a fleet; short enough that its pods' names fit into a label, and without dots.
+
+    A name with dots has a digest, or ``a.b`` and ``a-b`` would be one.
+    """
+    plain = job_queue.replace(".", "-")
+    name = shorten(plain, _MAX_DEPLOYMENT) if plain == job_queue else _digested(plain, job_queue, _MAX_DEPLOYMENT)
+    return f"{name}-{template_hash}"
 
 
 def labels(job_queue: str, template_hash: str) -> dict[str, str]:

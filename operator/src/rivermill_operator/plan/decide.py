@@ -39,6 +39,8 @@ def plan(observed: Observed, job_queue: JobQueue, memory: Memory) -> Plan:
     fleet = versions(observed)
     built = manifests.build(job_queue)
     made = next((version for version in fleet if version.name == built.version), None)
+    if made is not None and made.deployment.name != built.deployment["metadata"]["name"]:
+        built = manifests.build(job_queue, made.deployment.name)
     # While the API server refuses the current template, the youngest version that it took goes on.
     live = made or (fleet[0] if fleet and observed.refused is not None else None)
     old = [version for version in fleet if version is not live]

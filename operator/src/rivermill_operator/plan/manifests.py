@@ -53,17 +53,22 @@ class _Same:
         return isinstance(other, _Same) and other.job_queue is self.job_queue
 
 
-def build(job_queue: JobQueue) -> Manifests:
-    """The manifests of the current version; not to be changed, for the next look at the same object gets them again."""
-    return _build(_Same(job_queue))
+def build(job_queue: JobQueue, name: str | None = None) -> Manifests:
+    """The manifests of the current version; not to be changed, for the next look at the same object gets them again.
+
+    Args:
+        job_queue: whose fleet.
+        name: of its Deployment, where that is there under another name than it would get now.
+    """
+    return _build(_Same(job_queue), name)
 
 
 @functools.lru_cache(maxsize=1024)
-def _build(same: _Same) -> Manifests:
+def _build(same: _Same, name: str | None) -> Manifests:
     job_queue = same.job_queue
     template = _pod_template(job_queue)
     version = _digest(template)[:8]
-    deployment = _deployment(job_queue, template, version)
+    deployment = _deployment(job_queue, template, version, name or names.deployment_name(job_queue.name, version))
     budget = _disruption_budget(deployment)
     digest = _digest([deployment, budget])[:16]
     deployment["metadata"]["annotations"] = {names.MANIFEST_ANNOTATION: digest}
@@ -74,7 +79,7 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _deployment(job_queue: JobQueue, template: dict[str, Any], version: str) -> dict[str, Any]:
+def _deployment(job_queue: JobQueue, template: dict[str, Any], version: str, name: str) -> dict[str, Any]:
     labels = names.labels(job_queue.name, version)
     metadata = template.setdefault("metadata", {})
     metadata["labels"] = {**metadata.get("labels", {}), **labels}
@@ -82,7 +87,7 @@ def _deployment(job_queue: JobQueue, template: dict[str, Any], version: str) -> 
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {
-            "name": names.deployment_name(job_queue.name, version),
+            "name": name,
             "namespace": job_queue.namespace,
             "labels": labels,
             "ownerReferences": [
