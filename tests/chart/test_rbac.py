@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from inspect import iscoroutinefunction
 from types import SimpleNamespace
 from typing import Any
@@ -104,6 +105,7 @@ async def test_rights_are_those_that_requests_need() -> None:
         "apply_deployment": ("n", manifest),
         "apply_budget": ("n", manifest),
         "set_verdict": ("n", "d", Verdict.ACCEPTED, "1"),
+        "mark_live": ("n", "d", datetime(2026, 1, 1, tzinfo=UTC)),
         "set_replicas": ("n", "d", 1, "1"),
         "set_protection": ("n", "p", True, "1"),
         "set_deletion_cost": ("n", "p", 1, "1"),

@@ -71,7 +71,25 @@ def test_versions_keep_their_order_while_the_clock_is_behind() -> None:
     stamps = ("2026-01-01T00:00:00Z", "2026-01-01T00:10:00Z")
     metas = ({"name": "d", "resourceVersion": "1", "creationTimestamp": stamp} for stamp in stamps)
     older, younger = (deployment_view({"metadata": meta, "spec": {}}, NOW - timedelta(hours=1)) for meta in metas)
-    assert older.age_seconds > younger.age_seconds
+    assert older.live_seconds > younger.live_seconds
+
+
+@pytest.mark.parametrize(
+    ("mark", "seconds"),
+    [
+        (None, 3600.0),
+        ("2026-01-01T00:50:00.500000+00:00", 599.5),
+        ("2026-01-01T00:50:00Z", 600.0),
+        # What nobody can have written, and a time without a zone: as if it were not there.
+        ("yesterday", 3600.0),
+        ("", 3600.0),
+        ("2026-01-01T00:50:00", 3600.0),
+    ],
+)
+def test_a_version_that_was_returned_to_is_live_since_then(mark: str | None, seconds: float) -> None:
+    annotations = {} if mark is None else {"rivermill.dev/live-since": mark}
+    meta = {"name": "d", "resourceVersion": "1", "creationTimestamp": "2026-01-01T00:00:00Z", "annotations": annotations}
+    assert deployment_view({"metadata": meta, "spec": {}}, NOW + timedelta(hours=1)).live_seconds == seconds
 
 
 @pytest.mark.parametrize(("container", "seconds"), [({}, 8.0), ({"lastState": ended(137, "")}, None)])

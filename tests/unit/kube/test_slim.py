@@ -67,10 +67,17 @@ def test_a_pod(pod: dict[str, Any]) -> None:
     assert pod_view(slim(pod), NOW) == pod_view(pod, NOW)
 
 
+ANNOTATIONS = {
+    "rivermill.dev/manifest-hash": "m",
+    "rivermill.dev/verdict": "accepted",
+    "rivermill.dev/live-since": "2026-01-01T00:00:00+00:00",
+}
+
+
 def test_a_deployment() -> None:
     condition = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "quota"}
     deployment = {
-        "metadata": with_meta(annotations={"rivermill.dev/manifest-hash": "m", "rivermill.dev/verdict": "accepted"}),
+        "metadata": with_meta(annotations=ANNOTATIONS),
         "spec": {"replicas": 3, "template": {"spec": "x" * 500}},
         "status": {"conditions": [condition, {"type": "Available", "status": "True"}]},
     }

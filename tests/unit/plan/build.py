@@ -34,7 +34,7 @@ def depth(name: str = "default", **numbers: Any) -> QueueDepth:
 
 
 def deployment(replicas: int, version: str = VERSION, **changes: Any) -> DeploymentView:
-    values = {"age_seconds": 100.0, "verdict": Verdict.ACCEPTED}
+    values = {"live_seconds": 100.0, "verdict": Verdict.ACCEPTED}
     return DeploymentView(f"q-{version}", version, "7", replicas, **{**values, **changes})
 
 

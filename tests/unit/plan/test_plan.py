@@ -175,7 +175,7 @@ def test_empty_old_versions_are_kept_for_a_while() -> None:
 def test_the_last_accepted_version_is_kept_until_another_is_accepted(verdict: Verdict) -> None:
     """However long the fleet is idle: without it a version that was rejected would get all jobs."""
     observed = Observed(
-        0, IDLE, (deployment(0, verdict=verdict), deployment(0, "0ld"), deployment(0, "older", age_seconds=999.0))
+        0, IDLE, (deployment(0, verdict=verdict), deployment(0, "0ld"), deployment(0, "older", live_seconds=999.0))
     )
     first = plan(observed, job_queue(), Memory())
     later = plan(replace(observed, now=90_000.0), job_queue(), first.memory)
@@ -185,8 +185,8 @@ def test_the_last_accepted_version_is_kept_until_another_is_accepted(verdict: Ve
 
 
 def test_a_dozen_old_versions_are_too_many() -> None:
-    """All but the ten youngest go, and the last one that was accepted stays."""
-    old = [deployment(0, f"v{n:02}", age_seconds=200.0 + n, verdict=Verdict.PENDING) for n in range(14)]
+    """All but the ten that were live last go, and the last one that was accepted stays."""
+    old = [deployment(0, f"v{n:02}", live_seconds=200.0 + n, verdict=Verdict.PENDING) for n in range(14)]
     old[12] = replace(old[12], verdict=Verdict.ACCEPTED)
     done = plan(Observed(0, IDLE, (deployment(0), *old)), job_queue(), Memory())
     assert [gone.name for gone in done.deletions] == ["q-v10", "q-v11", "q-v13"]

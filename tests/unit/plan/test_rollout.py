@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from rivermill_operator.model.observed import DeploymentView, Observed, PodView, ServerView, StoreView, Unknown, Verdict
-from rivermill_operator.model.spec import RolloutSpec, RolloutStrategy
+from rivermill_operator.model.parse import parse_job_queue
+from rivermill_operator.model.spec import JobQueue, JobQueueSpec, Mode, RolloutSpec, RolloutStrategy
 from rivermill_operator.plan import Memory, plan
+from rivermill_operator.plan.manifests import build
+from rivermill_operator.plan.plan import MarkLive
 from rivermill_operator.plan.rollout import Rollout, fails_more, roll
 from rivermill_operator.plan.versions import Version, versions
-from tests.unit.plan.build import VERSION, client, deployment, depth, job_queue, pod
+from tests.unit.plan.build import VERSION, body, client, deployment, depth, job_queue, pod
 
 NEW, OLD = "new", "0ld"
 
@@ -258,7 +262,7 @@ def test_a_rollout_does_not_inflate_the_fleet(strategy: RolloutStrategy, limit: 
         pods = [pod(100 + n) for n in range(new)] + [pod(n, OLD, ready=n not in cordoned) for n in old]
         clients = [client(100 + n) for n in range(new)]
         clients += [client(n, running=1, wanted_state="cordoned" if n in cordoned else "accepting") for n in old]
-        deployments = (deployment(new, age_seconds=9.0), deployment(len(old), OLD))
+        deployments = (deployment(new, live_seconds=9.0), deployment(len(old), OLD))
         server = ServerView(0, limit, 3 * len(pods))
         store = StoreView((depth(running=len(old)),), tuple(clients), server)
         done = plan(Observed(2.0 * step, store, deployments, tuple(pods)), queue, memory)
@@ -271,6 +275,85 @@ def test_a_rollout_does_not_inflate_the_fleet(strategy: RolloutStrategy, limit: 
         if step % 3 == 2 and cordoned:  # the jobs of one end, and it goes
             old.remove(cordoned.pop())
     assert (new, old) == (4, [])
+
+
+@pytest.mark.parametrize(
+    ("others", "serves"),
+    [
+        # Nobody returned to an older one, or no operator has marked that.
+        ({OLD: (300, Verdict.ACCEPTED), "older": (900, Verdict.ACCEPTED)}, OLD),
+        # v1, v2, back to v1.
+        ({OLD: (300, Verdict.ACCEPTED), "older": (5, Verdict.ACCEPTED)}, "older"),
+        # v1, v2 on trial or refused, and from there to the next.
+        ({OLD: (5, Verdict.PENDING), "older": (300, Verdict.ACCEPTED)}, "older"),
+        ({OLD: (5, Verdict.REJECTED), "older": (300, Verdict.ACCEPTED)}, "older"),
+        # v1, v2, back to v1 while v2 was on trial.
+        ({OLD: (300, Verdict.PENDING), "older": (5, Verdict.ACCEPTED)}, "older"),
+        # What was returned to has been deleted by hand.
+        ({OLD: (300, Verdict.ACCEPTED)}, OLD),
+    ],
+)
+@pytest.mark.parametrize("blind", [False, True])
+@pytest.mark.parametrize("verdict", [Verdict.PENDING, Verdict.REJECTED])
+def test_the_version_that_was_live_last_serves_beside_a_trial(
+    others: dict[str, tuple[float, Verdict]], serves: str, blind: bool, verdict: Verdict
+) -> None:
+    old = [deployment(0, name, live_seconds=seconds, verdict=v) for name, (seconds, v) in others.items()]
+    observed = fleet((deployment(0, live_seconds=1.0, verdict=verdict), []), *((one, []) for one in old), waiting=50)
+    if blind:
+        observed = replace(observed, store=Unknown("X", "x.", 9.0))
+    done = plan(observed, job_queue(fallback={"afterSeconds": 5, "replicas": 3}), Memory())
+    grown = {scale.deployment for scale in done.scales if scale.grows}
+    assert grown - {f"q-{VERSION}"} == {f"q-{serves}"}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "others", "ahead"),
+    [
+        (10.0, [], None),
+        (10.0, [20.0, 900.0], None),
+        (300.0, [20.0, 900.0], 0.0),
+        # Made within the same second, or by clocks that are ahead of this one.
+        (20.0, [20.0], 0.0),
+        (300.0, [0.5], 0.5),
+        (300.0, [-40.0, 7.0], 41.0),
+    ],
+)
+def test_a_version_is_marked_when_it_was_returned_to(seconds: float, others: list[float], ahead: float | None) -> None:
+    """So that it is the last live one from then on, whatever the clocks say."""
+    utc = datetime(2026, 1, 1, tzinfo=UTC)
+    old = [deployment(0, f"v{n}", live_seconds=age) for n, age in enumerate(others)]
+    observed = replace(fleet((deployment(0, live_seconds=seconds), []), *((one, []) for one in old)), utc=utc)
+    for store in (observed.store, Unknown("X", "x.")):
+        mark = plan(replace(observed, store=store), job_queue(), Memory()).live
+        assert mark == (None if ahead is None else MarkLive(f"q-{VERSION}", utc + timedelta(seconds=ahead)))
+    paused = job_queue()
+    paused = replace(paused, spec=replace(paused.spec, mode=Mode.OBSERVE))
+    assert plan(observed, paused, Memory()).live is None
+
+
+def test_back_and_forth_the_last_live_version_serves_the_next_trial() -> None:
+    """v1, v2, back to v1, v3: the marks that each look asks for are what the next one goes by."""
+    utc, live_at, serves = datetime(2026, 1, 1, tzinfo=UTC), dict[str, float](), []
+    for now, image in ((0, "v1"), (10, "v2"), (20, "v1"), (20.2, "v1"), (30, "v3"), (40, "v2"), (50, "v4")):
+        value = body(minReplicas=1)
+        value["spec"]["worker"]["image"] = image
+        queue = parse_job_queue(value)
+        live_at.setdefault(image, now)
+        names = {image: build(replace(queue, spec=_image(queue, image))).version for image in live_at}
+        accepted = {name: Verdict.ACCEPTED if name in ("v1", "v2") else Verdict.PENDING for name in live_at}
+        views = [deployment(0, names[n], live_seconds=now - at, verdict=accepted[n]) for n, at in live_at.items()]
+        seen = replace(fleet(*((view, []) for view in views), now=now), utc=utc + timedelta(seconds=now))
+        done = plan(seen, queue, Memory())
+        if done.live is not None:
+            live_at[image] = (done.live.since - utc).total_seconds()
+        grown = {scale.deployment for scale in done.scales}
+        serves.append(sorted(name for name, version in names.items() if f"q-{version}" in grown))
+    assert serves == [["v1"], ["v2"], ["v1"], ["v1"], ["v1", "v3"], ["v2"], ["v2", "v4"]]
+
+
+def _image(queue: JobQueue, image: str) -> JobQueueSpec:
+    return replace(queue.spec, worker=replace(queue.spec.worker, image=image))
 
 
 def test_verdicts_are_written_once_with_an_event() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 from rivermill_operator.model import names
 from rivermill_operator.model.observed import (
@@ -20,6 +21,7 @@ from rivermill_operator.model.observed import (
 from rivermill_operator.plan import Plan
 
 STEP_SECONDS = 0.5
+BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 SLOTS = 20
 
 
@@ -48,7 +50,7 @@ class Pod:
 class Set:
     """A Deployment and its ReplicaSet."""
 
-    made: float
+    live_since: float
     replicas: int = 0
     digest: str | None = None
     verdict: Verdict = Verdict.PENDING
@@ -132,11 +134,12 @@ class World:
         """What the operator sees."""
         deployments = tuple(
             DeploymentView(
-                f"q-{name}", name, str(one.resource_version), one.replicas, self.now - one.made, one.digest, one.verdict
+                f"q-{name}", name, str(one.resource_version), one.replicas, self.now - one.live_since, one.digest, one.verdict
             )
             for name, one in self.sets.items()
         )
-        return Observed(self.now, self._store(), deployments, tuple(self._view(n, pod) for n, pod in self.pods.items()))
+        pods = tuple(self._view(n, pod) for n, pod in self.pods.items())
+        return Observed(self.now, self._store(), deployments, pods, utc=BEGAN + timedelta(seconds=self.now))
 
     def _view(self, number: int, pod: Pod) -> PodView:
         started = pod.running is not None
@@ -174,6 +177,9 @@ class World:
         for scale in done.scales:
             if group := self._unchanged(scale.deployment, scale.resource_version):
                 group.replicas = scale.replicas
+        if done.live is not None:
+            group = self.sets[done.live.deployment[2:]]
+            group.live_since, group.resource_version = (done.live.since - BEGAN).total_seconds(), group.resource_version + 1
         for gone in done.deletions:
             if self._unchanged(gone.name, gone.resource_version):
                 del self.sets[gone.name[2:]]

@@ -88,6 +88,9 @@ def _fleet_writes(plan: Plan, namespace: str, kube: Kube) -> Iterator[tuple[str,
         yield f"delete {gone.name}", partial(kube.delete_version, namespace, gone.name, gone.resource_version)
     for name in plan.release_ownership:
         yield f"release {name}", partial(kube.release_ownership, namespace, name)
+    if plan.live is not None:
+        # After what is scaled: each write of a Deployment makes those that know it from before stale.
+        yield f"mark {plan.live.deployment} as live", partial(kube.mark_live, namespace, plan.live.deployment, plan.live.since)
 
 
 def _scale_writes(plan: Plan, namespace: str, kube: Kube, *, grow: bool) -> Iterator[tuple[str, Write]]:

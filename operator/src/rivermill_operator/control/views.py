@@ -30,7 +30,7 @@ def deployment_view(obj: Mapping[str, Any], now: datetime) -> DeploymentView:
         resource_version=meta["resourceVersion"],
         replicas=int(obj["spec"].get("replicas", 1)),
         # Below 0 while this clock is behind: versions are told apart by their order, which it leaves alone.
-        age_seconds=(now - datetime.fromisoformat(meta["creationTimestamp"])).total_seconds(),
+        live_seconds=(now - _live_since(annotations.get(names.LIVE_ANNOTATION), meta)).total_seconds(),
         applied_hash=annotations.get(names.MANIFEST_ANNOTATION),
         verdict=_verdict(annotations.get(names.VERDICT_ANNOTATION)),
         failure=_failure(status),
@@ -134,6 +134,16 @@ def _condition(status: Mapping[str, Any], kind: str, value: str) -> Mapping[str,
 
 def _said(condition: Mapping[str, Any]) -> str | None:
     return str(condition.get("message") or condition.get("reason")) if condition else None
+
+
+def _live_since(text: str | None, meta: Mapping[str, Any]) -> datetime:
+    """When the template last became the current one; a version that was never returned to has no mark, nor has a wrong one."""
+    made = datetime.fromisoformat(meta["creationTimestamp"])
+    try:
+        marked = datetime.fromisoformat(text or "")
+    except ValueError:
+        return made
+    return marked if marked.tzinfo else made
 
 
 def _verdict(text: str | None) -> Verdict:

@@ -121,6 +121,11 @@ class KubeClient:
         body = {"metadata": {"resourceVersion": resource_version, "annotations": annotations}}
         await self._patch(f"{_APPS}/namespaces/{namespace}/deployments/{name}", body)
 
+    async def mark_live(self, namespace: str, name: str, since: datetime) -> None:
+        """Annotate a Deployment with when its template last became the current one."""
+        body = {"metadata": {"annotations": {names.LIVE_ANNOTATION: since.isoformat()}}}
+        await self._patch(f"{_APPS}/namespaces/{namespace}/deployments/{name}", body)
+
     @staticmethod
     def _key(namespace: str, manifest: Mapping[str, Any]) -> Key:
         return namespace, manifest["metadata"]["labels"][names.JOB_QUEUE_LABEL]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 from rivermill_operator.model.observed import Verdict
@@ -66,6 +67,10 @@ class Kube(Protocol):
 
     async def set_verdict(self, namespace: str, name: str, verdict: Verdict, resource_version: str) -> None:
         """Annotate a Deployment, if it is still at this version."""
+        ...
+
+    async def mark_live(self, namespace: str, name: str, since: datetime) -> None:
+        """Annotate a Deployment with when its template last became the current one."""
         ...
 
     async def set_replicas(self, namespace: str, name: str, replicas: int, resource_version: str) -> None:

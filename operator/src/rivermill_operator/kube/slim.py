@@ -9,7 +9,13 @@ from rivermill_operator.model import names
 
 _META = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp", "deletionTimestamp")
 _LABELS = (names.JOB_QUEUE_LABEL, names.HASH_LABEL)
-_ANNOTATIONS = (names.MANIFEST_ANNOTATION, names.VERDICT_ANNOTATION, names.DELETION_COST, *names.PROTECTION)
+_ANNOTATIONS = (
+    names.MANIFEST_ANNOTATION,
+    names.VERDICT_ANNOTATION,
+    names.LIVE_ANNOTATION,
+    names.DELETION_COST,
+    *names.PROTECTION,
+)
 _SPEC = ("replicas", "nodeName")
 _CONDITIONS = ("Ready", "PodScheduled", "ReplicaFailure")
 _CONDITION = ("type", "status", "reason", "message", "lastTransitionTime")

@@ -15,6 +15,7 @@ JOB_QUEUE_LABEL = f"{GROUP}/jobqueue"
 HASH_LABEL = f"{GROUP}/template-hash"
 MANIFEST_ANNOTATION = f"{GROUP}/manifest-hash"
 VERDICT_ANNOTATION = f"{GROUP}/verdict"
+LIVE_ANNOTATION = f"{GROUP}/live-since"
 #: What keeps node autoscalers from removing a pod, and the value that does so; the other value lets them.
 PROTECTION = {
     "cluster-autoscaler.kubernetes.io/safe-to-evict": ("false", "true"),

@@ -207,14 +207,17 @@ class Verdict(StrEnum):
 class DeploymentView:
     """One version: a worker Deployment.
 
-    ``applied_hash`` is the hash annotation of the manifests last applied, ``failure`` why Kubernetes could not make its pods.
+    Attributes:
+        live_seconds: since its template last became the current one: when it was made, or returned to.
+        applied_hash: annotation with the hash of the manifests last applied.
+        failure: why Kubernetes could not make its pods.
     """
 
     name: str
     template_hash: str
     resource_version: str
     replicas: int
-    age_seconds: float
+    live_seconds: float
     applied_hash: str | None = None
     verdict: Verdict = Verdict.PENDING
     failure: str | None = None

@@ -17,7 +17,7 @@ from rivermill_operator.plan.migration import migration, told
 from rivermill_operator.plan.move import hold, move, rejection
 from rivermill_operator.plan.plan import ApplyVersion, Event, Memory, Plan
 from rivermill_operator.plan.reasons import conditions
-from rivermill_operator.plan.rollout import serving
+from rivermill_operator.plan.rollout import mark_live, serving
 from rivermill_operator.plan.versions import Version, versions
 from rivermill_operator.plan.wind_down import BUSY_SECONDS, wind_down
 
@@ -41,7 +41,7 @@ def plan(observed: Observed, job_queue: JobQueue, memory: Memory) -> Plan:
     made = next((version for version in fleet if version.name == built.version), None)
     if made is not None and made.deployment.name != built.deployment["metadata"]["name"]:
         built = manifests.build(job_queue, made.deployment.name)
-    # While the API server refuses the current template, the youngest version that it took goes on.
+    # While the API server refuses the current template, the last version that it took goes on.
     live = made or (fleet[0] if fleet and observed.refused is not None else None)
     old = [version for version in fleet if version is not live]
     unknown = isinstance(observed.store, Unknown)
@@ -59,7 +59,8 @@ def plan(observed: Observed, job_queue: JobQueue, memory: Memory) -> Plan:
     base = replace(base, clear_manual=by_hand.clears(job_queue, learnt), events=(*base.events, *ended))
     if job_queue.spec.mode is not Mode.SCALE:
         return base
-    base = replace(base, apply=_apply(built, made.deployment if made else None))
+    marked = mark_live(made, old, observed.utc) if made else None
+    base = replace(base, apply=_apply(built, made.deployment if made else None), live=marked)
     if observed.conflict or live is None or decision.desired_replicas is None:
         # A Deployment that is not there yet is made first, empty; its creation wakes this loop again.
         return base

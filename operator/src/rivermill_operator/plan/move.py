@@ -27,7 +27,7 @@ def move(base: Plan, before: Memory, observed: Observed, job_queue: JobQueue, li
         observed: the world as it is.
         job_queue: what is wanted.
         live: the version of the current template.
-        old: the others, the youngest first.
+        old: the others, the last live one first.
     """
     assert isinstance(observed.store, StoreView)
     assert base.decision.desired_replicas is not None

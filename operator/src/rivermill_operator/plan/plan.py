@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from rivermill_operator.model.observed import Verdict
@@ -64,6 +65,14 @@ class SetVerdict:
     deployment: str
     verdict: Verdict
     resource_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class MarkLive:
+    """Annotate a version's Deployment with when its template last became the current one; right whatever else has changed."""
+
+    deployment: str
+    since: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +145,7 @@ class Plan:
     deletions: tuple[DeleteVersion, ...] = ()
     release_ownership: tuple[str, ...] = ()
     clear_manual: bool = False
+    live: MarkLive | None = None
     events: tuple[Event, ...] = ()
     done: bool = False
     wake_after: float = 15.0

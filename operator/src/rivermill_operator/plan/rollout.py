@@ -11,9 +11,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from rivermill_operator.model.observed import Verdict
 from rivermill_operator.model.spec import RolloutSpec, RolloutStrategy
+from rivermill_operator.plan.plan import MarkLive
 from rivermill_operator.plan.versions import Version
 
 #: Attempts after which a trial is over before its time.
@@ -67,7 +69,7 @@ def roll(
     Args:
         spec: strategy and patience.
         live: the version of the current template.
-        old: the others, the youngest first.
+        old: the others, the last live one first.
         desired: accepting pods that the queues need.
         limit: the most pods of all versions together, draining ones included; None is no limit.
         free: pods that the database server has connections for besides all that are there; a trial's one is made all the same.
@@ -115,8 +117,21 @@ def _trial(live: Version, desired: int, limit: int | None, room: float) -> tuple
 
 
 def last_accepted(old: Sequence[Version]) -> Version | None:
-    """The version that serves where the live one does not; ``old`` has the youngest first."""
+    """The version that serves where the live one does not; ``old`` has the last live one first."""
     return next((version for version in old if version.deployment.verdict is Verdict.ACCEPTED), None)
+
+
+def mark_live(live: Version, old: Sequence[Version], utc: datetime) -> MarkLive | None:
+    """What tells later that ``live`` was the last version before, where Deployments of other templates were made since.
+
+    Else a roll back would be forgotten, and the next rollout would fall back on what was rolled back. None where its age or its
+    mark tells that already.
+    """
+    latest = min((version.deployment.live_seconds for version in old), default=math.inf)
+    if live.deployment.live_seconds < latest:
+        return None
+    # After all others, also those that a clock ahead of this one has marked.
+    return MarkLive(live.deployment.name, utc - timedelta(seconds=min(0.0, latest - 1.0)))
 
 
 def trusted(live: Version | None, old: Sequence[Version]) -> bool:

@@ -118,7 +118,7 @@ class Version:
 
 
 def versions(observed: Observed) -> tuple[Version, ...]:
-    """Every version that has a Deployment, the youngest first."""
+    """Every version that has a Deployment, the one whose template was last the current one first."""
     clients: dict[str, ClientView] = {}
     if isinstance(observed.store, StoreView):
         for client in sorted(observed.store.clients, key=lambda c: c.client_id):
@@ -127,7 +127,7 @@ def versions(observed: Observed) -> tuple[Version, ...]:
     alive = [Member(pod, clients.get(pod.uid)) for pod in observed.pods if not pod.deleting]
     return tuple(
         Version(deployment, _staying(deployment, [m for m in alive if m.pod.template_hash == deployment.template_hash]))
-        for deployment in sorted(observed.deployments, key=lambda d: (d.age_seconds, d.name))
+        for deployment in sorted(observed.deployments, key=lambda d: (d.live_seconds, d.name))
     )
 
 

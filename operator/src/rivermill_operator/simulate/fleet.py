@@ -98,7 +98,7 @@ class Fleet:
                 template_hash=group.version,
                 resource_version="1",
                 replicas=group.replicas,
-                age_seconds=simulation.now - group.created,
+                live_seconds=simulation.now - group.created,
                 applied_hash=group.applied_hash,
                 verdict=group.verdict,
             )
