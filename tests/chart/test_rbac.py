@@ -104,7 +104,7 @@ async def test_rights_are_those_that_requests_need() -> None:
         "conflict": ("n", "q", ["d"]),
         "apply_deployment": ("n", manifest),
         "apply_budget": ("n", manifest),
-        "set_verdict": ("n", "d", Verdict.ACCEPTED, "1"),
+        "set_verdict": ("n", "d", Verdict.REJECTED, (3, 3), "1"),
         "mark_live": ("n", "d", datetime(2026, 1, 1, tzinfo=UTC)),
         "set_replicas": ("n", "d", 1, "1"),
         "set_protection": ("n", "p", True, "1"),

@@ -14,11 +14,11 @@ from rivermill_operator.control.apply import Problem, apply
 from rivermill_operator.control.turns import Turns
 from rivermill_operator.control.views import deployment_view
 from rivermill_operator.kube.port import Kube, KubeError
-from rivermill_operator.model.observed import Observed, StoreView
+from rivermill_operator.model.observed import Observed, StoreView, Verdict
 from rivermill_operator.model.spec import JobQueue
 from rivermill_operator.model.status import Decision
 from rivermill_operator.plan import Memory, Plan, plan
-from rivermill_operator.plan.plan import Event, SetProtection, SetReplicas
+from rivermill_operator.plan.plan import Event, SetProtection, SetReplicas, SetVerdict
 from rivermill_operator.store.port import Store
 from tests.unit.plan.build import depth, job_queue
 
@@ -32,6 +32,13 @@ class Scales:
 
     error: KubeError | None = None
     written: list[str] = field(default_factory=list)
+
+    async def set_verdict(
+        self, namespace: str, name: str, verdict: Verdict, trial: tuple[int, int] | None, resource_version: str
+    ) -> None:
+        if self.error is not None:
+            raise self.error
+        self.written.append(f"{name} {verdict}")
 
     async def set_replicas(self, namespace: str, name: str, replicas: int, resource_version: str) -> None:
         if self.error is not None:
@@ -116,6 +123,14 @@ async def test_pods_that_jobs_wait_for_come_before_anything_said_of_others() -> 
     turns.fleet.free.release()
     assert await waiting == []
     assert kube.written == ["q-1=4", "pod-0 protected", "pod-1 protected"]
+
+
+@pytest.mark.parametrize(("error", "told"), [(None, ["q-1 accepted", "VersionAccepted"]), (KubeError(409, "changed"), [])])
+async def test_a_verdict_is_told_when_it_is_written(error: KubeError | None, told: list[str]) -> None:
+    mark = SetVerdict("q-1", Verdict.ACCEPTED, "7", event=Event("Normal", "VersionAccepted", "It works."))
+    kube = Scales(error)
+    assert await apply(replace(PLAN, scales=(), verdicts=(mark,)), job_queue(), cast(Kube, kube), None, Turns(1, 1)) == []
+    assert kube.written == told
 
 
 async def test_what_changed_meanwhile_is_no_problem_and_a_refusal_is() -> None:

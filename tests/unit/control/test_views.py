@@ -92,6 +92,15 @@ def test_a_version_that_was_returned_to_is_live_since_then(mark: str | None, sec
     assert deployment_view({"metadata": meta, "spec": {}}, NOW + timedelta(hours=1)).live_seconds == seconds
 
 
+@pytest.mark.parametrize(
+    ("mark", "trial"), [(None, None), ("3/12", (3, 12)), ("3", None), ("many/12", None), ("3/12/4", None), ("-3/12", None)]
+)
+def test_the_numbers_of_a_trial_are_read_if_they_are_some(mark: str | None, trial: tuple[int, int] | None) -> None:
+    annotations = {} if mark is None else {"rivermill.dev/trial": mark}
+    meta = {"name": "d", "resourceVersion": "1", "creationTimestamp": "2026-01-01T00:00:00Z", "annotations": annotations}
+    assert deployment_view({"metadata": meta, "spec": {}}, NOW).trial == trial
+
+
 @pytest.mark.parametrize(("container", "seconds"), [({}, 8.0), ({"lastState": ended(137, "")}, None)])
 def test_a_restarted_container_tells_no_start(container: dict[str, Any], seconds: float | None) -> None:
     ready = pod(state={"running": {}}, started=True, **container)

@@ -71,6 +71,7 @@ ANNOTATIONS = {
     "rivermill.dev/manifest-hash": "m",
     "rivermill.dev/verdict": "accepted",
     "rivermill.dev/live-since": "2026-01-01T00:00:00+00:00",
+    "rivermill.dev/trial": "3/4",
 }
 
 

@@ -44,7 +44,7 @@ MEMORY = Memory(
 OBSERVED = Observed(
     5.0,
     STORE,
-    (deployment(2), deployment(1, "0ld", verdict=Verdict.REJECTED)),
+    (deployment(2), deployment(1, "0ld", verdict=Verdict.REJECTED, trial=(3, 4))),
     (pod(1), pod(2, ready=False)),
     utc=datetime(2026, 1, 5, 7, 30, tzinfo=UTC),
 )

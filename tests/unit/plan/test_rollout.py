@@ -359,8 +359,10 @@ def _image(queue: JobQueue, image: str) -> JobQueueSpec:
 def test_verdicts_are_written_once_with_an_event() -> None:
     parts = (deployment(1, **PENDING), [pod(3)]), (deployment(2, OLD), [pod(1, OLD), pod(2, OLD)])
     done = plan(fleet(*parts, ended=20), job_queue(), Memory())
-    assert [(v.verdict, v.resource_version) for v in done.verdicts] == [(Verdict.ACCEPTED, "7")]
-    assert "VersionAccepted" in {event.reason for event in done.events}
+    assert [(v.verdict, v.trial, v.resource_version) for v in done.verdicts] == [(Verdict.ACCEPTED, None, "7")]
+    # Told when it is written, which may take more than one look.
+    assert [v.event.reason for v in done.verdicts if v.event] == ["VersionAccepted"]
+    assert "VersionAccepted" not in {event.reason for event in done.events}
     accepted = (deployment(1), parts[0][1]), parts[1]
     assert not plan(fleet(*accepted, ended=20), job_queue(), done.memory).verdicts
 
@@ -375,11 +377,35 @@ def test_a_fallback_is_of_a_version_that_works(verdict: Verdict, grown: str) -> 
     assert [(scale.deployment, scale.replicas - (grown == OLD)) for scale in done.scales] == [(f"q-{grown}", 2)]
 
 
-def test_a_rejected_version_is_a_condition_with_the_way_out() -> None:
-    parts = (deployment(0, verdict=Verdict.REJECTED), []), (deployment(1, OLD), [pod(1, OLD)])
+@pytest.mark.parametrize(
+    ("trial", "told"),
+    [((9, 12), "failed 9 of 12 attempts, more than the versions"), (None, "failed more attempts than the versions")],
+)
+def test_a_rejected_version_is_a_condition_with_the_way_out(trial: tuple[int, int] | None, told: str) -> None:
+    """Its pods have gone: the numbers are those of its trial, if an operator that wrote them has judged it."""
+    parts = (deployment(0, verdict=Verdict.REJECTED, trial=trial), []), (deployment(1, OLD), [pod(1, OLD)])
     found = {c.type: c for c in plan(fleet(*parts), job_queue(), Memory()).conditions}
     assert (found["WorkersAvailable"].status, found["WorkersAvailable"].reason) == ("False", "VersionRejected")
+    assert told in found["Ready"].message
     assert "spec.worker" in found["Ready"].message
+
+
+def test_a_rejection_is_told_once_with_the_numbers_of_its_trial() -> None:
+    """Also where the verdict could not be written at once, and when its pods have gone."""
+    old, memory, told = (deployment(2, OLD), [pod(1, OLD), pod(2, OLD)]), Memory(), list[str]()
+    judged = (deployment(1, **PENDING), [pod(3)])
+    marked = (deployment(1, verdict=Verdict.REJECTED, trial=(3, 4)), [pod(3)])
+    gone = (deployment(0, verdict=Verdict.REJECTED, trial=(3, 4)), [])
+    for live in (judged, judged, marked, gone, gone):
+        observed = fleet(live, old)
+        assert isinstance(observed.store, StoreView)
+        clients = (client(1, ended=500), client(2, ended=500), *([client(3, ended=4, failed=3)] if live[1] else []))
+        done = plan(replace(observed, store=replace(observed.store, clients=clients)), job_queue(minReplicas=2), memory)
+        memory = done.memory
+        assert [(v.verdict, v.trial, v.event) for v in done.verdicts] == [(Verdict.REJECTED, (3, 4), None)] * (live is judged)
+        told += [event.message for event in done.events if event.reason == "VersionRejected"]
+    assert len(told) == 1
+    assert "3 of 4 attempts" in told[0]
 
 
 def test_draining_pods_do_not_count_as_replicas_after_a_restart() -> None:

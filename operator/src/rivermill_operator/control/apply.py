@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +13,7 @@ from rivermill_operator.control.turns import Turns
 from rivermill_operator.kube.port import Kube, KubeError
 from rivermill_operator.model import names
 from rivermill_operator.model.spec import JobQueue
-from rivermill_operator.plan.plan import Plan
+from rivermill_operator.plan.plan import Event, Plan
 from rivermill_operator.store.port import Store, StoreError
 
 Write = Callable[[], Awaitable[None]]
@@ -64,12 +64,16 @@ async def apply(plan: Plan, job_queue: JobQueue, kube: Kube, store: Store | None
         manifest = item.deployment if covered else _unfinished(item.deployment)
         what = f"apply Deployment {item.name}, whose template is made from spec.worker"
         await attempt(what, partial(kube.apply_deployment, namespace, manifest), turns.fleet)
+    events = list(plan.events)
+    for mark in plan.verdicts:
+        verdict = partial(kube.set_verdict, namespace, mark.deployment, mark.verdict, mark.trial, mark.resource_version)
+        written = await attempt(f"annotate Deployment {mark.deployment} with its verdict", verdict, turns.fleet)
+        events += [mark.event] if written and mark.event is not None else []
     for turn, writes in (
-        (turns.fleet, _verdict_writes(plan, namespace, kube)),
         (turns.growth, _scale_writes(plan, namespace, kube, grow=True)),
         (nullcontext(), _client_writes(plan, store)),
         (turns.fleet, _fleet_writes(plan, namespace, kube)),
-        (turns.report, _own_writes(plan, job_queue, kube)),
+        (turns.report, _own_writes(plan, events, job_queue, kube)),
     ):
         for what, write in writes:
             await attempt(what, write, turn)
@@ -107,17 +111,11 @@ def _unfinished(deployment: Mapping[str, Any]) -> dict[str, Any]:
     return {**deployment, "metadata": {**meta, "annotations": left}}
 
 
-def _verdict_writes(plan: Plan, namespace: str, kube: Kube) -> Iterator[tuple[str, Write]]:
-    for mark in plan.verdicts:
-        write = partial(kube.set_verdict, namespace, mark.deployment, mark.verdict, mark.resource_version)
-        yield f"annotate Deployment {mark.deployment} with its verdict", write
-
-
-def _own_writes(plan: Plan, job_queue: JobQueue, kube: Kube) -> Iterator[tuple[str, Write]]:
+def _own_writes(plan: Plan, events: Iterable[Event], job_queue: JobQueue, kube: Kube) -> Iterator[tuple[str, Write]]:
     """To the JobQueue, and of it."""
     if plan.clear_manual:
         yield "remove spec.scaling.manualReplicas", partial(kube.clear_manual, job_queue)
-    for event in plan.events:
+    for event in events:
         yield f"record Event {event.reason}", partial(kube.emit_event, job_queue, event.type, event.reason, event.message)
 
 

@@ -33,6 +33,7 @@ def deployment_view(obj: Mapping[str, Any], now: datetime) -> DeploymentView:
         live_seconds=(now - _live_since(annotations.get(names.LIVE_ANNOTATION), meta)).total_seconds(),
         applied_hash=annotations.get(names.MANIFEST_ANNOTATION),
         verdict=_verdict(annotations.get(names.VERDICT_ANNOTATION)),
+        trial=_trial(annotations.get(names.TRIAL_ANNOTATION)),
         failure=_failure(status),
     )
 
@@ -148,6 +149,11 @@ def _live_since(text: str | None, meta: Mapping[str, Any]) -> datetime:
 
 def _verdict(text: str | None) -> Verdict:
     return Verdict(text) if text in tuple(Verdict) else Verdict.PENDING
+
+
+def _trial(text: str | None) -> tuple[int, int] | None:
+    failed, _, ended = (text or "").partition("/")
+    return (int(failed), int(ended)) if failed.isdecimal() and ended.isdecimal() else None
 
 
 def _troubled(statuses: list[Mapping[str, Any]]) -> Mapping[str, Any] | None:

@@ -115,9 +115,12 @@ class KubeClient:
         query = {"fieldManager": names.FIELD_MANAGER, "force": "true"}
         await self._rest.request("PATCH", path, query=query, body=dict(manifest), content_type=APPLY_PATCH)
 
-    async def set_verdict(self, namespace: str, name: str, verdict: Verdict, resource_version: str) -> None:
-        """Annotate a Deployment, if it is still at this version."""
-        annotations = {names.VERDICT_ANNOTATION: verdict.value}
+    async def set_verdict(
+        self, namespace: str, name: str, verdict: Verdict, trial: tuple[int, int] | None, resource_version: str
+    ) -> None:
+        """Annotate a Deployment, if it is still at this version; ``trial`` are attempts that failed and that ended."""
+        attempts = None if trial is None else f"{trial[0]}/{trial[1]}"
+        annotations = {names.VERDICT_ANNOTATION: verdict.value, names.TRIAL_ANNOTATION: attempts}
         body = {"metadata": {"resourceVersion": resource_version, "annotations": annotations}}
         await self._patch(f"{_APPS}/namespaces/{namespace}/deployments/{name}", body)
 

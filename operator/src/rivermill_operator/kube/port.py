@@ -65,8 +65,10 @@ class Kube(Protocol):
         """Server-side apply of a PodDisruptionBudget."""
         ...
 
-    async def set_verdict(self, namespace: str, name: str, verdict: Verdict, resource_version: str) -> None:
-        """Annotate a Deployment, if it is still at this version."""
+    async def set_verdict(
+        self, namespace: str, name: str, verdict: Verdict, trial: tuple[int, int] | None, resource_version: str
+    ) -> None:
+        """Annotate a Deployment, if it is still at this version; ``trial`` are attempts that failed and that ended."""
         ...
 
     async def mark_live(self, namespace: str, name: str, since: datetime) -> None:

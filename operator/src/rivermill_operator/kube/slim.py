@@ -13,6 +13,7 @@ _ANNOTATIONS = (
     names.MANIFEST_ANNOTATION,
     names.VERDICT_ANNOTATION,
     names.LIVE_ANNOTATION,
+    names.TRIAL_ANNOTATION,
     names.DELETION_COST,
     *names.PROTECTION,
 )

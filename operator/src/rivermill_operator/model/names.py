@@ -16,6 +16,7 @@ HASH_LABEL = f"{GROUP}/template-hash"
 MANIFEST_ANNOTATION = f"{GROUP}/manifest-hash"
 VERDICT_ANNOTATION = f"{GROUP}/verdict"
 LIVE_ANNOTATION = f"{GROUP}/live-since"
+TRIAL_ANNOTATION = f"{GROUP}/trial"
 #: What keeps node autoscalers from removing a pod, and the value that does so; the other value lets them.
 PROTECTION = {
     "cluster-autoscaler.kubernetes.io/safe-to-evict": ("false", "true"),

@@ -210,6 +210,7 @@ class DeploymentView:
     Attributes:
         live_seconds: since its template last became the current one: when it was made, or returned to.
         applied_hash: annotation with the hash of the manifests last applied.
+        trial: attempts that failed and that ended in the trial by which it was rejected, if that is known.
         failure: why Kubernetes could not make its pods.
     """
 
@@ -220,6 +221,7 @@ class DeploymentView:
     live_seconds: float
     applied_hash: str | None = None
     verdict: Verdict = Verdict.PENDING
+    trial: tuple[int, int] | None = None
     failure: str | None = None
 
 

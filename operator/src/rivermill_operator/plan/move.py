@@ -47,7 +47,6 @@ def move(base: Plan, before: Memory, observed: Observed, job_queue: JobQueue, li
     moved = drain.Drain.joined([_bring(target, clock) for target in rollout.targets])
     protections, idle_since = protect((m for v in (live, *old) for m in v.members), dict(memory.idle_since), now)
     empty_since, deletions = _retire(observed, live, old, dict(memory.empty_since), spec.rollout.keep_seconds)
-    verdicts, verdict_events = _verdict(live, rollout)
     settling = bool(moved.costs) or any(now - since < drain.SETTLE_SECONDS for _, since in moved.costed)
     return replace(
         base,
@@ -61,14 +60,14 @@ def move(base: Plan, before: Memory, observed: Observed, job_queue: JobQueue, li
             ready_since=rollout.ready_since,
             empty_since=empty_since,
         ),
-        verdicts=verdicts,
+        verdicts=_verdict(live, rollout),
         cordon=moved.cordon,
         uncordon=moved.uncordon,
         protections=protections,
         deletion_costs=moved.costs,
         scales=moved.scales,
         deletions=deletions,
-        events=(*base.events, *verdict_events, *_wrong_victims(observed, before)),
+        events=(*base.events, *_wrong_victims(observed, before)),
         wake_after=min(base.wake_after, drain.SETTLE_SECONDS) if settling else base.wake_after,
     )
 
@@ -111,15 +110,16 @@ def _explained(base: Plan, rollout: Rollout) -> Decision:
     return replace(base.decision, pending=pending)
 
 
-def _verdict(live: Version, rollout: Rollout) -> tuple[tuple[SetVerdict, ...], tuple[Event, ...]]:
-    """What to write and to say where a version's trial has ended."""
+def _verdict(live: Version, rollout: Rollout) -> tuple[SetVerdict, ...]:
+    """What to write where a version's trial has ended; of a rejection the condition tells, which turns when it is written."""
     deployment = live.deployment
     if rollout.verdict is deployment.verdict:
-        return (), ()
-    event = Event("Normal", "VersionAccepted", f"Version {live.name} works: the fleet moves to it.")
+        return ()
+    mark = SetVerdict(deployment.name, rollout.verdict, deployment.resource_version)
     if rollout.verdict is Verdict.REJECTED:
-        event = Event("Warning", "VersionRejected", rejection(live))
-    return (SetVerdict(deployment.name, rollout.verdict, deployment.resource_version),), (event,)
+        return (replace(mark, trial=(live.failed, live.ended)),)
+    event = Event("Normal", "VersionAccepted", f"Version {live.name} works: the fleet moves to it.")
+    return (replace(mark, event=event),)
 
 
 def _wrong_victims(observed: Observed, memory: Memory) -> tuple[Event, ...]:
@@ -139,9 +139,11 @@ def _still_there(observed: Observed, uids: Sequence[str]) -> tuple[str, ...]:
 
 
 def rejection(live: Version) -> str:
-    """Why a version gets no pods, and the way out."""
+    """Why a version gets no pods, and the way out; its pods that would tell the numbers have gone."""
+    trial = live.deployment.trial
+    attempts = "more attempts than" if trial is None else f"{trial[0]} of {trial[1]} attempts, more than"
     return (
-        f"Version {live.name} failed {live.failed} of {live.ended} attempts, more than the versions before: it gets no pods, "
+        f"Version {live.name} failed {attempts} the versions before: it gets no pods, "
         "and the last accepted version serves on. Change spec.worker to a version that works."
     )
 

@@ -60,11 +60,18 @@ class ApplyVersion:
 
 @dataclass(frozen=True, slots=True)
 class SetVerdict:
-    """Annotate a version's Deployment with what became of its trial."""
+    """Annotate a version's Deployment with what became of its trial.
+
+    Attributes:
+        trial: attempts that failed and that ended, of one that was rejected.
+        event: to be told when that is written; until then the trial goes on.
+    """
 
     deployment: str
     verdict: Verdict
     resource_version: str
+    trial: tuple[int, int] | None = None
+    event: Event | None = None
 
 
 @dataclass(frozen=True, slots=True)
