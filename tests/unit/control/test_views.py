@@ -116,6 +116,12 @@ def test_since_when_a_pod_is_not_ready() -> None:
     assert seen == [None, 0.0, 10.0, 20.0]
 
 
+def test_since_when_a_pod_that_was_ready_before_the_first_look_is_not() -> None:
+    clock = iter([1000.0, 1010.0])
+    views, cut_off = PodViews(lambda: next(clock)), pod(started=True)
+    assert [views.see([cut_off], NOW)[0].unready_seconds for _ in range(2)] == [0.0, 10.0]
+
+
 @pytest.mark.parametrize(
     ("condition", "unplaced"),
     [

@@ -68,6 +68,43 @@ def test_a_pod_that_waits_for_something_that_never_comes_is_removed(changes: dic
     assert marked is goes
 
 
+@pytest.mark.parametrize(
+    ("silent", "row", "waiting", "desired", "pending"),
+    [
+        # It may come back, as one that is called back does.
+        (5.0, True, 1, 2, "no scale-in while jobs wait for 1 pod to start"),
+        (119.0, True, 1, 2, "no scale-in while jobs wait for 1 pod to start"),
+        (119.0, True, 200, 8, None),
+        # Another takes its place, and nobody waits for it. Its row goes when it has been silent for a minute.
+        (121.0, True, 1, 2, None),
+        (121.0, True, 200, 9, None),
+        (121.0, False, 200, 9, None),
+    ],
+)
+def test_a_pod_that_is_cut_off_from_the_database_counts_for_nothing_in_the_end(
+    silent: float, row: bool, waiting: int, desired: int, pending: str | None
+) -> None:
+    pods = (pod(1), pod(2, ready=False, warm=True, unready_seconds=silent))
+    clients = (client(1, running=10), *([client(2, silent_seconds=silent)] if row else []))
+    store = StoreView((depth(waiting=waiting, running=10, oldest_seconds=1.0),), clients)
+    done = plan(Observed(0.0, store, (deployment(2),), pods), job_queue(scaleIn={"windowSeconds": 0}), Memory())
+    assert (done.decision.desired_replicas, done.decision.pending, done.cordon) == (desired, pending, ())
+    # Nor does it tell anything of starts.
+    assert done.decision.pod_start_seconds == 30.0
+
+
+@pytest.mark.parametrize(("silent", "goes"), [(119.0, False), (121.0, True)])
+def test_a_pod_that_is_cut_off_and_has_lost_its_row_is_removed(silent: float, goes: bool) -> None:
+    """Nobody can tell it anything, and its jobs run elsewhere. Such a fleet could not shrink, nor its JobQueue be deleted."""
+    away = pod(2, ready=False, warm=True, unready_seconds=silent)
+    idle = Observed(0.0, StoreView((depth(),), (client(1),)), (deployment(2),), (pod(1), away))
+    for queue in (replace(job_queue(), deleting=True), job_queue(scaleIn={"windowSeconds": 0})):
+        done = plan(idle, queue, Memory())
+        assert [cost.pod for cost in done.deletion_costs] == (["p2"] if goes else [])
+        # It goes first.
+        assert done.cordon == (() if goes and not queue.deleting else ("c1",))
+
+
 def test_a_pod_that_was_called_back_and_is_not_ready_yet_goes_before_one_that_claims() -> None:
     claims, returns = pod(1, age_seconds=9.0), pod(2, ready=False, warm=True, age_seconds=99.0)
     observed = Observed(0.0, StoreView((depth(),), (client(1), client(2, running=1))), (deployment(2),), (claims, returns))

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from rivermill_operator.model.observed import Observed, StoreView
+from rivermill_operator.model.observed import Observed, StoreView, Unknown
 from rivermill_operator.model.parse import parse_job_queue
 from rivermill_operator.plan import Memory, Plan, plan
 from rivermill_operator.plan.reasons import conditions
+from rivermill_operator.plan.versions import LOWEST_COST
 from tests.unit.plan.build import VERSION, body, client, deployment, depth, job_queue, pod
 
 QUOTA = 'pods "q-1" is forbidden: exceeded quota: none'
@@ -18,7 +19,8 @@ REFUSAL = "apply q-1: 422 PATCH /apis/apps/v1: spec.template.spec.containers: Re
 
 
 def decided(memory: Memory | None = None, **world: Any) -> Plan:
-    observed = Observed(0.0, StoreView((depth(),)), **{"deployments": (deployment(1),), "pods": (pod(1),), **world})
+    values = {"store": StoreView((depth(),)), "deployments": (deployment(1),), "pods": (pod(1),), **world}
+    observed = Observed(0.0, **values)
     return plan(observed, job_queue(minReplicas=1), memory or Memory())
 
 
@@ -38,6 +40,14 @@ def decided(memory: Memory | None = None, **world: Any) -> Plan:
         # Its container was restarted a moment ago; it drains.
         ({"pods": (pod(1, ready=False, age_seconds=999.0, unready_seconds=5.0),)}, "Healthy", "No worker pod"),
         ({"pods": (pod(1, ready=False, age_seconds=999.0, warm=True),)}, "Healthy", "No worker pod"),
+        # It is cut off from the database, which is there; or it drains.
+        ({"pods": (pod(1, ready=False, warm=True, unready_seconds=119.0),)}, "Healthy", "No worker pod"),
+        ({"pods": (pod(1, ready=False, warm=True, unready_seconds=121.0),)}, "NotReady", "Pod p1 was Ready"),
+        (
+            {"pods": (pod(1, ready=False, warm=True, unready_seconds=121.0, deletion_cost=LOWEST_COST),)},
+            "Healthy",
+            "No worker pod",
+        ),
         # A pod that is there says more than one that is not.
         (
             {"deployments": (deployment(2, failure=QUOTA),), "pods": (pod(1, ready=False, trouble="CrashLoopBackOff"),)},
@@ -54,6 +64,12 @@ def test_what_keeps_workers_away(world: dict[str, Any], reason: str, message: st
     assert message in found["WorkersAvailable"].message
     ready = reason == "Healthy"
     assert (found["Ready"].status, found["Ready"].reason) == (("True", "AsDesired") if ready else ("False", reason))
+
+
+def test_while_the_database_is_away_no_pod_is_blamed() -> None:
+    cut_off = (pod(1, ready=False, warm=True, unready_seconds=999.0),)
+    found = {c.type: c for c in decided(store=Unknown("DatabaseUnreachable", "gone."), pods=cut_off).conditions}
+    assert found["WorkersAvailable"].reason == "Healthy"
 
 
 def test_a_refusal_is_an_event_once_and_told_when_it_is_over() -> None:

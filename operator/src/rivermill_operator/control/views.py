@@ -69,7 +69,7 @@ def pod_view(obj: Mapping[str, Any], now: datetime) -> PodView:
 
 @dataclass(slots=True)
 class _Seen:
-    """A pod, and when it was made, last Ready (None: never) and last looked at by the clock of its ``PodViews``."""
+    """A pod; when it was made, last Ready or first warm (None: never) and last looked at, by the clock of its ``PodViews``."""
 
     obj: Mapping[str, Any]
     view: PodView
@@ -109,7 +109,8 @@ class PodViews:
 
 def _grow(seen: _Seen, moment: float) -> None:
     seen.at = moment
-    if seen.view.ready:
+    # One that is found warm was Ready before, or will be in a moment.
+    if seen.view.ready or (seen.view.warm and seen.ready_at is None):
         seen.ready_at = moment
     unready = None if seen.ready_at is None else moment - seen.ready_at
     seen.view = replace(seen.view, age_seconds=moment - seen.made, unready_seconds=unready)

@@ -167,8 +167,8 @@ class PodView:
         unplaced: why the scheduler has found no node for it, in its words; empty before it has looked.
         trouble: reason of a container that waits for more than its turn; ``cause``: why, as a sentence, or empty.
         ready_after_seconds: from its creation until it last became Ready, unless a container was restarted.
-        unready_seconds: since it was last seen Ready; None if it never was.
-        warm: it has been Ready before, with the containers that it has now.
+        unready_seconds: since it was last seen Ready, or first seen warm; None if it never was.
+        warm: it has been Ready before, with the containers that it has now, or is about to be.
         protected: node autoscalers are told to leave it alone.
     """
 
@@ -227,11 +227,19 @@ class DeploymentView:
 
 @dataclass(frozen=True, slots=True)
 class StartingPod:
-    """A pod that has not become Ready yet; ``age_seconds`` is 0 while it is wanted but not made."""
+    """A pod that shall become Ready, for the first time or again.
+
+    Attributes:
+        uid: empty where its start tells nothing of how long starts take.
+        age_seconds: since it was made, or anything was last heard of it; 0 while it is wanted but not made.
+        scheduled: it has a node.
+        warm: it has been Ready, with the containers that it has.
+    """
 
     uid: str
     age_seconds: float
     scheduled: bool = True
+    warm: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -221,5 +221,5 @@ def pod_start_seconds(memory: ScalingMemory, fleet: FleetView) -> float:
     for as long as it is there.
     """
     mean = POD_START_SEED_SECONDS if memory.pod_start_seconds is None else memory.pod_start_seconds
-    ages = sorted(pod.age_seconds for pod in fleet.starting)
+    ages = sorted(pod.age_seconds for pod in fleet.starting if not pod.warm)
     return max(mean, min(ages[len(ages) // 2], late_seconds(memory))) if ages else mean

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from rivermill_operator.model.observed import FleetView, PodView, StartingPod, StoreView, Unknown
+from rivermill_operator.model.observed import FleetView, StartingPod, StoreView, Unknown
 from rivermill_operator.plan.estimate import late_seconds
 from rivermill_operator.plan.memory import ScalingMemory
 from rivermill_operator.plan.rollout import trusted
-from rivermill_operator.plan.versions import Version
+from rivermill_operator.plan.versions import Member, Version
 
 
 def fleet_view(live: Version | None, old: Sequence[Version], memory: ScalingMemory, last: int | None) -> FleetView:
@@ -28,7 +28,7 @@ def fleet_view(live: Version | None, old: Sequence[Version], memory: ScalingMemo
     for member in accepting:
         busy.update(member.client.running_by_queue if member.client else {})
     was_starting = frozenset(memory.starting)
-    starting = [_starting(m.pod, was_starting) for m in accepting if not m.pod.ready]
+    starting = [_starting(m, was_starting) for m in accepting if not m.pod.ready]
     missing = sum(max(0, v.deployment.replicas - len(v.members)) for v in fleet)
     size = _size(live, old, last)
     at_work = sum(version.serving for version in fleet)
@@ -68,14 +68,16 @@ def imagined(store: StoreView | Unknown, last: int | None) -> FleetView:
     return FleetView(replicas=size, ready=size, busy=busy)
 
 
-def _starting(pod: PodView, was_starting: frozenset[str]) -> StartingPod:
+def _starting(member: Member, was_starting: frozenset[str]) -> StartingPod:
     """The age of a pod says nothing about its start where it was Ready before.
 
-    One that takes jobs again after it had drained is back within a second, one whose container was restarted begins anew.
+    One that takes jobs again after it had drained is back within a second, one whose container was restarted begins anew. One
+    that does not come back, for it is cut off from the database, say, is late in the end like one that never starts.
     One whose containers have all started for the first time is Ready in a moment, and its start is still to be learnt.
     """
+    pod = member.pod
     if pod.warm:
-        return StartingPod(pod.uid if pod.uid in was_starting else "", 0.0)
+        return StartingPod(pod.uid if pod.uid in was_starting else "", member.away_seconds, warm=True)
     if pod.unready_seconds is not None:
         return StartingPod("", pod.unready_seconds, pod.scheduled)
     return StartingPod(pod.uid, pod.age_seconds, pod.scheduled)

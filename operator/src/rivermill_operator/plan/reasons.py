@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from rivermill_operator.model.observed import INVALID_SPEC, Observed, PodView, Unknown
 from rivermill_operator.model.spec import JobQueue, Mode
 from rivermill_operator.model.status import Condition, Decision
+from rivermill_operator.plan.versions import versions
 
 READY = "Ready"
 QUEUE_OBSERVED = "QueueObserved"
@@ -128,10 +129,10 @@ def _trouble(observed: Observed, rejected: str | None, late_seconds: float) -> t
     for deployment in observed.deployments:
         if deployment.failure is not None:
             return "FailedCreate", f"Kubernetes cannot make pods of Deployment {deployment.name}: {deployment.failure}"
-    return _waiting(alive, late_seconds)
+    return _waiting(observed, alive, late_seconds)
 
 
-def _waiting(pods: Sequence[PodView], late_seconds: float) -> tuple[str, str] | None:
+def _waiting(observed: Observed, pods: Sequence[PodView], late_seconds: float) -> tuple[str, str] | None:
     for pod in pods:
         if pod.unplaced and not pod.scheduled:
             return "Unschedulable", f"Pod {pod.name} has no node: {pod.unplaced}"
@@ -139,6 +140,9 @@ def _waiting(pods: Sequence[PodView], late_seconds: float) -> tuple[str, str] | 
         if _late(pod, late_seconds):
             what = "runs and does not become Ready: see its log, and" if pod.started else "has not started: see"
             return "NotReady", f"Pod {pod.name} {what} `kubectl describe pod {pod.name}`."
+    name = _cut_off(observed, pods, late_seconds)
+    if name is not None:
+        return "NotReady", f"Pod {name} was Ready, and its worker has not been heard of since it is so no more: see its log."
     return None
 
 
@@ -146,6 +150,14 @@ def _late(pod: PodView, late_seconds: float) -> bool:
     """Whether a pod should have become Ready long ago; one that drains is not Ready either, and has been before."""
     unready = pod.age_seconds if pod.unready_seconds is None else pod.unready_seconds
     return pod.scheduled and not pod.ready and not pod.warm and unready > late_seconds
+
+
+def _cut_off(observed: Observed, pods: Sequence[PodView], late_seconds: float) -> str | None:
+    """The first pod that cannot reach a database which is there; one that drains is not to be Ready."""
+    if isinstance(observed.store, Unknown) or all(pod.ready or not pod.warm for pod in pods):
+        return None
+    members = (member for version in versions(observed) for member in version.members)
+    return next((m.pod.name for m in members if not m.draining and m.away_seconds > late_seconds), None)
 
 
 def _target_conflict(observed: Observed) -> Condition:

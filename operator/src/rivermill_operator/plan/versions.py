@@ -36,11 +36,23 @@ class Member:
         return self.pod.ready and not self.draining
 
     @property
+    def away_seconds(self) -> float:
+        """How long nothing has been heard of the worker of a pod that was Ready, and is so no more."""
+        if self.pod.ready or not self.pod.warm:
+            return 0.0
+        return (self.pod.unready_seconds or 0.0) if self.client is None else self.client.silent_seconds
+
+    @property
     def hopeless(self) -> bool:
-        """Whether nothing can be running in it: it has no node, or its container cannot start, or should have long ago."""
+        """Whether no job can be running in it: it has no node, or its container cannot start, or should have long ago.
+
+        Or its worker has been cut off from the database for so long that its row is gone, and its jobs run elsewhere.
+        """
         pod = self.pod
-        if self.client is not None or (pod.scheduled and pod.started):
+        if self.client is not None:
             return False
+        if pod.scheduled and pod.started:
+            return self.away_seconds > LATE_SECONDS
         return not pod.scheduled or pod.trouble is not None or pod.age_seconds > LATE_SECONDS
 
     @property
