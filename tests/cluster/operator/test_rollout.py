@@ -59,6 +59,12 @@ def test_a_rollout_interrupts_nothing_and_rolls_back_at_once(loaded: tuple[World
         reasons = {event["reason"] for event in world.get("events")["items"]}
         assert "VersionAccepted" in reasons
         assert "WrongVictim" not in reasons
+        # What was returned to is the last version from then on: a trial has it beside it, and not what was rolled back.
+        manifest["spec"]["rollout"] = {"gateSeconds": 600}
+        world.apply(set_environment(manifest, RELEASE="3"))
+        third = eventually(lambda: next((name for name in versions(world) if name not in (first, second)), None))
+        eventually(lambda: versions(world)[third] == 1)
+        assert (versions(world)[first] >= 2, versions(world)[second]) == (True, 0)
 
 
 def test_a_version_that_fails_is_rejected_and_the_last_one_serves_on(loaded: tuple[World, dict[str, Any]]) -> None:
@@ -70,15 +76,24 @@ def test_a_version_that_fails_is_rejected_and_the_last_one_serves_on(loaded: tup
         (first,) = versions(world)
         enqueue(world, 30, 0)
         eventually(lambda: unfinished(world) == 0)
+        # Known of the version before, by which the next one is measured, is what its heartbeats have told.
+        eventually(lambda: sql(world, "SELECT sum((value ->> 'ended')::int) = 30 FROM rivermill_client, jsonb_each(queues)"))
         world.apply(set_environment(manifest, BROKEN="1"))
         second = eventually(lambda: next((name for name in versions(world) if name != first), None))
         eventually(lambda: versions(world)[second] == 1)
 
         def feed() -> bool:
-            enqueue(world, 3, 0)
+            enqueue(world, 200, 0)
             return world.condition("WorkersAvailable") == ("False", "VersionRejected")
 
         eventually(feed, 90)
         eventually(lambda: versions(world)[second] == 0)
         assert versions(world)[first] >= 2
-        assert "VersionRejected" in {event["reason"] for event in world.get("events")["items"]}
+        told = [event["note"] for event in world.get("events.events.k8s.io")["items"] if event["reason"] == "VersionRejected"]
+        assert len(told) == 1
+        # Its five slots once, and what a claim brought meanwhile; the figures stay when its pod has gone.
+        burnt = sql(world, f"SELECT count(*) FROM river_job, unnest(attempted_by) AS client WHERE client LIKE '{second}-%'")
+        assert 3 <= burnt <= 10
+        assert "failed 0 of 0" not in told[0]
+        conditions = world.get("jobqueue", "library")["status"]["conditions"]
+        assert told[0] in {condition["message"] for condition in conditions}

@@ -7,7 +7,9 @@ import contextlib
 import json
 from collections.abc import Awaitable, Callable
 
-from rivermill import Job, JobState, Workers
+import pytest
+
+from rivermill import Job, JobState, PodIdentity, Workers, failures
 from rivermill.db import Connection
 from rivermill.schema import Schema
 from tests.db.run.support import Note, eventually, working
@@ -116,6 +118,60 @@ async def test_cordon_drain_uncordon(dsn: str, connection: Connection, schema: S
         await want("accepting", "uncordon")
         await bench.reaches(waiting.id, JobState.COMPLETED)
         await eventually(lambda: _equals(state, "accepting"))
+
+
+async def test_a_client_whose_first_attempts_fail_leaves_jobs_alone_until_it_is_judged(
+    dsn: str, connection: Connection, schema: Schema, workers: Workers
+) -> None:
+    """An operator that looks half a second later finds ten attempts at most, of the hundreds that could have failed by then."""
+
+    @workers.work
+    async def work(job: Job[Note]) -> None:
+        raise RuntimeError("this release is broken")
+
+    table, clients = schema.table("river_job"), schema.table("rivermill_client")
+    await connection.execute(f"INSERT INTO {table} (kind, args) SELECT 'note', '{{}}' FROM generate_series(1, 2000)")
+    told = asyncio.Event()
+    await connection.add_listener(schema.channel("rivermill_control"), lambda *_: told.set())
+
+    async def failed() -> bool:
+        # Looks as often as it is told to.
+        await told.wait()
+        told.clear()
+        return bool(await connection.fetchval(f"SELECT sum((value ->> 'failed')::int) >= 3 FROM {clients}, jsonb_each(queues)"))
+
+    pod = PodIdentity("n", "p", "u", None)
+    async with asyncio.timeout(60), working(dsn, connection, schema, workers, queues={"default": 5}, pod=pod) as bench:
+        await eventually(failed)
+        await asyncio.sleep(0.5)
+        await connection.execute(f"UPDATE {clients} SET wanted_state = 'cordoned'")
+        payload = {"action": "cordon", "client_ids": [bench.client.settings.client_id]}
+        await connection.execute("SELECT pg_notify($1, $2)", schema.channel("rivermill_control"), json.dumps(payload))
+
+        async def drained() -> bool:
+            return str(await connection.fetchval(f"SELECT state FROM {clients}")) == "drained"
+
+        await eventually(drained)
+    assert 3 <= await connection.fetchval(f"SELECT sum(attempt) FROM {table}") <= 10
+
+
+async def test_a_client_that_nobody_judges_goes_on(
+    dsn: str, connection: Connection, schema: Schema, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @workers.work
+    async def work(job: Job[Note]) -> None:
+        raise RuntimeError("what it needs is away")
+
+    monkeypatch.setattr(failures, "HOLD_SECONDS", 0.3)
+    table = schema.table("river_job")
+    await connection.execute(f"INSERT INTO {table} (kind, args) SELECT 'note', '{{}}' FROM generate_series(1, 100)")
+
+    async def tried() -> bool:
+        return bool(await connection.fetchval(f"SELECT count(*) = 100 FROM {table} WHERE attempt > 0"))
+
+    pod = PodIdentity("n", "p", "u", None)
+    async with working(dsn, connection, schema, workers, queues={"default": 5}, pod=pod):
+        await eventually(tried)
 
 
 async def _equals(value: Callable[[], Awaitable[str]], wanted: str) -> bool:

@@ -244,6 +244,7 @@ class Attempts:
         if error is not None and completion.outcome in ("failed", "discarded"):
             extra = {"job_id": claimed.id, "kind": kind.name, "error": error_text(error)}
             logger.warning("job %s", completion.outcome, extra=extra)
+            self._policy.on_failure()
         return completion
 
 

@@ -35,6 +35,7 @@ class Policy:
         extensions: the client's hooks and middleware.
         client: what ``Job.client`` is.
         client_id: the last element of ``attempted_by``.
+        on_failure: called after each attempt that failed.
     """
 
     job_timeout: timedelta | None = timedelta(minutes=1)
@@ -45,9 +46,12 @@ class Policy:
     extensions: Extensions = Extensions()
     client: Client | None = None
     client_id: str = ""
+    on_failure: Callable[[], None] = lambda: None
 
     @classmethod
-    def of(cls, settings: Settings, extensions: Extensions, client: Client | None) -> Policy:
+    def of(
+        cls, settings: Settings, extensions: Extensions, client: Client | None, on_failure: Callable[[], None] = lambda: None
+    ) -> Policy:
         """What a client's settings say; ``extensions`` are the client's, sorted."""
         return cls(
             job_timeout=settings.job_timeout,
@@ -58,6 +62,7 @@ class Policy:
             extensions=extensions,
             client=client,
             client_id=settings.client_id,
+            on_failure=on_failure,
         )
 
 

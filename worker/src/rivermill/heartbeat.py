@@ -27,11 +27,17 @@ class ClientState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """What a beat reports; ``attempts`` are those that ended since the start, by queue: all, and those with an error."""
+    """What a beat reports.
+
+    Attributes:
+        attempts: those that ended since the start, by queue: all, and those with an error.
+        reports: times at which failures were worth a report.
+    """
 
     busy: int
     state: ClientState
     attempts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    reports: int = 0
 
 
 class Heartbeat:
@@ -49,7 +55,7 @@ class Heartbeat:
         self._table = settings.schema.table("rivermill_client")
         self._channel = settings.schema.channel("rivermill_control")
         self._version = version
-        self._reported: ClientState | None = None
+        self._told: tuple[ClientState, int] | None = None
         self.enabled = True
 
     async def beat(self, connection: Connection, vitals: Vitals) -> ClientState:
@@ -82,9 +88,10 @@ class Heartbeat:
             vitals.busy,
             vitals.state.value,
         )
-        if vitals.state is not self._reported:
+        # Operators look when they are told to, and else every few seconds.
+        if self._told != (vitals.state, vitals.reports):
             await self._tell(connection, vitals.state)
-            self._reported = vitals.state
+            self._told = (vitals.state, vitals.reports)
         return ClientState(wanted)
 
     async def leave(self, connection: Connection) -> None:

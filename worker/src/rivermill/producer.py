@@ -23,6 +23,7 @@ from rivermill.db import DATABASE_ERRORS, STATEMENT_TIMEOUT, SharedConnection, b
 from rivermill.executor import Executor
 from rivermill.extensions import ClaimMetric, Extensions, Hook
 from rivermill.fetcher import Fetcher
+from rivermill.gate import Gate
 from rivermill.metrics import Metrics
 from rivermill.queue_state import QueueState
 from rivermill.queue_states import QueueStates
@@ -44,6 +45,7 @@ class Producer:
         kinds: the kinds with a worker, for ``fetch_only_known_kinds``.
         extensions: the client's, of which some are told of each claim.
         claimed: called with the rows of each claim before their jobs begin.
+        gate: nothing is claimed while it is closed; cordons close it.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Producer:
         kinds: Sequence[str],
         extensions: Extensions,
         claimed: Callable[[Sequence[Any]], None],
+        gate: Gate,
     ) -> None:
         self._extensions = extensions
         self._claimed = claimed
@@ -71,7 +74,7 @@ class Producer:
             self._queues.add(name, self._new_state(config))
         self._credit: Mapping[str, float] = {}
         self._wake = asyncio.Event()
-        self._cordoned = False
+        self._gate = gate
         self._claiming = Claiming()
         self._return_lost_at: list[float] = []
         self.failures = 0
@@ -149,14 +152,14 @@ class Producer:
 
     async def cordon(self) -> None:
         """Stop claiming; returns once no claim is in flight, so that nothing new can appear."""
-        self._cordoned = True
+        self._gate.cordoned = True
         self._wake.set()
         async with self._claiming:
             pass
 
     def uncordon(self) -> None:
         """Claim again, at once."""
-        self._cordoned = False
+        self._gate.cordoned = False
         self.fetch_soon()
 
     async def run(self) -> None:
@@ -203,9 +206,9 @@ class Producer:
 
     def _delay(self) -> float | None:
         """Seconds until a claim is due; None while only a wake-up can make one due."""
-        if self._cordoned:
+        if self._gate.closed:
             self._executor.wake_at = -1
-            return None
+            return self._gate.opens_after
         now, free = time.monotonic(), self._free()
         due_at, self._executor.wake_at = self._queues.outlook(now, free, self._executor.held)
         return None if due_at == float("inf") else due_at - now
@@ -214,7 +217,7 @@ class Producer:
         return self._work.total_slots + self._queues.ahead - self._executor.held
 
     async def _claim_due(self) -> None:
-        if self._cordoned:
+        if self._gate.closed:
             return
         now = time.monotonic()
         due = self._queues.due(now, self._free())
@@ -266,7 +269,7 @@ class Producer:
             most: the most jobs to claim.
         """
         wanted = {**granted, **dict.fromkeys(others if most > 0 else (), 1)}
-        if not wanted or self._cordoned:
+        if not wanted or self._gate.closed:
             return
         started = time.monotonic()
         self._queues.begin(wanted, started)
@@ -290,7 +293,7 @@ class Producer:
         self._credit = {name: credit - (name not in granted and name in found) for name, credit in self._credit.items()}
 
     async def _claim_limited(self, name: str, count: int) -> None:
-        if self._cordoned:
+        if self._gate.closed:
             return
         started = time.monotonic()
         self._queues.begin([name], started)

@@ -19,6 +19,8 @@ from rivermill.drain import Drain
 from rivermill.errors import RivermillError
 from rivermill.events import Subscribers
 from rivermill.executor import Executor
+from rivermill.failures import Failures
+from rivermill.gate import Gate
 from rivermill.health import Health, HealthServer
 from rivermill.heartbeat import ClientState, Heartbeat, Vitals
 from rivermill.job_events import JobEvents
@@ -78,6 +80,8 @@ class Runtime:
         self.metrics = Metrics()
         self._health = Health()
         self._extensions = settings.extensions
+        gate = Gate()
+        self._failures = Failures(settings.pod, self.metrics.attempts, gate, self._beat)
         self._subscribers = subscribers
         events = JobEvents(settings.schema, subscribers)
         self._completer = Completer(shared, settings.schema, settings.client_id, self.metrics, events, self._on_flushed)
@@ -85,7 +89,7 @@ class Runtime:
             workers,
             self._completer,
             self.metrics,
-            Policy.of(settings, self._extensions, client),
+            Policy.of(settings, self._extensions, client, self._failures.add),
             queues=queues,
             on_free=self._on_free,
         )
@@ -108,6 +112,7 @@ class Runtime:
             workers.kinds(),
             self._extensions,
             self._sequencer.claimed,
+            gate,
         )
         self._limit_watch = LimitWatch(settings, shared, self._producer)
         self._pauses = Pauses(self._producer, subscribers)
@@ -133,7 +138,8 @@ class Runtime:
         )
         self._terms = Terms(self._maintenance.run, lambda task: self._on_task_done("maintenance", task))
         self._elector = Elector(shared, settings.schema, settings.client_id, self._terms.change, timings.election)
-        self._listener = Listener(settings, name, self._heartbeat(), self._callbacks(), self.metrics, timings.listener)
+        heartbeat = Heartbeat(settings, queues, metadata.version("rivermill"))
+        self._listener = Listener(settings, name, heartbeat, self._callbacks(), self.metrics, timings.listener)
         self._http: HealthServer | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopping = False
@@ -255,13 +261,9 @@ class Runtime:
     # --- parts ---
 
     def _start_http(self) -> None:
-        port = self._settings.http_port
-        if port is not None:
+        if (port := self._settings.http_port) is not None:
             host = self._settings.http_host or self._settings.pod.ip or ""
             self._http = HealthServer(host, port, self._health, self.metrics.registry, self._refresh_metrics)
-
-    def _heartbeat(self) -> Heartbeat:
-        return Heartbeat(self._settings, self._queues, metadata.version("rivermill"))
 
     def _callbacks(self) -> Callbacks:
         signals = Signals(
@@ -277,7 +279,7 @@ class Runtime:
             connected=self._on_connected,
             wanted=self._cordon.want,
             died=self._on_listener_died,
-            vitals=lambda: Vitals(self._executor.busy, self._cordon.state, self.metrics.attempts()),
+            vitals=lambda: Vitals(self._executor.busy, self._cordon.state, self.metrics.attempts(), self._failures.reports),
         )
 
     def _spawn(self, name: str, coroutine: Coroutine[Any, Any, None]) -> None:
@@ -312,14 +314,13 @@ class Runtime:
             await asyncio.sleep(1.0)
 
     def _set_ready(self) -> None:
+        reason: str | None = None
         if self._stopping:
-            reason: str | None = "stopping"
+            reason = "stopping"
         elif self._cordon.state is not ClientState.ACCEPTING:
             reason = self._cordon.state.value
         elif not self._listener.healthy:
             reason = "not connected to the database"
-        else:
-            reason = None
         self._health.ready(reason)
 
     # --- events ---
