@@ -12,7 +12,7 @@ from rivermill.config import load_settings
 from rivermill.db import Connection
 from rivermill.heartbeat import ClientState, Heartbeat, Vitals
 from rivermill.schema import Schema
-from rivermill_operator.model.observed import QueueProbe
+from rivermill_operator.model.observed import Finished, QueueProbe
 from rivermill_operator.store.port import StoreError, Usage
 from rivermill_operator.store.registry import Stores
 from tests.db.run.support import eventually
@@ -54,6 +54,22 @@ async def test_clients_report_their_attempts(dsn: str, connection: Connection, s
         store = stores.use(("n", "q"), dsn, Usage(OLD, schema.name, frozenset({"a"})))
         (client,) = (await store.observe([QueueProbe("a")], ["u1", "u2"])).clients
         assert (client.client_id, client.ended, client.failed) == ("c1", 12, 3)
+    finally:
+        await stores.close()
+
+
+async def test_durations_are_added_up_and_the_longest_is_kept(dsn: str, connection: Connection, schema: Schema) -> None:
+    stores = Stores(lambda _: None)
+    try:
+        store = stores.use(("n", "q"), dsn, Usage(OLD, schema.name, frozenset({"a"})))
+        for durations, sums in (([], Finished()), ([2, 5], Finished(2, 7.0, 29.0, 5.0)), ([1], Finished(3, 8.0, 30.0, 5.0))):
+            await connection.execute(
+                f"INSERT INTO {schema.table('river_job')} (kind, args, queue, state, attempt, attempted_at, finalized_at) "
+                "SELECT 'note', '{}', 'a', 'completed', 1, now() - make_interval(secs => seconds), now() "
+                "FROM unnest($1::int[]) AS seconds",
+                durations,
+            )
+            assert (await store.observe([QueueProbe("a")], [])).queues[0].finished == sums
     finally:
         await stores.close()
 

@@ -7,16 +7,18 @@ from collections.abc import Callable
 
 import pytest
 
-from rivermill_operator.model.observed import Observed, StoreView
+from rivermill_operator.model.observed import Finished, Observed, StoreView
 from rivermill_operator.model.parse import parse_job_queue
 from rivermill_operator.plan import Memory, plan
+from rivermill_operator.plan.estimate import update_queue
 from rivermill_operator.plan.grace import high_seconds, short_grace
 from rivermill_operator.plan.memory import QueueMemory, ScalingMemory
 from tests.unit.plan.build import body, depth, job_queue
 
 
-def queue(name: str, jobs: int, mean: float, square: float) -> QueueMemory:
-    return QueueMemory(name, jobs=jobs, job_seconds=mean, job_seconds_squared=square)
+def queue(name: str, jobs: int, mean: float, square: float, longest: float = 1e9) -> QueueMemory:
+    finished = Finished(jobs, jobs * mean, jobs * square, longest)
+    return QueueMemory(name, jobs=jobs, job_seconds=mean, job_seconds_squared=square, finished=finished)
 
 
 @pytest.mark.parametrize(
@@ -31,8 +33,15 @@ def queue(name: str, jobs: int, mean: float, square: float) -> QueueMemory:
 def test_the_95th_percentile_is_told_within_an_eighth(draw: Callable[[random.Random], float], seconds: float) -> None:
     rng = random.Random(1)
     jobs = [draw(rng) for _ in range(50_000)]
-    found = high_seconds(queue("default", 50, sum(jobs) / len(jobs), sum(job**2 for job in jobs) / len(jobs)))
-    assert found == pytest.approx(seconds, rel=1 / 8)
+    mean, square = sum(jobs) / len(jobs), sum(job**2 for job in jobs) / len(jobs)
+    assert high_seconds(queue("default", 50, mean, square, max(jobs))) == pytest.approx(seconds, rel=1 / 8)
+
+
+def test_the_longest_job_is_that_of_all_looks() -> None:
+    memory = QueueMemory("default")
+    for finished in (Finished(10, 20.0, 60.0, 5.0), Finished(20, 30.0, 70.0, 5.0), Finished(21, 39.0, 151.0, 9.0)):
+        memory, _, _ = update_queue(memory, depth(finished=finished), 1.0, 0.0)
+    assert memory.finished.longest_seconds == 9.0
 
 
 @pytest.mark.parametrize(
@@ -46,6 +55,10 @@ def test_the_95th_percentile_is_told_within_an_eighth(draw: Callable[[random.Ran
         ((queue("default", 49, 31.0, 31.0**2),), {}, None),
         ((queue("default", 50, 12.0, 2 * 12.0**2),), {}, "takes longer than 33.4 s"),
         ((queue("default", 50, 40.0, 40.0**2), queue("high", 50, 50.0, 50.0**2)), {}, "queue high takes longer than 50 s"),
+        # Half of them take nothing, half of them 25 s; then one took 90 s.
+        ((queue("default", 50, 12.5, 12.5 * 25, 25.0),), {}, None),
+        ((queue("default", 50, 12.5, 12.5 * 25, 90.0),), {}, "takes longer than 34.8 s"),
+        ((queue("default", 50, 12.5, 12.5 * 25, 31.0),), {}, "takes longer than 31 s"),
         # A grace period in the template takes the place of shutdownTimeout.
         ((queue("default", 50, 31.0, 31.0**2),), {"spec": {"terminationGracePeriodSeconds": 60}}, None),
         ((queue("default", 50, 56.0, 56.0**2),), {"spec": {"terminationGracePeriodSeconds": 60}}, "gives its jobs 55 s"),
@@ -65,7 +78,8 @@ def test_it_is_said_once_for_each_spec() -> None:
     def events(memory: Memory, **scaling: int) -> tuple[list[str], Memory]:
         value = body(**scaling)
         value["metadata"]["generation"] = 1 + len(scaling)
-        decided = plan(Observed(0.0, StoreView((depth(),))), parse_job_queue(value), memory)
+        seen = StoreView((depth(finished=Finished(50, 50 * 99.0, 50 * 99.0**2, 99.0)),))
+        decided = plan(Observed(0.0, seen), parse_job_queue(value), memory)
         return [event.reason for event in decided.events if event.reason == "GracePeriodShort"], decided.memory
 
     first, memory = events(Memory(scaling=ScalingMemory((queue("default", 50, 99.0, 99.0**2),))))

@@ -44,17 +44,19 @@ class QueueProbe:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """Sums over the jobs of a queue that completed since the store was opened; they only grow.
+    """The jobs of a queue that completed since the store was opened: sums over them, and the longest; they only grow.
 
     Attributes:
         jobs: how many were looked at (a sample of the newest where there are very many).
         seconds: sum of their last attempts' durations.
         seconds_squared: sum of the squares of these.
+        longest_seconds: the longest of these.
     """
 
     jobs: int = 0
     seconds: float = 0.0
     seconds_squared: float = 0.0
+    longest_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

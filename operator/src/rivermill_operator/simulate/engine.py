@@ -208,7 +208,8 @@ class Simulation:
         else:
             self.completed += 1
             sums, seconds = self.finished[queue], self.now - started
-            self.finished[queue] = Finished(sums.jobs + 1, sums.seconds + seconds, sums.seconds_squared + seconds**2)
+            longest = max(sums.longest_seconds, seconds)
+            self.finished[queue] = Finished(sums.jobs + 1, sums.seconds + seconds, sums.seconds_squared + seconds**2, longest)
         if pod.accepting:
             self._claim(pod)
         elif not pod.running:

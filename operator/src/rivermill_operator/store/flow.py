@@ -43,6 +43,9 @@ class Flow:
         for row in await fetch(finished_sql(self._schema), self._last_end, FINISHED_BOUND):
             sums = self.finished.get(row["queue"], Finished())
             self.finished[row["queue"]] = Finished(
-                sums.jobs + row["jobs"], sums.seconds + row["seconds"], sums.seconds_squared + row["squares"]
+                sums.jobs + row["jobs"],
+                sums.seconds + row["seconds"],
+                sums.seconds_squared + row["squares"],
+                max(sums.longest_seconds, row["longest"]),
             )
             self._last_end = max(self._last_end or row["last_end"], row["last_end"])

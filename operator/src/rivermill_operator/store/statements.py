@@ -94,7 +94,7 @@ def finished_sql(schema: str) -> str:
     """
     return f"""
         SELECT queue, count(*)::int AS jobs, sum(seconds)::float8 AS seconds, sum(seconds * seconds)::float8 AS squares,
-            max(finalized_at) AS last_end
+            max(seconds)::float8 AS longest, max(finalized_at) AS last_end
         FROM (
             SELECT queue, finalized_at, greatest(0, extract(epoch FROM finalized_at - attempted_at)) AS seconds
             FROM "{schema}".river_job
