@@ -37,6 +37,22 @@ def test_the_95th_percentile_is_told_within_an_eighth(draw: Callable[[random.Ran
     assert high_seconds(queue("default", 50, mean, square, max(jobs))) == pytest.approx(seconds, rel=1 / 8)
 
 
+@pytest.mark.parametrize(
+    ("template", "setting"),
+    [
+        ({}, "Raise spec.worker.shutdownTimeout if"),
+        # Beside it shutdownTimeout says nothing.
+        ({"spec": {"terminationGracePeriodSeconds": 60}}, "Raise terminationGracePeriodSeconds in spec.worker.template if"),
+    ],
+)
+def test_the_setting_that_helps_is_named(template: dict[str, object], setting: str) -> None:
+    value = body()
+    value["spec"]["worker"]["template"] = template
+    found = short_grace(parse_job_queue(value).spec.worker, ScalingMemory((queue("default", 50, 99.0, 99.0**2),)))
+    assert found is not None
+    assert setting in found.message
+
+
 def test_the_longest_job_is_that_of_all_looks() -> None:
     memory = QueueMemory("default")
     for finished in (Finished(10, 20.0, 60.0, 5.0), Finished(20, 30.0, 70.0, 5.0), Finished(21, 39.0, 151.0, 9.0)):

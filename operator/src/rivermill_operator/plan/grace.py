@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 
 from rivermill_operator.model.spec import WorkerSpec
+from rivermill_operator.model.template import GRACE_PERIOD
 from rivermill_operator.plan.estimate import LEAST_JOBS
 from rivermill_operator.plan.manifests import shutdown_seconds
 from rivermill_operator.plan.memory import QueueMemory, ScalingMemory
@@ -27,9 +28,15 @@ def short_grace(worker: WorkerSpec, memory: ScalingMemory) -> Event | None:
     message = (
         f"About one in twenty jobs of queue {longest} takes longer than {found[longest]:.3g} s, and a pod that is stopped from "
         f"outside, as when its node is drained, gives its jobs {given:g} s: longer ones are given back and begin anew. "
-        "Raise spec.worker.shutdownTimeout if they should finish."
+        f"Raise {_setting(worker)} if they should finish."
     )
     return Event("Warning", "GracePeriodShort", message)
+
+
+def _setting(worker: WorkerSpec) -> str:
+    """What says how long jobs have; raising ``shutdownTimeout`` beside a grace period in the template would change nothing."""
+    inner = GRACE_PERIOD in worker.template.get("spec", {})
+    return f"{GRACE_PERIOD} in spec.worker.template" if inner else "spec.worker.shutdownTimeout"
 
 
 def high_seconds(queue: QueueMemory) -> float:
