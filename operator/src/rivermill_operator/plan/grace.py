@@ -26,7 +26,7 @@ def short_grace(worker: WorkerSpec, memory: ScalingMemory) -> Event | None:
     if longest is None or found[longest] <= given:
         return None
     message = (
-        f"About one in twenty jobs of queue {longest} takes longer than {found[longest]:.3g} s, and a pod that is stopped from "
+        f"About one in twenty jobs of queue {longest} takes {found[longest]:.3g} s or longer, and a pod that is stopped from "
         f"outside, as when its node is drained, gives its jobs {given:g} s: longer ones are given back and begin anew. "
         f"Raise {_setting(worker)} if they should finish."
     )
