@@ -242,10 +242,9 @@ class Runtime:
     async def _close(self) -> None:
         self._queues.work = None
         self._running_queues.close()
-        tasks = list(self._tasks.values())
-        for task in tasks:
+        for task in self._tasks.values():
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         self._tasks.clear()
         await self._terms.close()
         unwritten = self._executor.unfinished or self._completer.backlog
