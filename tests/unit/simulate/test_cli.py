@@ -86,7 +86,9 @@ def test_the_help_says_what_the_columns_are(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_an_interrupt_ends_it_at_once_and_without_a_trace() -> None:
-    command = [sys.executable, "-m", "rivermill_operator", "simulate", "diurnal", "--seeds", "100"]
+    # What runs in the background of a shell ignores interrupts.
+    heeding = ["env", "--default-signal=INT"]
+    command = [*heeding, sys.executable, "-m", "rivermill_operator", "simulate", "diurnal", "--seeds", "100"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:

@@ -220,7 +220,6 @@ class Completer:
         started = time.monotonic()
         size = len(self._writing_plain) + len(self._writing_general)
         async with self._shared.acquire() as connection:
-            await self._prepare(connection)
             if self._writing_plain:
                 # In the order of ids, so that two writers never wait for each other in a circle.
                 await self._write_apart(self._write_plain, connection, sorted(self._writing_plain))
@@ -244,6 +243,7 @@ class Completer:
     ) -> None:
         """Write a batch; when the database refuses its contents, write each alone so that one spoils no other."""
         try:
+            await self._prepare(connection)
             await write(connection, batch)
         except asyncpg.PostgresError as error:
             if is_transient(error):
