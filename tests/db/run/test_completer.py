@@ -22,9 +22,9 @@ from tests.db.run.support import ME, claim, eventually, rows
 
 
 @asynccontextmanager
-async def completing(dsn: str, schema: Schema, metrics: Metrics) -> AsyncIterator[Completer]:
+async def completing(dsn: str, schema: Schema, metrics: Metrics, *, pooled: bool = False) -> AsyncIterator[Completer]:
     """A completer whose statements may take a moment only; at the end it has nothing more to write."""
-    shared = SharedConnection(dsn, "rivermill test", statement_timeout=timedelta(milliseconds=300))
+    shared = SharedConnection(dsn, "rivermill test", statement_timeout=timedelta(milliseconds=300), pooled=pooled)
     completer = Completer(shared, schema, ME, metrics, JobEvents(schema, Subscribers()), lambda: None)
     writing = asyncio.create_task(completer.run(), name="rivermill completer")
     try:
@@ -40,16 +40,30 @@ def refused(metrics: Metrics) -> float | None:
     return metrics.registry.get_sample_value("rivermill_completions_refused_total")
 
 
-@pytest.mark.parametrize("lock", ["SELECT FROM {} ORDER BY id LIMIT 1 FOR UPDATE", "LOCK TABLE {} IN SHARE MODE"])
+@pytest.mark.parametrize(
+    ("lock", "pooled"),
+    [
+        ("SELECT FROM {} ORDER BY id LIMIT 1 FOR UPDATE", False),
+        ("LOCK TABLE {} IN SHARE MODE", False),
+        # What was written before must not be lost with the transaction that a pooler needs.
+        ("SELECT FROM {} ORDER BY id DESC LIMIT 1 FOR UPDATE", True),
+    ],
+)
 async def test_what_is_held_up_beyond_the_time_limit_is_written_later(
-    dsn: str, connection: Connection, schema: Schema, other: Connection, caplog: pytest.LogCaptureFixture, lock: str
+    dsn: str,
+    connection: Connection,
+    schema: Schema,
+    other: Connection,
+    caplog: pytest.LogCaptureFixture,
+    lock: str,
+    pooled: bool,
 ) -> None:
     metrics, records = Metrics(), await claim(connection, schema, "plain", "plain too", "with output")
 
     async def given_up() -> bool:
         return "completions wait for the database" in caplog.text
 
-    async with completing(dsn, schema, metrics) as completer, other.transaction():
+    async with completing(dsn, schema, metrics, pooled=pooled) as completer, other.transaction():
         await other.execute(lock.format(schema.table("river_job")))
         for record in records[:2]:
             completer.succeeded(record["id"], time.monotonic())
@@ -59,10 +73,11 @@ async def test_what_is_held_up_beyond_the_time_limit_is_written_later(
     assert refused(metrics) == 0
 
 
-async def test_a_refused_outcome_spoils_no_other(dsn: str, connection: Connection, schema: Schema) -> None:
+@pytest.mark.parametrize("pooled", [False, True])
+async def test_a_refused_outcome_spoils_no_other(dsn: str, connection: Connection, schema: Schema, pooled: bool) -> None:
     metrics, records = Metrics(), await claim(connection, schema, "refused", "sound")
     await connection.execute(f"ALTER TABLE {schema.table('river_job')} ADD CHECK (NOT metadata ? 'output')")
-    async with completing(dsn, schema, metrics) as completer:
+    async with completing(dsn, schema, metrics, pooled=pooled) as completer:
         for record, key in zip(records, ("output", "other"), strict=True):
             completer.add(Completion(record["id"], JobState.COMPLETED, "completed", metadata=f'{{"{key}": 1}}'))
     assert [row.state for row in await rows(connection, schema, records)] == [JobState.RUNNING, JobState.COMPLETED]

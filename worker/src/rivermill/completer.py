@@ -219,15 +219,14 @@ class Completer:
         """Write a batch; each part is emptied as soon as the database has it."""
         started = time.monotonic()
         size = len(self._writing_plain) + len(self._writing_general)
-        async with self._shared.acquire() as connection:
-            if self._writing_plain:
-                # In the order of ids, so that two writers never wait for each other in a circle.
-                await self._write_apart(self._write_plain, connection, sorted(self._writing_plain))
-                self._writing_plain = {}
-            if self._writing_general:
-                ordered = sorted(self._writing_general, key=lambda completion: completion.job_id)
-                await self._write_apart(self._write_general, connection, ordered)
-                self._writing_general = []
+        if self._writing_plain:
+            # In the order of ids, so that two writers never wait for each other in a circle.
+            await self._write_apart(self._write_plain, sorted(self._writing_plain))
+            self._writing_plain = {}
+        if self._writing_general:
+            ordered = sorted(self._writing_general, key=lambda completion: completion.job_id)
+            await self._write_apart(self._write_general, ordered)
+            self._writing_general = []
         self._metrics.completion_batch.observe(size)
         self._metrics.completion_seconds.observe(time.monotonic() - started)
 
@@ -238,13 +237,13 @@ class Completer:
             await self._write_general(connection, [])
             self._prepared = connection
 
-    async def _write_apart(
-        self, write: Callable[[Connection, list[Any]], Awaitable[None]], connection: Connection, batch: list[Any]
-    ) -> None:
+    async def _write_apart(self, write: Callable[[Connection, list[Any]], Awaitable[None]], batch: list[Any]) -> None:
         """Write a batch; when the database refuses its contents, write each alone so that one spoils no other."""
         try:
-            await self._prepare(connection)
-            await write(connection, batch)
+            # Behind a pooler this is a transaction, in which nothing can be written any more after a refusal.
+            async with self._shared.acquire() as connection:
+                await self._prepare(connection)
+                await write(connection, batch)
         except asyncpg.PostgresError as error:
             if is_transient(error):
                 raise
@@ -255,7 +254,7 @@ class Completer:
                 self._metrics.completions_refused.inc()
                 return
             for completion in batch:
-                await self._write_apart(write, connection, [completion])
+                await self._write_apart(write, [completion])
 
     async def _write_plain(self, connection: Connection, ids: list[int]) -> None:
         now, ended = time.monotonic(), self._writing_plain
