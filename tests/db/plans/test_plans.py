@@ -52,7 +52,7 @@ async def test_completions_find_their_rows_by_key(connection: Connection, aged: 
     ids = sorted(await claim(connection, aged, BATCH))
     if general:
         nothing = [None] * BATCH
-        columns = (ids, ["available"] * BATCH, [0] * BATCH, nothing, nothing, nothing, CLIENT, ages)
+        columns = (ids, ["available"] * BATCH, [0] * BATCH, nothing, nothing, nothing, CLIENT, ages, nothing)
         root = await plan(connection, general_sql(aged), *columns)
     else:
         root = await plan(connection, plain_sql(aged), ids, CLIENT, ages)

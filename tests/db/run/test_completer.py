@@ -6,11 +6,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from rivermill import JobState
+from rivermill.claims import claim_sql
 from rivermill.completer import Completer
 from rivermill.db import Connection, SharedConnection
 from rivermill.events import Subscribers
@@ -82,3 +84,20 @@ async def test_a_refused_outcome_spoils_no_other(dsn: str, connection: Connectio
             completer.add(Completion(record["id"], JobState.COMPLETED, "completed", metadata=f'{{"{key}": 1}}'))
     assert [row.state for row in await rows(connection, schema, records)] == [JobState.RUNNING, JobState.COMPLETED]
     assert refused(metrics) == 1
+
+
+async def test_an_outcome_that_is_written_again_touches_no_later_attempt(
+    dsn: str, connection: Connection, schema: Schema
+) -> None:
+    """As it is when the answer to the first time was lost: the job may run here again by then."""
+    (record,) = await claim(connection, schema, "returned")
+    returned = Completion(record["id"], JobState.AVAILABLE, "returned", attempt=0, claimed_at=record["attempted_at"])
+    async with completing(dsn, schema, Metrics()) as completer:
+        completer.add(returned)
+    (again,) = await connection.fetch(claim_sql(schema), "default", 1, ME)
+    assert (again["id"], again["attempt"]) == (record["id"], record["attempt"])
+    async with completing(dsn, schema, Metrics()) as completer:
+        completer.add(returned)
+        completer.add(replace(returned, metadata='{"late": true}'))
+    (row,) = await rows(connection, schema, [record])
+    assert (row.state, row.attempt, row.metadata) == (JobState.RUNNING, 1, {})

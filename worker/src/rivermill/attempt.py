@@ -12,6 +12,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -158,7 +159,10 @@ class Attempts:
         """Record a cancelled attempt that does not end."""
         element = error_element(claimed.started_at, claimed.attempt, REMOTE_CANCEL)
         metadata = encode_updates(claimed.updates)
-        self._completer.add(Completion(claimed.id, JobState.CANCELLED, "cancelled", error=element, metadata=metadata))
+        at = claimed.claimed_at
+        self._completer.add(
+            Completion(claimed.id, JobState.CANCELLED, "cancelled", error=element, metadata=metadata, claimed_at=at)
+        )
         self._metrics.jobs.labels(claimed.kind_info.queue, claimed.kind, "cancelled").inc()
 
     def close(self) -> None:
@@ -245,7 +249,7 @@ class Attempts:
             extra = {"job_id": claimed.id, "kind": kind.name, "error": error_text(error)}
             logger.warning("job %s", completion.outcome, extra=extra)
             self._policy.on_failure()
-        return completion
+        return replace(completion, claimed_at=claimed.claimed_at)
 
 
 def _not_registered(_: Any) -> Any:

@@ -139,6 +139,12 @@ class Claimed(AttemptState):
         return self.kind_info.name
 
     @property
+    def claimed_at(self) -> float:
+        """The row's ``attempted_at``, epoch seconds."""
+        at: float = self.record["attempted_at"]
+        return at
+
+    @property
     def started_at(self) -> datetime:
         """When the attempt began, on this client's clock."""
         return datetime.now(UTC) - timedelta(seconds=time.monotonic() - self.at)

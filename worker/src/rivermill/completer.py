@@ -52,6 +52,9 @@ def plain_sql(schema: Schema) -> str:
 def general_sql(schema: Schema) -> str:
     """Every other outcome: ``$1`` ids in order, then one array a column, ``$7`` client id, ``$8`` seconds since each ended.
 
+    ``$9`` are the times at which they were claimed, null for any: what is tried again, since its answer was lost, may have made
+    the job available, and by now it may run here once more.
+
     A job whose cancellation was asked for does not run again. Metadata is merged even when somebody else has finished the
     row meanwhile, and nothing else of it is touched then. Both as in River's ``JobSetStateIfRunningMany``.
     """
@@ -59,10 +62,12 @@ def general_sql(schema: Schema) -> str:
     return f"""
         WITH input AS (
             SELECT * FROM unnest($1::bigint[], $2::text[], $3::smallint[], $4::text[], $5::timestamptz[], $6::text[],
-                                 $8::float8[])
-                AS t (id, state, attempt, error, scheduled_at, metadata, age)
+                                 $8::float8[], $9::float8[])
+                AS t (id, state, attempt, error, scheduled_at, metadata, age, claimed_at)
         ), locked AS (
-            SELECT id, (state = 'running') IS TRUE AS running, metadata ? 'cancel_attempted_at' AS cancelled FROM {table}
+            SELECT id, (state = 'running') IS TRUE AS running, metadata ? 'cancel_attempted_at' AS cancelled,
+                date_part('epoch', attempted_at) AS claimed_at
+            FROM {table}
             WHERE id = ANY($1::bigint[])
                 AND attempted_by[array_upper(attempted_by, 1)] = $7
             ORDER BY id FOR UPDATE
@@ -70,7 +75,8 @@ def general_sql(schema: Schema) -> str:
             SELECT input.*, locked.running,
                 locked.running AND locked.cancelled AND input.state IN ('available', 'retryable', 'scheduled') AS cancel
             FROM input JOIN locked USING (id)
-            WHERE locked.running OR input.metadata IS NOT NULL
+            WHERE (locked.running OR input.metadata IS NOT NULL)
+                AND coalesce(input.claimed_at, locked.claimed_at) IS NOT DISTINCT FROM locked.claimed_at
         )
         UPDATE {table} AS job SET
             state = CASE WHEN NOT wanted.running THEN job.state::text
@@ -276,6 +282,7 @@ class Completer:
             [c.metadata for c in batch],
             self._client_id,
             [now - c.ended_at for c in batch],
+            [c.claimed_at for c in batch],
         )
         if self.events.wanted:
             sql = f"{self._general_sql} RETURNING {job_columns('job')}"

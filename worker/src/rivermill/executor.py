@@ -333,7 +333,9 @@ class Executor:
         """Let somebody else run a job that no slot became free for."""
         self._slots.withdraw(claimed.slots, claimed)
         attempt = max(claimed.attempt - 1, 0)
-        self._completer.add(Completion(claimed.id, JobState.AVAILABLE, "returned", attempt=attempt))
+        self._completer.add(
+            Completion(claimed.id, JobState.AVAILABLE, "returned", attempt=attempt, claimed_at=claimed.claimed_at)
+        )
         self._metrics.returned.inc()
         self._forget(claimed)
         self._on_free()

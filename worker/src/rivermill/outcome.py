@@ -53,6 +53,7 @@ class Completion:
             or ``interrupted``.
         error: an element of ``river_job.errors``, as JSON text.
         metadata: JSON text merged into the row's metadata.
+        claimed_at: the row's ``attempted_at`` as it was claimed, epoch seconds; None is any.
         ended_at: when the attempt had ended, monotonic seconds.
     """
 
@@ -63,6 +64,7 @@ class Completion:
     error: str | None = None
     scheduled_at: datetime | None = None
     metadata: str | None = None
+    claimed_at: float | None = None
     ended_at: float = field(default_factory=time.monotonic, compare=False, repr=False)
 
     @property
