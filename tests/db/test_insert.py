@@ -13,6 +13,7 @@ import pytest
 from rivermill import Client, InsertOpts, InsertParams, JobState, Unique, UniqueConflictError, ValidationError
 from rivermill.db import Connection
 from rivermill.schema import Schema
+from tests.db.run.support import eventually
 
 BY_ARGS = Unique(by_args=True)
 
@@ -128,12 +129,15 @@ async def test_a_batch_of_several_copies_is_inserted_whole_or_not_at_all(
 
 
 async def test_an_insert_by_copy_that_is_cancelled_leaves_nothing_and_the_client_usable(
-    client: Client, connection: Connection, schema: Schema
+    dsn: str, client: Client, connection: Connection, schema: Schema
 ) -> None:
+    copying = "SELECT count(*) FROM pg_stat_activity WHERE query ILIKE 'COPY%' AND wait_event_type = 'Lock'"
     async with connection.transaction():
-        await connection.execute(f"LOCK TABLE {schema.table('river_job')}")
+        await connection.execute(f"LOCK TABLE {schema.table('river_job')} IN SHARE MODE")
         inserting = asyncio.create_task(client.insert_many_fast([Mail(str(number)) for number in range(700)]))
-        await asyncio.sleep(0.2)
+        watcher = await asyncpg.connect(dsn)  # a transaction sees the activity of its first look only
+        await eventually(lambda: watcher.fetchval(copying))
+        await watcher.close()
         inserting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await inserting

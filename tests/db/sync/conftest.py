@@ -11,6 +11,12 @@ from rivermill import SyncClient
 from rivermill.testing import migrated_schema
 
 
+@pytest.fixture(autouse=True)
+def debug(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client's own loop refuses to be called from a wrong thread."""
+    monkeypatch.setenv("PYTHONASYNCIODEBUG", "1")
+
+
 @pytest.fixture
 def sync_schema(dsn: str) -> Iterator[str]:
     """A migrated schema for a test that has no event loop."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -148,6 +149,13 @@ def test_notify_limiter_lets_one_through() -> None:
     limiter = NotifyLimiter(timedelta(hours=1))
     assert limiter.admit(["a", "b"]) == ["a", "b"]
     assert limiter.admit(["a", "c"]) == ["c"]
+
+
+def test_notify_limiter_lets_a_burst_through_and_then_few_a_second() -> None:
+    limiter, began = NotifyLimiter(timedelta(0)), time.monotonic()
+    admitted = sum(bool(limiter.admit(["a"])) for _ in range(1_000))
+    assert 20 <= admitted <= 21 + (time.monotonic() - began) * 200
+    assert limiter.admit(["b"]) == ["b"]
 
 
 def test_options_over_options() -> None:

@@ -95,9 +95,10 @@ def test_a_short_burst_is_not_claimed_ahead_of() -> None:
 
 def test_only_claims_that_somebody_asked_for_tell_that_others_are_faster() -> None:
     state = QueueState(QueueConfig(10), cooldown=0.001, interval=1.0)
-    for wanted, found, empty in ((True, 0, 1), (False, 0, 1), (True, 0, 2), (True, 3, 0), (False, 0, 0)):
-        state.wanted = wanted
+    for told, found, empty in ((True, 0, 1), (False, 0, 1), (True, 0, 2), (True, 3, 0), (False, 0, 0)):
+        state.told = told
         state.begin(5.0, 0.0)
+        state.begin(5.0, 0.0)  # limited queues are looked at before
         state.end(found=found, hungry=False)
         assert state.empty == empty
 

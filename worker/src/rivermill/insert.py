@@ -38,6 +38,10 @@ _ALIKE = """
     FROM unnest($1::text[]) WITH ORDINALITY AS t (args, n)
 """
 _STORED = "job.id, job.args::text AS args, job.metadata::text AS metadata, job.created_at, job.scheduled_at"
+#: Commits that notify wait for each other, in all databases of a server: a client's notifications of a queue in a second, and
+#: how many seconds' worth may come at once.
+_NOTIFIED_PER_SECOND = 200
+_NOTIFIED_AT_ONCE_SECONDS = 0.1
 #: Rows of one COPY.
 _PART = 250
 _STORED_IN_SEQUENCE = f"{_STORED}, job.state::text AS state, false AS duplicate"
@@ -72,18 +76,28 @@ class JobInsertResult:
 
 
 class NotifyLimiter:
-    """Lets one insert notification per queue through in each cooldown; workers find the others' jobs with that one's."""
+    """Lets few insert notifications per queue through; workers find the others' jobs with the claims that follow.
+
+    Args:
+        cooldown: least time between two.
+    """
 
     def __init__(self, cooldown: timedelta) -> None:
         self._cooldown = cooldown.total_seconds()
         self._last: dict[str, float] = {}
+        self._paid_until: dict[str, float] = {}
 
     def admit(self, queues: Iterable[str]) -> list[str]:
         """Which of these queues may be notified now."""
         now = time.monotonic()
-        admitted = [queue for queue in queues if self._last.get(queue, float("-inf")) < now - self._cooldown]
-        self._last.update(dict.fromkeys(admitted, now))
-        return admitted
+        return [queue for queue in queues if self._admit(queue, now)]
+
+    def _admit(self, queue: str, now: float) -> bool:
+        paid_until = max(now, self._paid_until.get(queue, 0.0)) + 1 / _NOTIFIED_PER_SECOND
+        if self._last.get(queue, float("-inf")) >= now - self._cooldown or paid_until > now + _NOTIFIED_AT_ONCE_SECONDS:
+            return False
+        self._last[queue], self._paid_until[queue] = now, paid_until
+        return True
 
 
 class Inserter:
@@ -221,15 +235,19 @@ class Inserter:
             if storing is not None:
                 await storing
         finally:
-            if storing is not None and not storing.done():
+            if storing is not None:
                 storing.cancel()
-                await asyncio.wait([storing])
+                # Whatever comes meanwhile: only then is the connection the caller's again. Its error is that of this, or less.
+                await asyncio.gather(storing, return_exceptions=True)
         return due
 
     async def _copy_part(self, connection: Connection, records: Sequence[tuple[Any, ...]], sent: asyncio.Event) -> None:
         try:
             await connection.copy_records_to_table(
-                "river_job", schema_name=self._schema.name, columns=Row._fields, records=_telling(records, sent)
+                "river_job",
+                schema_name=self._schema.name,
+                columns=Row._fields,
+                records=_telling(records, sent, asyncio.get_running_loop()),
             )
         finally:
             sent.set()
@@ -254,10 +272,12 @@ def _new_job(row: Row, stored: Any) -> JobRow:
     return job_from_record({**chosen, **limits, **unset, **stored})
 
 
-def _telling(records: Sequence[tuple[Any, ...]], sent: asyncio.Event) -> Iterator[tuple[Any, ...]]:
-    """The records; sets the event when the last one has been taken."""
+def _telling(
+    records: Sequence[tuple[Any, ...]], sent: asyncio.Event, loop: asyncio.AbstractEventLoop
+) -> Iterator[tuple[Any, ...]]:
+    """The records; sets the event when the last one has been taken, which may be in another thread."""
     yield from records
-    sent.set()
+    loop.call_soon_threadsafe(sent.set)
 
 
 def _copied(row: Row, now: datetime) -> tuple[Any, ...]:

@@ -256,7 +256,9 @@ class Producer:
                 self._queues.want(name)
             self._failed("looking for jobs failed", error)
         for name in asked:
-            if name not in busy:
+            if name in busy:
+                self._queues.ask_again(name)  # due until its claim goes out, should claims be held before
+            else:
                 del due[name]
                 self._queues.settle(name, found=0, hungry=False)
 

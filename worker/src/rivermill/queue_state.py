@@ -25,8 +25,9 @@ class QueueState:
         claimed_before: when the one before it did.
         poll_at: when a claim is due in any case.
         follow_at: when a claim is due after one that brought something: inserts that came with it may have told nobody.
-        told: whether the last claim was wanted, and not merely due.
-        empty: wanted claims in a row that brought nothing.
+        told: whether somebody has said that there are jobs, since the last claim went out.
+        asked: whether that was so of the claim that is on its way.
+        empty: claims in a row that brought nothing although somebody had said so.
         stock: jobs to claim beyond the free slots, and the room that is worth a claim.
         leaving: whether the queue is to be removed.
         limited: whether its jobs are claimed within limits.
@@ -53,6 +54,7 @@ class QueueState:
     poll_at: float = 0.0
     follow_at: float = float("inf")
     told: bool = False
+    asked: bool = False
     empty: int = 0
     flow: Flow = field(default_factory=Flow)
     stock: Stock = field(init=False)
@@ -82,7 +84,7 @@ class QueueState:
 
     def begin(self, now: float, jitter: float) -> None:
         """A claim goes out; ``jitter`` from 0 to 1 puts off the next one by up to a tenth of the interval."""
-        self.told, self.wanted, self.follow_at = self.wanted, False, float("inf")
+        self.asked, self.told, self.wanted, self.follow_at = self.asked or self.told, False, False, float("inf")
         self.claimed_before, self.claimed_at = self.claimed_at, now
         self.poll_at = now + self.interval + jitter * max(0.1 * self.interval, 0.01)
 
@@ -91,8 +93,9 @@ class QueueState:
         self.hungry = hungry
         if found:
             self.empty = 0
-        elif self.told:
+        elif self.asked:
             self.empty = min(self.empty + 1, 10)
+        self.asked = False
         if found and not hungry:
             self.follow_at = self.claimed_at + self.patience
 

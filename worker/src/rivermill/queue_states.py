@@ -54,13 +54,18 @@ class QueueStates:
 
     def want(self, name: str) -> bool:
         """Claim from a queue as soon as the cooldown allows; returns whether it is there."""
-        state = self._states.get(name)
-        if state is None:
+        if name not in self._states:
             return False
+        self._states[name].told = True
+        self.ask_again(name)
+        return True
+
+    def ask_again(self, name: str) -> None:
+        """As ``want``, though nobody has said that there are jobs."""
+        state = self._states[name]
         state.wanted = True
         if not (state.paused or state.leaving):
             self._candidates[name] = None
-        return True
 
     def want_all(self) -> None:
         """Claim from every queue as soon as the cooldown allows."""
@@ -173,7 +178,7 @@ class QueueStates:
         for name, state in idle:
             early = state.interval / 2 if some and not state.closed else 0.0
             if state.poll_at <= now + early:
-                self.want(name)
+                self.ask_again(name)
             else:
                 self._poll_at = min(self._poll_at, state.poll_at)
 
@@ -191,7 +196,7 @@ class QueueStates:
         state = self._states[name]
         state.end(found=found, hungry=hungry)
         if hungry:
-            self.want(name)
+            self.ask_again(name)
         elif not state.wanted and not found:
             self._candidates.pop(name, None)
             self._poll_at = min(self._poll_at, state.poll_at)
@@ -199,7 +204,7 @@ class QueueStates:
     def pass_over(self, name: str) -> None:
         """A queue that was due has got no slot."""
         self._states[name].hungry = True
-        self.want(name)
+        self.ask_again(name)
 
     def not_reached(self, name: str) -> None:
         """A claim that went out to this queue had got enough jobs before: the queue's turn is as long ago as it was."""
