@@ -55,6 +55,13 @@ def sizes(rollout: Rollout) -> dict[str, int]:
 
 
 PENDING = {"verdict": Verdict.PENDING}
+FAILS = {"ended": 3, "failed": 3}
+
+
+def failing(*, ready: bool) -> Version:
+    """A version on trial whose one pod has reported that all its attempts fail."""
+    store = StoreView((depth(),), (client(1, **FAILS),))
+    return versions(Observed(0, store, (deployment(1, NEW, **PENDING),), (pod(1, NEW, ready=ready),)))[0]
 
 
 @pytest.mark.parametrize(
@@ -69,8 +76,11 @@ PENDING = {"verdict": Verdict.PENDING}
         (version(NEW, 1, serving=1, **PENDING), 30, 0, Verdict.ACCEPTED, {NEW: 4, OLD: 3}),
         (version(NEW, 1, serving=1, numbers={"ended": 20}, **PENDING), 0, None, Verdict.ACCEPTED, {NEW: 4, OLD: 3}),
         # it fails
-        (version(NEW, 1, serving=1, numbers={"ended": 3, "failed": 3}, **PENDING), 30, 0, Verdict.REJECTED, {NEW: 0, OLD: 4}),
+        (version(NEW, 1, serving=1, numbers=FAILS, **PENDING), 30, 0, Verdict.REJECTED, {NEW: 0, OLD: 4}),
         (version(NEW, 0, verdict=Verdict.REJECTED), 30, None, Verdict.REJECTED, {NEW: 0, OLD: 4}),
+        # also before its pod is Ready, and when the pod has been cordoned for that and the verdict could not be written
+        (failing(ready=False), 0, None, Verdict.REJECTED, {NEW: 0, OLD: 4}),
+        (version(NEW, 1, draining=1, numbers=FAILS, **PENDING), 30, None, Verdict.REJECTED, {NEW: 0, OLD: 4}),
         # roll back: an accepted template is tried by nobody
         (version(NEW, 0), 0, None, Verdict.ACCEPTED, {NEW: 4, OLD: 4}),
         (version(NEW, 4, serving=4), 0, None, Verdict.ACCEPTED, {NEW: 4, OLD: 0}),

@@ -165,14 +165,15 @@ def _judge(
     """The live version's verdict, and what a trial waits for."""
     if live.deployment.verdict is not Verdict.PENDING:
         return Rollout((), live.deployment.verdict)
+    # Of a pod that is not Ready, too: one that the last look rejected has been cordoned, though its verdict may not be written.
+    if previous is not None and fails_more(live, old):
+        return Rollout((), Verdict.REJECTED)
     if not live.serving:
         pending = f"version {live.name} has no Ready pod yet" if previous and live.deployment.replicas else None
         return Rollout((), Verdict.PENDING, None, pending)
     if previous is None:
         return Rollout((), Verdict.ACCEPTED)
     since = ready_since[1] if ready_since and ready_since[0] == live.name else now
-    if fails_more(live, old):
-        return Rollout((), Verdict.REJECTED)
     if live.ended >= TRIAL_ATTEMPTS or now - since >= spec.gate_seconds:
         # Remembered until it is written: a write that fails must not begin the trial anew beside a version that has grown.
         return Rollout((), Verdict.ACCEPTED, (live.name, since))
