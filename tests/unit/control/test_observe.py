@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -149,6 +150,16 @@ async def test_a_url_is_doubted_while_the_database_cannot_be_read_with_it() -> N
         databases.error = error
         await observer.observe(job_queue(), Memory())
     assert cluster.doubts == [False, False, True, True, False]
+
+
+async def test_a_look_tells_since_when_the_database_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    databases, now = Databases(), 0.0
+    monkeypatch.setattr(observe, "time", SimpleNamespace(monotonic=lambda: now))
+    observer, readable = observer_of(Cluster([{"url": b"one"}]), databases), []
+    for now, error in ((100.0, None), (130.0, None), (140.0, StoreError("Timeout", "late.")), (500.0, None), (505.0, None)):
+        databases.error = error
+        readable.append((await observer.observe(job_queue(), Memory())).readable_seconds)
+    assert readable == [0.0, 30.0, 0.0, 0.0, 5.0]
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,19 @@ def test_a_pod_that_is_cut_off_from_the_database_counts_for_nothing_in_the_end(
     assert done.decision.pod_start_seconds == 30.0
 
 
+@pytest.mark.parametrize("row", [True, False])
+@pytest.mark.parametrize(("readable", "desired", "reason"), [(119.0, 8, "Healthy"), (121.0, 9, "NotReady")])
+def test_after_an_outage_every_worker_has_time_to_come_back(readable: float, desired: int, reason: str, *, row: bool) -> None:
+    """The time for which the database was away says nothing of them: the fleet grew by half, and healthy pods were blamed."""
+    pods = (pod(1), pod(2, ready=False, warm=True, unready_seconds=900.0))
+    clients = (client(1, running=10), *([client(2, silent_seconds=900.0)] if row else []))
+    store = StoreView((depth(waiting=200, running=10, oldest_seconds=1.0),), clients)
+    seen = Observed(0.0, store, (deployment(2),), pods, readable_seconds=readable)
+    done = plan(seen, job_queue(scaleIn={"windowSeconds": 0}), Memory())
+    found = {condition.type: condition.reason for condition in done.conditions}
+    assert (done.decision.desired_replicas, found["WorkersAvailable"], done.deletion_costs) == (desired, reason, ())
+
+
 @pytest.mark.parametrize(("silent", "goes"), [(119.0, False), (121.0, True)])
 def test_a_pod_that_is_cut_off_and_has_lost_its_row_is_removed(silent: float, goes: bool) -> None:
     """Nobody can tell it anything, and its jobs run elsewhere. Such a fleet could not shrink, nor its JobQueue be deleted."""

@@ -57,6 +57,7 @@ class Observer:
         self._looked = False
         self._unlisted: str | None = None
         self._unknown_since: float | None = None
+        self._readable_since: float | None = None
         self.store: Store | None = None
         #: What the API server would not have written last, for the next look to tell.
         self.refused: str | None = None
@@ -88,22 +89,25 @@ class Observer:
                 uids = [*(pod.uid for pod in pods), *(uid for uid, _ in memory.lost)]
                 store = await self.store.observe(probes(job_queue.spec, memory.scaling), uids)
             self._unknown_since, self.doubted = None, False
+            self._readable_since = self._readable_since or time.monotonic()
         except (StoreError, TimeoutError) as error:
             store = self._unknown(error, job_queue)
         conflict = await self._find_conflict([deployment.name for deployment in deployments])
         unlooked = None if self._looked else self._unlisted
         # Both clocks at one moment: replicas set by hand are told the time of day since when they are.
-        return Observed(time.monotonic(), store, deployments, pods, conflict, datetime.now(UTC), unlooked, self.refused)
+        moment, utc = time.monotonic(), datetime.now(UTC)
+        readable = 0.0 if self._readable_since is None else moment - self._readable_since
+        return Observed(moment, store, deployments, pods, conflict, utc, unlooked, self.refused, readable)
 
     def _leave_database(self) -> None:
         self._stores.release(self._key)
-        self.store = self._dsn = self._unknown_since = None
+        self.store = self._dsn = self._unknown_since = self._readable_since = None
         self.doubted = False
 
     def _unknown(self, error: StoreError | TimeoutError, job_queue: JobQueue) -> Unknown:
         self.doubted = True
         now = time.monotonic()
-        self._unknown_since = self._unknown_since or now
+        self._unknown_since, self._readable_since = self._unknown_since or now, None
         known = error if isinstance(error, StoreError) else StoreError("Timeout", "The database did not answer in time.")
         self._metrics.errors.labels(known.reason).inc()
         message = known.message

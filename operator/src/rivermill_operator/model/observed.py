@@ -6,6 +6,7 @@ that monotonic clock since they were first seen, and by their timestamps until t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -287,6 +288,7 @@ class Observed:
         utc: the time of day.
         unlooked: why nobody could look for another writer, when that was never possible so far.
         refused: what the API server would not have written after the last look.
+        readable_seconds: since the database could be read again, or first; nobody can tell who was cut off from it before.
     """
 
     now: float
@@ -297,3 +299,4 @@ class Observed:
     utc: datetime = _EPOCH
     unlooked: str | None = None
     refused: str | None = None
+    readable_seconds: float = math.inf

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -15,10 +16,11 @@ LATE_SECONDS = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A pod and the client that runs in it."""
+    """A pod and the client that runs in it; ``readable_seconds`` is since when the database can be read."""
 
     pod: PodView
     client: ClientView | None
+    readable_seconds: float = math.inf
 
     @property
     def draining(self) -> bool:
@@ -37,10 +39,14 @@ class Member:
 
     @property
     def away_seconds(self) -> float:
-        """How long nothing has been heard of the worker of a pod that was Ready, and is so no more."""
+        """How long nothing has been heard of the worker of a pod that was Ready, and is so no more.
+
+        While the database was away nobody could be heard of: after an outage every worker has its time to come back.
+        """
         if self.pod.ready or not self.pod.warm:
             return 0.0
-        return (self.pod.unready_seconds or 0.0) if self.client is None else self.client.silent_seconds
+        away = (self.pod.unready_seconds or 0.0) if self.client is None else self.client.silent_seconds
+        return min(away, self.readable_seconds)
 
     @property
     def hopeless(self) -> bool:
@@ -136,7 +142,8 @@ def versions(observed: Observed) -> tuple[Version, ...]:
         for client in sorted(observed.store.clients, key=lambda c: c.client_id):
             if client.pod_uid and (client.pod_uid not in clients or client.silent_seconds <= DEAD_AFTER_SECONDS):
                 clients[client.pod_uid] = client
-    alive = [Member(pod, clients.get(pod.uid)) for pod in observed.pods if not pod.deleting]
+    readable = observed.readable_seconds
+    alive = [Member(pod, clients.get(pod.uid), readable) for pod in observed.pods if not pod.deleting]
     return tuple(
         Version(deployment, _staying(deployment, [m for m in alive if m.pod.template_hash == deployment.template_hash]))
         for deployment in sorted(observed.deployments, key=lambda d: (d.live_seconds, d.name))
