@@ -31,6 +31,7 @@ class Scales:
     """Takes replicas, or refuses them."""
 
     error: KubeError | None = None
+    events_error: KubeError | None = None
     written: list[str] = field(default_factory=list)
 
     async def set_verdict(
@@ -52,6 +53,8 @@ class Scales:
         self.written.append("manualReplicas")
 
     async def emit_event(self, job_queue: JobQueue, kind: str, reason: str, message: str) -> None:
+        if self.events_error is not None:
+            raise self.events_error
         self.written.append(reason)
 
 
@@ -140,6 +143,15 @@ async def test_what_changed_meanwhile_is_no_problem_and_a_refusal_is() -> None:
     (refused,) = await write(Scales(KubeError(422, "invalid")), None, turns)
     assert (away.refused, refused.refused) == (False, True)
     assert refused.text == "scale q-1 to 1: 422 invalid"
+
+
+async def test_an_event_that_is_refused_is_a_problem_and_no_refusal() -> None:
+    """As the refusal of a write it would be told by an Event, which is refused, and so on."""
+    kube = Scales(events_error=KubeError(403, "forbidden"))
+    done = replace(PLAN, events=(Event("Normal", "Scaling", "1 pod"),))
+    (problem,) = await apply(done, job_queue(), cast(Kube, kube), None, Turns())
+    assert (problem.text, problem.refused) == ("record Event Scaling: 403 forbidden", False)
+    assert kube.written == ["q-1=1"]
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -153,11 +154,11 @@ async def test_a_url_is_doubted_while_the_database_cannot_be_read_with_it() -> N
 
 
 async def test_a_look_tells_since_when_the_database_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    databases, now = Databases(), 0.0
-    monkeypatch.setattr(observe, "time", SimpleNamespace(monotonic=lambda: now))
+    databases = Databases()
     observer, readable = observer_of(Cluster([{"url": b"one"}]), databases), []
     for now, error in ((100.0, None), (130.0, None), (140.0, StoreError("Timeout", "late.")), (500.0, None), (505.0, None)):
         databases.error = error
+        monkeypatch.setattr(observe, "time", SimpleNamespace(monotonic=partial(float, now)))
         readable.append((await observer.observe(job_queue(), Memory())).readable_seconds)
     assert readable == [0.0, 30.0, 0.0, 0.0, 5.0]
 

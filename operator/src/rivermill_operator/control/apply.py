@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +13,7 @@ from rivermill_operator.control.turns import Turns
 from rivermill_operator.kube.port import Kube, KubeError
 from rivermill_operator.model import names
 from rivermill_operator.model.spec import JobQueue
-from rivermill_operator.plan.plan import Event, Plan
+from rivermill_operator.plan.plan import Plan
 from rivermill_operator.store.port import Store, StoreError
 
 Write = Callable[[], Awaitable[None]]
@@ -44,14 +44,15 @@ async def apply(plan: Plan, job_queue: JobQueue, kube: Kube, store: Store | None
     """
     problems: list[Problem] = []
 
-    async def attempt(what: str, write: Write, turn: AbstractAsyncContextManager[Any]) -> bool:
+    async def attempt(what: str, write: Write, turn: AbstractAsyncContextManager[Any], *, tells: bool = False) -> bool:
         try:
             async with turn:
                 await write()
             return True
         except KubeError as error:
             if not error.stale:
-                problems.append(Problem(f"{what}: {error}", error.refused))
+                # The fleet is as it should be without an Event, which nobody writes again.
+                problems.append(Problem(f"{what}: {error}", error.refused and not tells))
             logger.info("write refused", extra={"what": what, "error": str(error)})
         except StoreError as error:
             problems.append(Problem(f"{what}: {error.message}", refused=False))
@@ -73,10 +74,13 @@ async def apply(plan: Plan, job_queue: JobQueue, kube: Kube, store: Store | None
         (turns.growth, _scale_writes(plan, namespace, kube, grow=True)),
         (nullcontext(), _client_writes(plan, store)),
         (turns.fleet, _fleet_writes(plan, namespace, kube)),
-        (turns.report, _own_writes(plan, events, job_queue, kube)),
+        (turns.report, _own_writes(plan, job_queue, kube)),
     ):
         for what, write in writes:
             await attempt(what, write, turn)
+    for event in events:
+        told = partial(kube.emit_event, job_queue, event.type, event.reason, event.message)
+        await attempt(f"record Event {event.reason}", told, turns.report, tells=True)
     return problems
 
 
@@ -111,12 +115,9 @@ def _unfinished(deployment: Mapping[str, Any]) -> dict[str, Any]:
     return {**deployment, "metadata": {**meta, "annotations": left}}
 
 
-def _own_writes(plan: Plan, events: Iterable[Event], job_queue: JobQueue, kube: Kube) -> Iterator[tuple[str, Write]]:
-    """To the JobQueue, and of it."""
+def _own_writes(plan: Plan, job_queue: JobQueue, kube: Kube) -> Iterator[tuple[str, Write]]:
     if plan.clear_manual:
         yield "remove spec.scaling.manualReplicas", partial(kube.clear_manual, job_queue)
-    for event in events:
-        yield f"record Event {event.reason}", partial(kube.emit_event, job_queue, event.type, event.reason, event.message)
 
 
 def _client_writes(plan: Plan, store: Store | None) -> Iterator[tuple[str, Write]]:
