@@ -72,6 +72,15 @@ def test_more_time_lets_them_count_again() -> None:
     assert look(151.0, queue(seconds=200), over.memory).decision.desired_replicas == 4
 
 
+def test_beside_another_writer_nothing_is_removed_and_no_end_is_told() -> None:
+    """It may be what sets the number: removed, the number would only be written again."""
+    wanted, memory = queue(by_scale=True), Memory()
+    for now in (0.0, 100.0, 102.0):
+        done = plan(Observed(now, IDLE, (deployment(0),), conflict="HorizontalPodAutoscaler h sets it."), wanted, memory)
+        memory = done.memory
+        assert (told(done), done.clear_manual) == ([], False)
+
+
 def test_a_paused_queue_is_told_nothing() -> None:
     wanted = queue(by_scale=True, mode=Mode.PAUSED)
     paused = look(150.0, wanted, look(0.0, wanted, Memory(), PAUSED).memory, PAUSED)

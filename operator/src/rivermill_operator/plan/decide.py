@@ -50,13 +50,15 @@ def plan(observed: Observed, job_queue: JobQueue, memory: Memory) -> Plan:
         view = imagined(observed.store, memory.desired)
     moment = Moment(observed.now, observed.utc)
     decision, learnt = scaling.decide(job_queue.spec, observed.store, view, memory.scaling, moment)
-    ended = by_hand.ended(job_queue, memory.scaling, learnt)
+    # Beside another writer, which may be who sets the number, nothing is scaled by the rule.
+    alone = observed.conflict is None
+    ended = by_hand.ended(job_queue, memory.scaling, learnt) if alone else ()
     memory = _forget(memory, learnt) if job_queue.spec.mode is Mode.PAUSED else replace(memory, scaling=learnt)
     replicas = made.deployment.replicas if made else 0
     memory = replace(memory, migrating=migration(observed, job_queue, built.version, replicas, memory))
     decision = _on_paper(observed, job_queue, told(decision, replicas, memory.migrating))
     base = _base(observed, job_queue, decision, memory, made)
-    base = replace(base, clear_manual=by_hand.clears(job_queue, learnt), events=(*base.events, *ended))
+    base = replace(base, clear_manual=alone and by_hand.clears(job_queue, learnt), events=(*base.events, *ended))
     if job_queue.spec.mode is not Mode.SCALE:
         return base
     marked = mark_live(made, old, observed.utc) if made else None
