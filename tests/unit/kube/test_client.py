@@ -15,6 +15,7 @@ from rivermill_operator.control.wake import Wakes
 from rivermill_operator.kube.client import KubeClient
 from rivermill_operator.kube.rest import Rest
 from rivermill_operator.metrics import Metrics
+from rivermill_operator.model import names
 from rivermill_operator.model.parse import parse_job_queue
 from rivermill_operator.plan.manifests import build
 from rivermill_operator.store.port import Usage
@@ -84,6 +85,14 @@ async def test_what_the_api_server_does_not_know_of_a_template_is_refused_and_no
     serve(api, found("u1"))
     await kube(rest).apply_deployment("n", build(parse_job_queue(BODY)).deployment)
     assert [(method, "fieldValidation=Strict" in path) for method, path in api.requests] == [("POST", True), ("PATCH", True)]
+
+
+async def test_what_is_made_first_does_not_count_as_applied(api: Api, rest: Rest) -> None:
+    """Else a Deployment whose apply is refused would be left as it was made."""
+    written = serve(api, found("u1"))
+    await kube(rest).apply_deployment("n", build(parse_job_queue(BODY)).deployment)
+    digests = [names.MANIFEST_ANNOTATION in manifest["metadata"]["annotations"] for _, manifest in written]
+    assert digests == [False, True]
 
 
 @pytest.mark.parametrize(("message", "note"), [("short", "short"), ("ä" * 999, "ä" * 512), ("a" + "ä" * 999, "a" + "ä" * 511)])

@@ -98,11 +98,10 @@ class KubeClient:
         name, path = manifest["metadata"]["name"], f"{_APPS}/namespaces/{namespace}/deployments"
         cache = self._of(self._deployments, namespace)
         if not any(d["metadata"]["name"] == name for d in cache.get(self._key(namespace, manifest))):
-            first = {**manifest, "spec": {**manifest["spec"], "replicas": 0}}
             # Left to itself, the API server drops what it does not know, such as a misspelt field of the template.
             query = {"fieldManager": f"{names.FIELD_MANAGER}-create", "fieldValidation": "Strict"}
             try:
-                await self._rest.request("POST", path, query=query, body=first)
+                await self._rest.request("POST", path, query=query, body=_first(manifest))
             except KubeError as error:
                 if not error.stale:
                     raise
@@ -231,6 +230,13 @@ class KubeClient:
     async def _patch(self, path: str, body: Mapping[str, Any]) -> None:
         query = {"fieldManager": names.FIELD_MANAGER}
         await self._rest.request("PATCH", path, query=query, body=dict(body), content_type=MERGE_PATCH)
+
+
+def _first(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """A Deployment as it is made: with no replicas, and without the digest of what was applied, for that may be refused."""
+    meta = manifest["metadata"]
+    left = {key: value for key, value in meta["annotations"].items() if key != names.MANIFEST_ANNOTATION}
+    return {**manifest, "metadata": {**meta, "annotations": left}, "spec": {**manifest["spec"], "replicas": 0}}
 
 
 def _path(job_queue: JobQueue) -> str:
