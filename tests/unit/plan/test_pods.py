@@ -125,6 +125,15 @@ def test_a_pod_that_was_called_back_and_is_not_ready_yet_goes_before_one_that_cl
     assert (done.decision.desired_replicas, done.cordon) == (1, ("c2",))
 
 
+@pytest.mark.parametrize("deleting", [False, True])
+def test_a_pod_that_is_marked_to_go_and_accepts_is_cordoned(*, deleting: bool) -> None:
+    """Its mark could not be taken off when it was called back. It counts as one that drains, and would never go."""
+    marked = pod(2, deletion_cost=LOWEST_COST)
+    observed = Observed(0.0, StoreView((depth(),), (client(1), client(2))), (deployment(2),), (pod(1), marked))
+    done = plan(observed, replace(QUEUE, deleting=deleting), Memory())
+    assert (done.cordon, done.scales) == (("c1", "c2") if deleting else ("c2",), ())
+
+
 def test_a_job_starts_the_idle_time_anew() -> None:
     busy = Observed(10.0, StoreView((depth(),), (client(1, running=1),)), (deployment(1),), (pod(1),))
     after = plan(busy, QUEUE, replace(Memory(), idle_since=(("uid1", 0.0),)))

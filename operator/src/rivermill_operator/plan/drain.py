@@ -75,13 +75,15 @@ def shrink(version: Version, keep: int, clock: Clock) -> Drain:
     others = costs or len(removed) < len(seen)
     if others and clock.now - min((since for _, since in seen), default=clock.now) < TOGETHER_SECONDS:
         removed = []
+    # Marked to go first, and called back without that mark being taken off; or back after it was given up.
+    claims = [m for m in version.draining if m.client is not None and m.client.wanted_state == "accepting"]
     deployment = version.deployment
     scales: tuple[SetReplicas, ...] = ()
     if removed:
         left = max(0, deployment.replicas - len(removed))
         scales = (SetReplicas(deployment.name, left, deployment.resource_version),)
     return Drain(
-        cordon=tuple(m.client.client_id for m in victims if m.client),
+        cordon=tuple(m.client.client_id for m in (*victims, *claims) if m.client),
         costs=tuple(costs),
         scales=scales,
         costed=tuple(seen),
