@@ -70,6 +70,18 @@ async def test_who_is_not_in_doubt_asks_for_no_secret(monkeypatch: pytest.Monkey
     assert observer.asked == 0
 
 
+async def test_who_owns_a_number_is_seen_although_the_spec_is_the_same() -> None:
+    """A manifest that is applied with the number that ``kubectl scale`` set changes no generation."""
+    value = body(manualReplicas=4)
+    ports = Ports(cast(Kube, Statuses()), cast(StoreProvider, None), Wakes(), Metrics(), Turns())
+    loop, owned = Loop(("n", "q"), lambda: value, ports), {"f:spec": {"f:scaling": {"f:manualReplicas": {}}}}
+    found = []
+    for manifest in ({}, owned):
+        value["metadata"]["managedFields"] = [{"fieldsV1": manifest}, {"subresource": "scale", "fieldsV1": owned}]
+        found.append(loop._job_queue().by_scale)
+    assert found == [True, False]
+
+
 async def test_a_number_that_moves_in_a_conditions_words_does_not_make_it_another() -> None:
     """Else a fleet that the server's connections limit would write its status at every look."""
     kube = Statuses()

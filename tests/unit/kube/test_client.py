@@ -122,13 +122,26 @@ async def test_only_our_finalizer_is_removed_and_only_from_this_object(
     assert written == ([] if left is None else expected)
 
 
-@pytest.mark.parametrize(("uid", "generation", "cleared"), [("u1", 1, True), ("u1", 2, False), ("u2", 1, False)])
+MANUAL = {"f:spec": {"f:scaling": {"f:manualReplicas": {}}}}
+BY_SCALE = [{"fieldsV1": {}}, {"subresource": "scale", "fieldsV1": MANUAL}]
+
+
+@pytest.mark.parametrize(
+    ("uid", "generation", "owners", "cleared"),
+    [
+        ("u1", 1, BY_SCALE, True),
+        ("u1", 2, BY_SCALE, False),
+        ("u2", 1, BY_SCALE, False),
+        # A manifest with the same number was applied since: the spec has not changed, and its generation neither.
+        ("u1", 1, [*BY_SCALE, {"fieldsV1": MANUAL}], False),
+    ],
+)
 async def test_replicas_set_by_hand_are_removed_from_the_spec_that_was_seen(
-    api: Api, rest: Rest, uid: str, generation: int, *, cleared: bool
+    api: Api, rest: Rest, uid: str, generation: int, owners: list[dict[str, Any]], *, cleared: bool
 ) -> None:
     """Not those that are set at that moment, nor another JobQueue's."""
     there = found(uid)
-    there["metadata"]["generation"] = generation
+    there["metadata"] |= {"generation": generation, "managedFields": owners}
     written = serve(api, there)
     await kube(rest).clear_manual(parse_job_queue(BODY))
     patch = {"metadata": {"resourceVersion": "7"}, "spec": {"scaling": {"manualReplicas": None}}}

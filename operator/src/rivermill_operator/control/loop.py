@@ -23,7 +23,7 @@ from rivermill_operator.control.wake import Wakes
 from rivermill_operator.kube.port import Kube, KubeError
 from rivermill_operator.metrics import Metrics
 from rivermill_operator.model.observed import Observed, Unknown
-from rivermill_operator.model.parse import read_job_queue
+from rivermill_operator.model.parse import by_scale, read_job_queue
 from rivermill_operator.model.spec import JobQueue
 from rivermill_operator.plan import Memory, Plan
 from rivermill_operator.plan.looks import until_look, until_tick
@@ -132,7 +132,8 @@ class Loop:
         """The object as it is now; what is wanted is read anew only where it may have changed."""
         body = self._body()
         meta = body["metadata"]
-        version = (meta["uid"], meta.get("generation"), meta.get("deletionTimestamp"))
+        # Who owns a field changes without a generation.
+        version = (meta["uid"], meta.get("generation"), meta.get("deletionTimestamp"), by_scale(meta))
         if self._read is None or self._read[0] != version:
             self._read = (version, read_job_queue(body))
         return self._read[1]

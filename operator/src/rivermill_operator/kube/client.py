@@ -13,6 +13,7 @@ from rivermill_operator.kube.rest import APPLY_PATCH, MERGE_PATCH, Rest
 from rivermill_operator.kube.shared import Shared
 from rivermill_operator.model import names
 from rivermill_operator.model.observed import Verdict
+from rivermill_operator.model.parse import by_scale
 from rivermill_operator.model.spec import JobQueue
 
 _NOT_FOUND = 404
@@ -166,9 +167,9 @@ class KubeClient:
         return await self._metadata(job_queue) is None
 
     async def clear_manual(self, job_queue: JobQueue) -> None:
-        """Take ``manualReplicas`` out of the spec, if that is still as it was seen."""
+        """Take ``manualReplicas`` out of the spec, if that is still as it was seen, and no manifest has the number by now."""
         meta = await self._metadata(job_queue)
-        if meta is not None and meta["generation"] == job_queue.generation:
+        if meta is not None and meta["generation"] == job_queue.generation and by_scale(meta):
             spec = {"scaling": {"manualReplicas": None}}
             await self._patch(_path(job_queue), {"metadata": {"resourceVersion": meta["resourceVersion"]}, "spec": spec})
 

@@ -100,7 +100,7 @@ class Kube(Protocol):
         ...
 
     async def clear_manual(self, job_queue: JobQueue) -> None:
-        """Take ``manualReplicas`` out of the spec, if that is still as it was seen."""
+        """Take ``manualReplicas`` out of the spec, if that is still as it was seen, and no manifest has the number by now."""
         ...
 
     async def remove_finalizer(self, job_queue: JobQueue) -> None:

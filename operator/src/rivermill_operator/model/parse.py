@@ -77,12 +77,17 @@ def _job_queue(body: Mapping[str, Any], spec: JobQueueSpec, wrong: str | None) -
         created=str(meta.get("creationTimestamp", "")),
         deleting=meta.get("deletionTimestamp") is not None,
         wrong=wrong,
-        by_scale=_by_scale(meta.get("managedFields") or []),
+        by_scale=by_scale(meta),
     )
 
 
-def _by_scale(entries: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether nobody but the scale subresource owns ``manualReplicas``: what it writes to a field without an owner has none."""
+def by_scale(meta: Mapping[str, Any]) -> bool:
+    """Whether nobody but the scale subresource owns ``manualReplicas``: what it writes to a field without an owner has none.
+
+    Args:
+        meta: the metadata of a ``JobQueue``; they change also where the spec, and its generation, stay as they were.
+    """
+    entries = meta.get("managedFields") or []
     owners = {
         entry.get("subresource")
         for entry in entries
