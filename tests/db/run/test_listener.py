@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import urllib.error
 import urllib.request
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
 from rivermill import Client, ConfigError, Job, JobState, RivermillError, Workers
 from rivermill.db import Connection
 from rivermill.schema import Schema
-from tests.db.run.support import Bench, Note, working
+from tests.db.run.support import Bench, Note, eventually, working
 
 
 @pytest.fixture
@@ -67,6 +70,48 @@ async def test_its_death_ends_the_wait_for_jobs(dsn: str, connection: Connection
         await break_listener(bench)
         async with asyncio.timeout(20):
             await stopping
+
+
+@pytest.fixture
+async def login(dsn: str, connection: Connection, schema: Schema) -> AsyncIterator[tuple[str, str]]:
+    """A role with the rights of the schema's owner, and the URL with its password."""
+    role = f"login_{schema.name}"
+    owner = await connection.fetchval("SELECT current_user")
+    await connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'one' IN ROLE \"{owner}\"")
+    parts = urlsplit(dsn)
+    yield role, urlunsplit(parts._replace(netloc=f"{role}:one@{parts.netloc.rpartition('@')[2]}"))
+    await connection.execute(f"DROP ROLE {role}")
+
+
+@pytest.mark.parametrize(("seconds", "mended"), [(1.0, False), (30.0, True)])
+async def test_a_login_that_is_refused_for_long_ends_the_client(
+    login: tuple[str, str], connection: Connection, schema: Schema, workers: Workers, *, seconds: float, mended: bool
+) -> None:
+    """A process has its password from when it was started; one that a password is refused to for a moment works on."""
+    role, dsn = login
+    async with working(dsn, connection, schema, workers) as bench:
+        assert bench.client._runtime is not None
+        listener = bench.client._runtime._listener
+        listener._timings = replace(listener._timings, refused=seconds)
+        await connection.execute(f"ALTER ROLE {role} PASSWORD 'two'")
+        cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = $1"
+        await connection.fetchval(cut, role)
+
+        async def refused() -> bool:
+            return listener._refused_since is not None
+
+        async def connected() -> bool:
+            return listener.healthy
+
+        await eventually(refused)
+        if mended:
+            await connection.execute(f"ALTER ROLE {role} PASSWORD 'one'")
+            await eventually(connected)
+            return
+        async with asyncio.timeout(30):
+            with pytest.raises(RivermillError, match=f'password authentication failed for user "{role}"; it has been so for'):
+                await bench.client.stopped()
+            await bench.client.stop()
 
 
 def live(bench: Bench) -> int:

@@ -31,6 +31,10 @@ class DatabaseUnavailableError(RivermillError):
     """No connection to the database could be made; the message never holds the password."""
 
 
+class LoginRefusedError(DatabaseUnavailableError):
+    """The server refused user or password (SQLSTATE 28000, 28P01)."""
+
+
 DATABASE_ERRORS = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
@@ -138,7 +142,9 @@ async def connect(
         wrong = blamed(error, dsn)
         if wrong is None or isinstance(error, OSError):
             # A file that is missing may be about to be there again.
-            raise DatabaseUnavailableError(f"cannot connect to {place}: {wrong or _first_line(error)}") from None
+            refused = isinstance(error, asyncpg.InvalidAuthorizationSpecificationError)
+            kind = LoginRefusedError if refused else DatabaseUnavailableError
+            raise kind(f"cannot connect to {place}: {wrong or _first_line(error)}") from None
         raise ConfigError(wrong) from None
 
 

@@ -15,7 +15,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from rivermill.config import Settings
-from rivermill.db import DATABASE_ERRORS, Connection, DatabaseUnavailableError, back_off, connect, pinned
+from rivermill.db import (
+    DATABASE_ERRORS,
+    Connection,
+    DatabaseUnavailableError,
+    LoginRefusedError,
+    back_off,
+    connect,
+    pinned,
+)
 from rivermill.heartbeat import ClientState, Heartbeat, Vitals
 from rivermill.metrics import Metrics
 
@@ -27,11 +35,15 @@ logger = logging.getLogger("rivermill.notify")
 
 @dataclass(frozen=True, slots=True)
 class ListenerTimings:
-    """Seconds between heartbeats, between connection checks, and the longest time a check may take."""
+    """Seconds between heartbeats, between connection checks, and the longest time a check may take.
+
+    ``refused``: for so long a login that worked before may be refused.
+    """
 
     heartbeat: float = 10.0
     check: float = 5.0
     timeout: float = 10.0
+    refused: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +54,8 @@ class Callbacks:
         topics: topic (without the schema) → what to call with a payload.
         connected: called after each connect: notifications may have been missed.
         wanted: called with what this client shall do, after each heartbeat.
-        died: called when the thread has ended by a bug: nobody says any more that this client lives.
+        died: called when the thread has ended by a bug, or for its login is refused: nobody says any more that this client
+            lives.
         vitals: called on the listener's thread, so it may only read plain values.
     """
 
@@ -90,6 +103,7 @@ class Listener:
         self._thread: threading.Thread | None = None
         self._lost: asyncio.Event | None = None
         self._steady_since = self._beat_at = float("inf")
+        self._refused_since: float | None = None
         self._leave = True
         self.healthy = False
 
@@ -171,10 +185,29 @@ class Listener:
                     failures = 0 if self._was_up else failures + 1
                     self._metrics.reconnects.inc()
                     logger.warning("listener lost its connection", extra={"error": str(error)})
+                    self._note_refusal(error)
                 first = False
                 await _wait(self._stop, back_off(failures))
         finally:
             lag.cancel()
+
+    def _note_refusal(self, error: Exception) -> None:
+        """Give up once a login that worked before has done nothing but fail for long: a new process reads the password anew.
+
+        By then others take this client for dead, and its jobs from it.
+
+        Raises:
+            LoginRefusedError: it has.
+        """
+        if not isinstance(error, LoginRefusedError):
+            self._refused_since = None
+            return
+        now = time.monotonic()
+        if self._refused_since is None:
+            self._refused_since = now
+        refused = now - self._refused_since
+        if refused >= self._timings.refused:
+            raise LoginRefusedError(f"{error}; it has been so for {refused:.0f} s, and the login worked before") from None
 
     _was_up = False
 
