@@ -7,8 +7,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rivermill_operator.control.report import build_status, decision_status, news, restore_conflict, restore_manual
-from rivermill_operator.model.observed import Observed, ServerView, StoreView
+from rivermill_operator.control.report import (
+    build_status,
+    decision_status,
+    news,
+    restore_conditions,
+    restore_conflict,
+    restore_manual,
+)
+from rivermill_operator.model.observed import Observed, ServerView, StoreView, Unknown
 from rivermill_operator.plan import Memory, plan
 from rivermill_operator.plan.memory import Manual, ScalingMemory
 from tests.unit.plan.build import client, deployment, depth, job_queue, pod
@@ -62,6 +69,21 @@ def test_a_status_tells_of_another_writer(conflict: str | None) -> None:
     status = build_status(job_queue(), observed, plan(observed, job_queue(), Memory()), (), "now")
     assert restore_conflict(status) == conflict
     assert restore_conflict({}) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "told"),
+    [(None, None, []), (None, "gone.", ["DatabaseUnreachable"]), ("gone.", "gone.", []), ("gone.", None, ["Observed"])],
+)
+def test_a_restart_tells_by_events_only_what_has_turned(before: str | None, now: str | None, told: list[str]) -> None:
+    def seen(away: str | None) -> Observed:
+        store = EMPTY if away is None else Unknown("DatabaseUnreachable", away)
+        return Observed(0.0, store, (deployment(0),), utc=NOON)
+
+    status = build_status(job_queue(), seen(before), plan(seen(before), job_queue(), Memory()), (), "now")
+    after = plan(seen(now), job_queue(), Memory(conditions=restore_conditions(status)))
+    assert [event.reason for event in after.events] == told
+    assert restore_conditions({}) == ()
 
 
 def test_only_the_fleets_own_pods_are_counted() -> None:

@@ -16,7 +16,14 @@ from typing import Any
 from rivermill_operator.control.apply import Problem, apply
 from rivermill_operator.control.observe import DOUBTED_SECONDS, Observer
 from rivermill_operator.control.pace import NUMBERS_SECONDS, STILL_SECONDS, Pace
-from rivermill_operator.control.report import build_status, fleet_size, news, restore_conflict, restore_manual
+from rivermill_operator.control.report import (
+    build_status,
+    fleet_size,
+    news,
+    restore_conditions,
+    restore_conflict,
+    restore_manual,
+)
 from rivermill_operator.control.series import Series
 from rivermill_operator.control.turns import Turns
 from rivermill_operator.control.wake import Wakes
@@ -67,7 +74,7 @@ class Loop:
         self._wake = ports.wakes.add(key)
         status = body().get("status") or {}
         manual = restore_manual(status, time.monotonic(), datetime.now(UTC))
-        self._memory = Memory(scaling=ScalingMemory(manual=manual))
+        self._memory = Memory(scaling=ScalingMemory(manual=manual), conditions=restore_conditions(status))
         self._observer = Observer(key, ports.kube, ports.stores, ports.metrics, restore_conflict(status))
         self._series = Series(key, ports.metrics)
         self._failures = 0

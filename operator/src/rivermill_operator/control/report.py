@@ -131,6 +131,11 @@ def restore_conflict(status: Mapping[str, Any]) -> str | None:
     return found
 
 
+def restore_conditions(status: Mapping[str, Any]) -> tuple[tuple[str, str, str], ...]:
+    """Type, status and reason of each condition in a status: an operator tells by Events only what has turned since."""
+    return tuple((c["type"], c["status"], c["reason"]) for c in status.get("conditions") or [])
+
+
 def _estimates(decision: Decision) -> dict[str, Any]:
     return {
         "podStartSeconds": round(decision.pod_start_seconds or 0.0, 1),
