@@ -10,7 +10,6 @@ from typing import Any, cast
 
 import pytest
 
-from rivermill_operator.control import loop as module
 from rivermill_operator.control import pace
 from rivermill_operator.control.loop import Loop, Ports
 from rivermill_operator.control.turns import Turns
@@ -45,7 +44,7 @@ class Doubting:
     """An observer whose database cannot be read until its Secret has been asked for so often."""
 
     times: int
-    doubted: bool = True
+    doubted: float | None = 0.01
     asked: int = 0
 
     async def renewed(self, job_queue: JobQueue) -> bool:
@@ -54,7 +53,6 @@ class Doubting:
 
 
 async def test_a_mended_secret_ends_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "DOUBTED_SECONDS", 0.01)
     loop, observer = loop_of(Statuses()), Doubting(3)
     monkeypatch.setattr(loop, "_observer", observer)
     async with asyncio.timeout(10):
@@ -63,8 +61,7 @@ async def test_a_mended_secret_ends_a_pause(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 async def test_who_is_not_in_doubt_asks_for_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "DOUBTED_SECONDS", 0.01)
-    loop, observer = loop_of(Statuses()), Doubting(1, doubted=False)
+    loop, observer = loop_of(Statuses()), Doubting(1, doubted=None)
     monkeypatch.setattr(loop, "_observer", observer)
     await loop._pause(0.1)
     assert observer.asked == 0

@@ -35,13 +35,13 @@ class Cluster:
 
     secrets: list[Mapping[str, bytes] | KubeError]
     scalers: list[str | KubeError | None] = field(default_factory=lambda: [None])
-    doubts: list[bool] = field(default_factory=list)
+    doubts: list[float | None] = field(default_factory=list)
 
     def fleet(self, namespace: str, name: str) -> FleetObjects:
         return FleetObjects([DEPLOYMENT], [])
 
-    async def secret(self, namespace: str, name: str, *, doubted: bool = False) -> Mapping[str, bytes] | None:
-        self.doubts.append(doubted)
+    async def secret(self, namespace: str, name: str, *, within: float | None = None) -> Mapping[str, bytes] | None:
+        self.doubts.append(within)
         return _next(self.secrets)
 
     async def conflict(self, namespace: str, name: str, deployments: Sequence[str]) -> str | None:
@@ -150,7 +150,29 @@ async def test_a_url_is_doubted_while_the_database_cannot_be_read_with_it() -> N
     for error in (None, StoreError("AuthenticationFailed", "no."), StoreError("Timeout", "late."), None, None):
         databases.error = error
         await observer.observe(job_queue(), Memory())
-    assert cluster.doubts == [False, False, True, True, False]
+    # One that is slow has been reached.
+    assert cluster.doubts == [None, None, 2.0, None, None]
+
+
+@pytest.mark.parametrize(
+    ("reason", "seconds", "pause"),
+    [
+        ("DatabaseUnreachable", 30.0, 2.0),
+        ("DatabaseUnreachable", 60.0, 4.0),
+        ("AuthenticationFailed", 900.0, 15.0),
+        ("Timeout", 60.0, None),
+        ("SchemaMissing", 60.0, None),
+        ("StatementTimeout", 60.0, None),
+    ],
+)
+async def test_the_longer_a_database_is_away_the_more_seldom_its_secret_is_read(
+    monkeypatch: pytest.MonkeyPatch, reason: str, seconds: float, pause: float | None
+) -> None:
+    observer = observer_of(Cluster([{"url": b"one"}]), Databases(error=StoreError(reason, "It is so.")))
+    for now in (100.0, 100.0 + seconds):
+        monkeypatch.setattr(observe, "time", SimpleNamespace(monotonic=partial(float, now)))
+        await observer.observe(job_queue(), Memory())
+    assert observer.doubted == pause
 
 
 async def test_a_look_tells_since_when_the_database_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +202,7 @@ async def test_a_secret_that_was_mended_is_noticed(
 ) -> None:
     observer = observer_of(Cluster([before, after]), Databases(error=StoreError("AuthenticationFailed", "no.")))
     await observer.observe(job_queue(), Memory())
-    assert observer.doubted
+    assert observer.doubted is not None
     assert await observer.renewed(job_queue()) is renewed
 
 
@@ -192,7 +214,7 @@ async def test_who_does_not_read_doubts_nothing(mode: Mode | None) -> None:
     queue = job_queue()
     still = replace(queue, wrong="it is") if mode is None else replace(queue, spec=replace(queue.spec, mode=mode))
     await observer.observe(still, Memory())
-    assert not observer.doubted
+    assert observer.doubted is None
 
 
 async def test_the_url_of_another_secret_does_not_count_for_this_one() -> None:

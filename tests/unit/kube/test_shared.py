@@ -50,16 +50,16 @@ async def test_one_request_serves_all_who_ask_meanwhile_whoever_gives_up() -> No
     assert (await second, await other, server.asked) == (1, 2, 2)
 
 
-@pytest.mark.parametrize(("seconds", "doubted", "answer"), [(14.9, False, 1), (15.0, False, 2), (1.9, True, 1), (2.0, True, 2)])
+@pytest.mark.parametrize(("seconds", "within", "answer"), [(14.9, None, 1), (15.0, None, 2), (4.9, 5.0, 1), (5.0, 5.0, 2)])
 async def test_an_answer_counts_for_a_while_and_a_shorter_one_where_it_is_doubted(
-    seconds: float, answer: int, *, doubted: bool
+    seconds: float, within: float | None, answer: int
 ) -> None:
     server = Server()
     server.gate.set()
     answers = server.shared()
     await answers.get("a")
     server.now = seconds
-    assert await answers.get("a", doubted=doubted) == answer
+    assert await answers.get("a", within=within) == answer
 
 
 async def test_an_error_counts_for_a_moment_only() -> None:

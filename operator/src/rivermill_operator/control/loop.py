@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rivermill_operator.control.apply import Problem, apply
-from rivermill_operator.control.observe import DOUBTED_SECONDS, Observer
+from rivermill_operator.control.observe import Observer
 from rivermill_operator.control.pace import NUMBERS_SECONDS, STILL_SECONDS, Pace
 from rivermill_operator.control.report import (
     build_status,
@@ -117,9 +117,10 @@ class Loop:
     async def _asked(self, until: float) -> bool:
         """Wait to be asked for a look; False when the time is over, or a Secret was mended that led nowhere."""
         while (left := until - time.monotonic()) > 0:
+            doubted = self._observer.doubted
             with contextlib.suppress(TimeoutError):
-                return await asyncio.wait_for(self._wake.wait(), min(left, DOUBTED_SECONDS) if self._observer.doubted else left)
-            if self._observer.doubted and await self._observer.renewed(self._job_queue()):
+                return await asyncio.wait_for(self._wake.wait(), left if doubted is None else min(left, doubted))
+            if doubted is not None and await self._observer.renewed(self._job_queue()):
                 break
         return False
 

@@ -15,14 +15,18 @@ from rivermill_operator.model.observed import INVALID_SPEC, PAUSED, Observed, St
 from rivermill_operator.model.spec import JobQueue, Mode
 from rivermill_operator.plan import Memory
 from rivermill_operator.plan.probes import probes
+from rivermill_operator.plan.reasons import SECRET_REASONS
 from rivermill_operator.store.port import REFUSED, Store, StoreError, StoreProvider, Usage
 
 OBSERVE_SECONDS = 10.0
-#: Between two looks at a Secret while the database cannot be read with what it says.
-DOUBTED_SECONDS = 2.0
+#: Between two looks at a Secret while the database cannot be read with what it says, at least and at most; in between as long
+#: as this share of the time since when that has been so.
+_DOUBT_SECONDS, _LONGEST_DOUBT_SECONDS, _DOUBT_SHARE = 2.0, 15.0, 1 / 15
 #: The loops of all JobQueues have begun by then.
 BEGUN_SECONDS = 15.0
 _ABOUT_THE_URL = REFUSED | {"DatabaseUnreachable", "Timeout"}
+#: What another Secret may mend. A database that is slow has been reached.
+_ABOUT_THE_SECRET = SECRET_REASONS | {"SecretForbidden", "SecretUnreadable"} | (_ABOUT_THE_URL - {"Timeout"})
 
 logger = logging.getLogger("rivermill.control.observe")
 
@@ -47,10 +51,10 @@ class Observer:
         self._metrics = metrics
         self._pods = PodViews()
         self._contested, self._began = contested, time.monotonic()
-        #: What the Secret said last; doubted while the database cannot be read with it.
+        #: What the Secret said last; seconds until it is looked at again, while the database cannot be read with it.
         self._dsn: str | None = None
         self._source: tuple[str, str] | None = None
-        self.doubted = False
+        self.doubted: float | None = None
         #: The same at the last look, or why it said nothing.
         self._said: str | None = None
         self._conflict: str | None = None
@@ -80,7 +84,7 @@ class Observer:
             self._leave_database()
             return Observed(time.monotonic(), PAUSED, deployments, pods, utc=now)
         if job_queue.wrong is not None and not job_queue.deleting:
-            self.doubted = False
+            self.doubted = None
             store = Unknown(INVALID_SPEC, job_queue.wrong)
             return Observed(time.monotonic(), store, deployments, pods, utc=now)
         try:
@@ -88,7 +92,7 @@ class Observer:
                 self.store = await self._open(job_queue)
                 uids = [*(pod.uid for pod in pods), *(uid for uid, _ in memory.lost)]
                 store = await self.store.observe(probes(job_queue.spec, memory.scaling), uids)
-            self._unknown_since, self.doubted = None, False
+            self._unknown_since = self.doubted = None
             self._readable_since = self._readable_since or time.monotonic()
         except (StoreError, TimeoutError) as error:
             store = self._unknown(error, job_queue)
@@ -101,15 +105,15 @@ class Observer:
 
     def _leave_database(self) -> None:
         self._stores.release(self._key)
-        self.store = self._dsn = self._unknown_since = self._readable_since = None
-        self.doubted = False
+        self.store = self._dsn = self._unknown_since = self._readable_since = self.doubted = None
 
     def _unknown(self, error: StoreError | TimeoutError, job_queue: JobQueue) -> Unknown:
-        self.doubted = True
         now = time.monotonic()
         self._unknown_since, self._readable_since = self._unknown_since or now, None
         known = error if isinstance(error, StoreError) else StoreError("Timeout", "The database did not answer in time.")
         self._metrics.errors.labels(known.reason).inc()
+        pause = min(_LONGEST_DOUBT_SECONDS, max(_DOUBT_SECONDS, _DOUBT_SHARE * (now - self._unknown_since)))
+        self.doubted = pause if known.reason in _ABOUT_THE_SECRET else None
         message = known.message
         if known.reason in _ABOUT_THE_URL:
             message += f" The URL is key {job_queue.spec.database.secret_key} of Secret {job_queue.spec.database.secret_name}."
@@ -145,7 +149,7 @@ class Observer:
         database = job_queue.spec.database
         if not database.secret_name:
             raise StoreError(INVALID_SPEC, f"The database cannot be read, for the spec is wrong: {job_queue.wrong}.")
-        data = await self._kube.secret(job_queue.namespace, database.secret_name, doubted=self.doubted)
+        data = await self._kube.secret(job_queue.namespace, database.secret_name, within=self.doubted)
         if data is None:
             raise StoreError("SecretNotFound", f"Secret {database.secret_name} is not in namespace {job_queue.namespace}.")
         if database.secret_key not in data:

@@ -17,7 +17,7 @@ from rivermill_operator.model.parse import by_scale
 from rivermill_operator.model.spec import JobQueue
 
 _NOT_FOUND = 404
-#: Secrets and other autoscalers are read again after so long; a Secret that failed or led nowhere, sooner.
+#: Secrets and other autoscalers are read again after so long; a Secret that could not be read, sooner.
 _FRESH_SECONDS, _FAILED_SECONDS = 15.0, 2.0
 _LONGEST_MESSAGE = 1024
 _APPS = "/apis/apps/v1"
@@ -57,9 +57,9 @@ class KubeClient:
     def _of(caches: Mapping[str, Cache], namespace: str) -> Cache:
         return caches[namespace if namespace in caches else ""]
 
-    async def secret(self, namespace: str, name: str, *, doubted: bool = False) -> Mapping[str, bytes] | None:
-        """A Secret's data, or None if there is no such Secret; read at most every 15 s, or every 2 s where it is doubted."""
-        return await self._secrets.get(f"/api/v1/namespaces/{namespace}/secrets/{name}", doubted=doubted)
+    async def secret(self, namespace: str, name: str, *, within: float | None = None) -> Mapping[str, bytes] | None:
+        """A Secret's data, or None if there is no such Secret; at most 15 s old, or ``within`` seconds where it is doubted."""
+        return await self._secrets.get(f"/api/v1/namespaces/{namespace}/secrets/{name}", within=within)
 
     async def _read_secret(self, path: str) -> Mapping[str, bytes] | None:
         try:

@@ -49,8 +49,8 @@ class Kube(Protocol):
         """The objects of one ``JobQueue``, from the cache."""
         ...
 
-    async def secret(self, namespace: str, name: str, *, doubted: bool = False) -> Mapping[str, bytes] | None:
-        """A Secret's data of a moment ago, of a shorter one where what it said is doubted; None if there is no such Secret."""
+    async def secret(self, namespace: str, name: str, *, within: float | None = None) -> Mapping[str, bytes] | None:
+        """A Secret's data of a moment ago, or within so many seconds where it is doubted; None if there is no such Secret."""
         ...
 
     async def conflict(self, namespace: str, name: str, deployments: Sequence[str]) -> str | None:

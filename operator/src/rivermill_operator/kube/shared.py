@@ -27,7 +27,7 @@ class Shared(Generic[_Answer]):
     Args:
         ask: makes the request; may raise ``KubeError``.
         seconds: an answer counts so long.
-        failed_seconds: an error counts so long, and an answer for who knows that it has become wrong.
+        failed_seconds: an error counts so long.
         clock: monotonic seconds.
     """
 
@@ -44,14 +44,14 @@ class Shared(Generic[_Answer]):
         self._clock = clock
         self._asked: dict[str, _Asked[_Answer]] = {}
 
-    async def get(self, path: str, *, doubted: bool = False) -> _Answer:
-        """What is at a path, at most ``seconds`` old, or ``failed_seconds`` where the last answer is doubted.
+    async def get(self, path: str, *, within: float | None = None) -> _Answer:
+        """What is at a path, at most ``seconds`` old, or ``within`` seconds for who doubts the last answer.
 
         Raises:
             KubeError: the API server refused the request or did not answer.
         """
         known = self._asked.get(path)
-        if known is None or not self._counts(known, doubted=doubted):
+        if known is None or not self._counts(known, within):
             now = self._clock()
             self._asked = {old: asked for old, asked in self._asked.items() if now - asked.at < 2 * self._seconds}
             answer = asyncio.create_task(self._in_time(path), name=f"GET {path}")
@@ -60,12 +60,13 @@ class Shared(Generic[_Answer]):
             known = self._asked[path] = _Asked(now, answer)
         return await asyncio.shield(known.answer)
 
-    def _counts(self, asked: _Asked[_Answer], *, doubted: bool) -> bool:
+    def _counts(self, asked: _Asked[_Answer], within: float | None) -> bool:
         answer = asked.answer
         if not answer.done():
             return True
         failed = answer.cancelled() or answer.exception() is not None
-        return self._clock() - asked.at < (self._failed_seconds if failed or doubted else self._seconds)
+        usual = self._failed_seconds if failed else self._seconds
+        return self._clock() - asked.at < (usual if within is None else within)
 
     async def _in_time(self, path: str) -> _Answer:
         try:
