@@ -30,7 +30,20 @@ def ended(code: int, message: str) -> dict[str, Any]:
     [
         ({"state": {"running": {}}}, None, ""),
         ({"state": waiting("ContainerCreating")}, None, ""),
-        ({"state": waiting("ErrImagePull", "no such image x:1")}, "ErrImagePull", "no such image x:1"),
+        ({"state": waiting("ErrImagePull", "no such image x:1")}, "ImagePullBackOff", "no such image x:1"),
+        ({"state": {"running": {}}, "restartCount": 2, "started": True, "lastState": ended(1, "")}, None, ""),
+        ({"state": {"running": {}}, "restartCount": 1, "started": False, "lastState": ended(1, "")}, None, ""),
+        ({"state": {"running": {}}, "restartCount": 2, "started": False, "lastState": ended(0, "")}, None, ""),
+        (
+            {"state": {"running": {}}, "restartCount": 2, "started": False, "lastState": ended(2, "rivermill: no")},
+            "CrashLoopBackOff",
+            "rivermill: no",
+        ),
+        (
+            {"state": ended(2, ""), "restartCount": 2, "started": False, "lastState": ended(2, "rivermill: no")},
+            "CrashLoopBackOff",
+            "rivermill: no",
+        ),
         (
             {"state": waiting("CrashLoopBackOff"), "lastState": ended(2, "one\nrivermill: APP 'a:b': cannot import a\n")},
             "CrashLoopBackOff",

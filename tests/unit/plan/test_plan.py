@@ -198,6 +198,9 @@ def test_deletion_drains_then_deletes_then_is_done() -> None:
     first = plan(busy, gone, Memory())
     assert (first.cordon, first.scales, first.done) == (("c1",), (), False)
     assert first.decision.sentence == "The JobQueue is being deleted (Drain): 1 pod is left, with 1 job running."
+    assert (first.decision.ready, first.decision.draining) == (1, 0)
+    told = {c.type: (c.status, c.reason, c.message) for c in first.conditions}
+    assert told["Ready"] == told["ScalingActive"] == ("False", "Deleting", first.decision.sentence)
     empty = plan(Observed(0, IDLE, (deployment(0),)), gone, Memory())
     assert [d.name for d in empty.deletions] == [f"q-{VERSION}"]
     assert plan(Observed(0, IDLE), gone, Memory()).done

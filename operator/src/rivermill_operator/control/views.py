@@ -12,10 +12,15 @@ from typing import Any
 from rivermill_operator.model import names
 from rivermill_operator.model.observed import DeploymentView, PodView, Verdict
 
-_TROUBLE = frozenset(
-    {"CrashLoopBackOff", "ImagePullBackOff", "ErrImagePull", "ErrImageNeverPull", "InvalidImageName",
-     "CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
-)  # fmt: skip
+_CRASHING = "CrashLoopBackOff"
+#: The first restart is at once, and may be the last; after it the kubelet backs off.
+_RESTARTS_OF_A_LOOP = 2
+_TROUBLE = {
+    reason: reason
+    for reason in (_CRASHING, "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "CreateContainerConfigError",
+                   "CreateContainerError", "RunContainerError")
+} | {"ErrImagePull": "ImagePullBackOff"}  # fmt: skip
+"""Kubernetes' reasons, and what is told: it takes turns with some of them."""
 
 _OWN = "rivermill: "
 
@@ -62,7 +67,7 @@ def pod_view(obj: Mapping[str, Any], now: datetime) -> PodView:
         # The startup probe asks what the readiness probe asks.
         warm=bool(containers) and all(c.get("started") is True for c in containers),
         protected=any(annotations.get(name) == busy for name, (busy, _) in names.PROTECTION.items()),
-        trouble=troubled["state"]["waiting"]["reason"] if troubled else None,
+        trouble=_trouble(troubled) if troubled else None,
         cause=_cause(troubled) if troubled else "",
     )
 
@@ -159,10 +164,16 @@ def _trial(text: str | None) -> tuple[int, int] | None:
 
 def _troubled(statuses: list[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """The first container that cannot run."""
-    for status in statuses:
-        if ((status.get("state") or {}).get("waiting") or {}).get("reason") in _TROUBLE:
-            return status
-    return None
+    return next((status for status in statuses if _trouble(status) is not None), None)
+
+
+def _trouble(status: Mapping[str, Any]) -> str | None:
+    """Why a container cannot run. One that crashes again and again runs for moments in between, and is no better then."""
+    waiting = (status.get("state") or {}).get("waiting") or {}
+    again = status.get("restartCount", 0) >= _RESTARTS_OF_A_LOOP and status.get("started") is not True and not waiting
+    if again and _ended(status).get("exitCode") != 0:
+        return _CRASHING
+    return _TROUBLE.get(waiting.get("reason", ""))
 
 
 def _cause(status: Mapping[str, Any]) -> str:

@@ -20,7 +20,7 @@ _ANNOTATIONS = (
 _SPEC = ("replicas", "nodeName")
 _CONDITIONS = ("Ready", "PodScheduled", "ReplicaFailure")
 _CONDITION = ("type", "status", "reason", "message", "lastTransitionTime")
-_CONTAINER = ("name", "state", "lastState", "started")
+_CONTAINER = ("name", "state", "lastState", "restartCount", "started")
 
 
 def slim(obj: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,9 @@ SECRET_REASONS = frozenset({"SecretNotFound", "SecretKeyMissing"})
 BLIND_REASONS = SECRET_REASONS | {INVALID_SPEC}
 
 
+_DELETING = "Deleting"
+
+
 def _is(kind: str, *, true: bool, reason: str, message: str) -> Condition:
     return Condition(kind, "True" if true else "False", reason, message)
 
@@ -49,11 +52,13 @@ def conditions(
     parts = (
         _queue_observed(observed),
         _schema_ready(observed),
-        _scaling_active(job_queue, observed, ran_out),
+        _scaling_active(job_queue, observed, decision, ran_out),
         _scaling_limited(decision),
         _workers_available(observed, rejected, late_seconds),
         _target_conflict(observed),
     )
+    if job_queue.deleting:
+        return (_is(READY, true=False, reason=_DELETING, message=decision.sentence), *parts)
     return (_ready(parts, job_queue.spec.mode), *parts)
 
 
@@ -87,8 +92,10 @@ def _schema_ready(observed: Observed) -> Condition:
     return Condition(SCHEMA_READY, "Unknown", observed.store.reason, "The database was not read.")
 
 
-def _scaling_active(job_queue: JobQueue, observed: Observed, ran_out: str | None) -> Condition:
+def _scaling_active(job_queue: JobQueue, observed: Observed, decision: Decision, ran_out: str | None) -> Condition:
     mode = job_queue.spec.mode
+    if job_queue.deleting:
+        return _is(SCALING_ACTIVE, true=False, reason=_DELETING, message=decision.sentence)
     if job_queue.wrong is not None:
         return _is(SCALING_ACTIVE, true=False, reason=INVALID_SPEC, message=job_queue.wrong)
     if mode is not Mode.SCALE:

@@ -20,7 +20,13 @@ BLIND_DRAIN_SECONDS = 60.0
 def wind_down(observed: Observed, job_queue: JobQueue, memory: Memory) -> Plan:
     """Decide what to write while the object waits for its finalizer."""
     policy = job_queue.spec.deletion_policy
-    decision = Decision(0, sentence=f"The JobQueue is being deleted ({policy.value}){_left(observed)}.")
+    members = [member for version in versions(observed) for member in version.members]
+    decision = Decision(
+        0,
+        sentence=f"The JobQueue is being deleted ({policy.value}){_left(observed)}.",
+        ready=sum(member.pod.ready and not member.draining for member in members),
+        draining=sum(member.draining for member in members),
+    )
     base = Plan(
         decision=decision,
         conditions=conditions(job_queue, observed, decision),
