@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -17,6 +18,7 @@ from rivermill.notify import ListenerTimings
 from rivermill.runtime import Runtime
 from rivermill.sequencer import SequencerTimings
 from rivermill.timings import Timings
+from tests.db.run.pgbouncer import pgbouncer
 
 FAST = Timings(
     election=ElectionTimings(interval=0.2, jitter=0.1, ttl=1.5, trust=1.2),
@@ -54,3 +56,10 @@ async def other(dsn: str) -> AsyncIterator[Connection]:
 @pytest.fixture
 def workers() -> Workers:
     return Workers()
+
+
+@pytest.fixture
+def pooler(tmp_path: Path, dsn: str) -> Iterator[str]:
+    """The URL of a transaction pooler before the database."""
+    with pgbouncer(tmp_path, dsn) as url:
+        yield url

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import pytest
@@ -23,10 +23,24 @@ from rivermill.schema import Schema
 from tests.db.run.support import ME, claim, eventually, rows
 
 
+@dataclass
+class Way:
+    """How the completer reaches the database."""
+
+    dsn: str
+    pooled: bool
+
+
+@pytest.fixture(params=["direct", "pooled"])
+def way(request: pytest.FixtureRequest, dsn: str) -> Way:
+    pooled = request.param == "pooled"
+    return Way(request.getfixturevalue("pooler") if pooled else dsn, pooled)
+
+
 @asynccontextmanager
-async def completing(dsn: str, schema: Schema, metrics: Metrics, *, pooled: bool = False) -> AsyncIterator[Completer]:
-    """A completer whose statements may take a moment only; at the end it has nothing more to write."""
-    shared = SharedConnection(dsn, "rivermill test", statement_timeout=timedelta(milliseconds=300), pooled=pooled)
+async def completing(way: Way, schema: Schema, metrics: Metrics) -> AsyncIterator[Completer]:
+    """A completer whose statements may take a moment only, behind a pooler some seconds; at the end it has written all."""
+    shared = SharedConnection(way.dsn, "rivermill test", statement_timeout=timedelta(milliseconds=300), pooled=way.pooled)
     completer = Completer(shared, schema, ME, metrics, JobEvents(schema, Subscribers()), lambda: None)
     writing = asyncio.create_task(completer.run(), name="rivermill completer")
     try:
@@ -38,34 +52,41 @@ async def completing(dsn: str, schema: Schema, metrics: Metrics, *, pooled: bool
         await shared.close()
 
 
+async def on_commit(connection: Connection, schema: Schema, body: str) -> None:
+    """Run PL/pgSQL for each job that was updated, when its transaction commits."""
+    await connection.execute(
+        f"""
+        CREATE SEQUENCE {schema.table("commits")};
+        CREATE FUNCTION {schema.table("on_commit")}() RETURNS trigger LANGUAGE plpgsql
+            AS $$ BEGIN {body.format(schema=schema.name)}; RETURN NULL; END $$;
+        CREATE CONSTRAINT TRIGGER on_commit AFTER UPDATE ON {schema.table("river_job")} DEFERRABLE INITIALLY DEFERRED
+            FOR EACH ROW EXECUTE FUNCTION {schema.table("on_commit")}();
+        """
+    )
+
+
 def refused(metrics: Metrics) -> float | None:
     return metrics.registry.get_sample_value("rivermill_completions_refused_total")
 
 
 @pytest.mark.parametrize(
-    ("lock", "pooled"),
+    "lock",
     [
-        ("SELECT FROM {} ORDER BY id LIMIT 1 FOR UPDATE", False),
-        ("LOCK TABLE {} IN SHARE MODE", False),
-        # What was written before must not be lost with the transaction that a pooler needs.
-        ("SELECT FROM {} ORDER BY id DESC LIMIT 1 FOR UPDATE", True),
+        "SELECT FROM {} ORDER BY id LIMIT 1 FOR UPDATE",
+        "SELECT FROM {} ORDER BY id DESC LIMIT 1 FOR UPDATE",
+        "LOCK TABLE {} IN SHARE MODE",
     ],
+    ids=["plain", "general", "table"],
 )
 async def test_what_is_held_up_beyond_the_time_limit_is_written_later(
-    dsn: str,
-    connection: Connection,
-    schema: Schema,
-    other: Connection,
-    caplog: pytest.LogCaptureFixture,
-    lock: str,
-    pooled: bool,
+    way: Way, connection: Connection, schema: Schema, other: Connection, caplog: pytest.LogCaptureFixture, lock: str
 ) -> None:
     metrics, records = Metrics(), await claim(connection, schema, "plain", "plain too", "with output")
 
     async def given_up() -> bool:
         return "completions wait for the database" in caplog.text
 
-    async with completing(dsn, schema, metrics, pooled=pooled) as completer, other.transaction():
+    async with completing(way, schema, metrics) as completer, other.transaction():
         await other.execute(lock.format(schema.table("river_job")))
         for record in records[:2]:
             completer.succeeded(record["id"], time.monotonic())
@@ -75,28 +96,39 @@ async def test_what_is_held_up_beyond_the_time_limit_is_written_later(
     assert refused(metrics) == 0
 
 
-@pytest.mark.parametrize("pooled", [False, True])
-async def test_a_refused_outcome_spoils_no_other(dsn: str, connection: Connection, schema: Schema, pooled: bool) -> None:
-    metrics, records = Metrics(), await claim(connection, schema, "refused", "sound")
+async def test_what_fails_when_it_is_committed_is_written_later(way: Way, connection: Connection, schema: Schema) -> None:
+    """Once, as where a pooler ends or two transactions cannot be put in an order."""
+    metrics, records = Metrics(), await claim(connection, schema, "plain", "with output")
+    await on_commit(connection, schema, "IF nextval('{schema}.commits') <= 2 THEN RAISE 'no' USING ERRCODE = '40001'; END IF")
+    async with completing(way, schema, metrics) as completer:
+        completer.succeeded(records[0]["id"], time.monotonic())
+        completer.add(Completion(records[1]["id"], JobState.COMPLETED, "completed", metadata='{"output": 1}'))
+    assert [row.state for row in await rows(connection, schema, records)] == [JobState.COMPLETED] * 2
+    assert refused(metrics) == 0
+
+
+async def test_a_refused_outcome_spoils_no_other(way: Way, connection: Connection, schema: Schema) -> None:
+    metrics, records = Metrics(), await claim(connection, schema, "refused", "sound", "plain")
     await connection.execute(f"ALTER TABLE {schema.table('river_job')} ADD CHECK (NOT metadata ? 'output')")
-    async with completing(dsn, schema, metrics, pooled=pooled) as completer:
-        for record, key in zip(records, ("output", "other"), strict=True):
+    async with completing(way, schema, metrics) as completer:
+        completer.succeeded(records[2]["id"], time.monotonic())
+        for record, key in zip(records[:2], ("output", "other"), strict=True):
             completer.add(Completion(record["id"], JobState.COMPLETED, "completed", metadata=f'{{"{key}": 1}}'))
-    assert [row.state for row in await rows(connection, schema, records)] == [JobState.RUNNING, JobState.COMPLETED]
+    assert [row.state for row in await rows(connection, schema, records)] == [JobState.RUNNING, *[JobState.COMPLETED] * 2]
     assert refused(metrics) == 1
 
 
 async def test_an_outcome_that_is_written_again_touches_no_later_attempt(
-    dsn: str, connection: Connection, schema: Schema
+    way: Way, connection: Connection, schema: Schema
 ) -> None:
     """As it is when the answer to the first time was lost: the job may run here again by then."""
     (record,) = await claim(connection, schema, "returned")
     returned = Completion(record["id"], JobState.AVAILABLE, "returned", attempt=0, claimed_at=record["attempted_at"])
-    async with completing(dsn, schema, Metrics()) as completer:
+    async with completing(way, schema, Metrics()) as completer:
         completer.add(returned)
     (again,) = await connection.fetch(claim_sql(schema), "default", 1, ME)
     assert (again["id"], again["attempt"]) == (record["id"], record["attempt"])
-    async with completing(dsn, schema, Metrics()) as completer:
+    async with completing(way, schema, Metrics()) as completer:
         completer.add(returned)
         completer.add(replace(returned, metadata='{"late": true}'))
     (row,) = await rows(connection, schema, [record])

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +16,6 @@ from rivermill.runtime import Runtime
 from rivermill.schema import Schema
 from rivermill.timings import Timings
 from tests.db.run.conftest import FAST
-from tests.db.run.pgbouncer import pgbouncer
 from tests.db.run.support import Bench, Note, eventually, working
 
 TIMINGS = replace(FAST, control_poll=ControlPollTimings(poll_only=0.2, listening=0.2))
@@ -96,12 +93,6 @@ async def test_a_poll_only_client_does_not_listen_and_yet_leads(
 async def _worked(bench: Bench, count: int) -> bool:
     sql = f"SELECT count(*) FROM {bench.schema.table('river_job')} WHERE state = 'completed'"
     return bool(await bench.connection.fetchval(sql) >= count)
-
-
-@pytest.fixture
-def pooler(tmp_path: Path, dsn: str) -> Iterator[str]:
-    with pgbouncer(tmp_path, dsn) as url:
-        yield url
 
 
 async def test_everything_but_listening_works_through_a_transaction_pooler(

@@ -246,7 +246,7 @@ class Completer:
     async def _write_apart(self, write: Callable[[Connection, list[Any]], Awaitable[None]], batch: list[Any]) -> None:
         """Write a batch; when the database refuses its contents, write each alone so that one spoils no other."""
         try:
-            # Behind a pooler this is a transaction, in which nothing can be written any more after a refusal.
+            # A turn for each statement: behind a pooler a turn is a transaction, and what is in one is written at its end.
             async with self._shared.acquire() as connection:
                 await self._prepare(connection)
                 await write(connection, batch)
