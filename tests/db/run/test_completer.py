@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -63,6 +64,10 @@ async def on_commit(connection: Connection, schema: Schema, body: str) -> None:
             FOR EACH ROW EXECUTE FUNCTION {schema.table("on_commit")}();
         """
     )
+
+
+async def are(connection: Connection, schema: Schema, records: list[Any], state: JobState) -> bool:
+    return all(row.state is state for row in await rows(connection, schema, records))
 
 
 def refused(metrics: Metrics) -> float | None:
@@ -133,3 +138,35 @@ async def test_an_outcome_that_is_written_again_touches_no_later_attempt(
         completer.add(replace(returned, metadata='{"late": true}'))
     (row,) = await rows(connection, schema, [record])
     assert (row.state, row.attempt, row.metadata) == (JobState.RUNNING, 1, {})
+
+
+@pytest.mark.parametrize("sqlstate", ["45000", "20000", "38000", "42501", "42703", "XX001"])
+async def test_an_outcome_on_which_something_fails_holds_up_no_other(
+    dsn: str, connection: Connection, schema: Schema, sqlstate: str
+) -> None:
+    """It is written, too, once that is mended."""
+    metrics, records = Metrics(), await claim(connection, schema, *["fails"] * 3, "plain", "sound")
+    await on_commit(connection, schema, f"IF NEW.metadata ? 'output' THEN RAISE 'no' USING ERRCODE = '{sqlstate}'; END IF")
+    async with completing(Way(dsn, pooled=False), schema, metrics) as completer:
+        for record in records[:3]:
+            completer.add(Completion(record["id"], JobState.COMPLETED, "completed", metadata='{"output": 1}'))
+        completer.succeeded(records[3]["id"], time.monotonic())
+        completer.add(Completion(records[4]["id"], JobState.COMPLETED, "completed", metadata='{"other": 1}'))
+        await eventually(lambda: are(connection, schema, records[3:], JobState.COMPLETED))
+        assert await are(connection, schema, records[:3], JobState.RUNNING)
+        await connection.execute(f"DROP TRIGGER on_commit ON {schema.table('river_job')}")
+    assert await are(connection, schema, records, JobState.COMPLETED)
+    assert refused(metrics) == 0
+
+
+async def test_many_on_which_something_fails_hold_up_no_other(dsn: str, connection: Connection, schema: Schema) -> None:
+    """More than fail in one flush."""
+    metrics, records = Metrics(), await claim(connection, schema, *["fails"] * 150, "sound")
+    await on_commit(connection, schema, "IF NEW.metadata ? 'output' THEN RAISE 'no' USING ERRCODE = '45000'; END IF")
+    async with completing(Way(dsn, pooled=False), schema, metrics) as completer:
+        for record in records[:-1]:
+            completer.add(Completion(record["id"], JobState.COMPLETED, "completed", metadata='{"output": 1}'))
+        completer.add(Completion(records[-1]["id"], JobState.COMPLETED, "completed", metadata='{"other": 1}'))
+        await eventually(lambda: are(connection, schema, records[-1:], JobState.COMPLETED))
+        await connection.execute(f"DROP TRIGGER on_commit ON {schema.table('river_job')}")
+    assert await are(connection, schema, records, JobState.COMPLETED)

@@ -13,12 +13,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
-import asyncpg
-
-from rivermill.db import DATABASE_ERRORS, Connection, SharedConnection, back_off, is_transient
+from rivermill.db import DATABASE_ERRORS, Connection, SharedConnection, back_off, is_about_rows, is_refusal
 from rivermill.job_events import JobEvents
 from rivermill.metrics import Metrics
 from rivermill.outcome import Completion
@@ -30,6 +28,8 @@ MAX_BACKLOG = 10_000
 #: A batch smaller than ``_GOOD_BATCH`` goes out no sooner than this after the one before: what ends meanwhile goes with it.
 _GATHER_SECONDS = 0.005
 _GOOD_BATCH = 500
+#: Statements of one flush that may fail for what they hold and are to be tried again: it may be the same for all.
+_MOST_FAILURES = 100
 
 logger = logging.getLogger("rivermill.completer")
 
@@ -105,7 +105,7 @@ class Completer:
         client_id: the fence.
         metrics: where batches are counted.
         events: told what was written, where anybody wants to know.
-        on_flushed: called after each batch that was written.
+        on_flushed: called after each batch of which something was written.
 
     Attributes:
         full: whether jobs that end must hold their slots: see ``wait_for_room``.
@@ -203,38 +203,34 @@ class Completer:
         plain = iter(self._plain.items())
         self._writing_plain, self._plain = dict(islice(plain, MAX_BATCH)), dict(plain)
         self._writing_general, self._general = self._general[:MAX_BATCH], self._general[MAX_BATCH:]
+        size = len(self._writing_plain) + len(self._writing_general)
         try:
             await self._write()
-        except DATABASE_ERRORS as error:
-            waiting = len(self._writing_plain) + len(self._writing_general)
-            logger.warning("completions wait for the database", extra={"jobs": waiting, "error": str(error)})
         finally:
-            # Nothing is left of what was written; the rest is tried again, and first.
-            written = not self._writing_plain and not self._writing_general
-            self._plain = self._writing_plain | self._plain
-            self._general = self._writing_general + self._general
+            # Nothing is left of what was written; the rest is tried again, and last: it may fail for ever.
+            left = len(self._writing_plain) + len(self._writing_general)
+            self._plain |= self._writing_plain
+            self._general += self._writing_general
             self._writing_plain, self._writing_general = {}, []
         if self.backlog < MAX_BACKLOG // 2:
             self._room.set()
             self.full = False
-        if written:
+        if left < size:
             self._on_flushed()
-        return written
+        return not left
 
     async def _write(self) -> None:
-        """Write a batch; each part is emptied as soon as the database has it."""
+        """Write a batch; what the database does not have yet is left of each part."""
         started = time.monotonic()
         size = len(self._writing_plain) + len(self._writing_general)
-        if self._writing_plain:
-            # In the order of ids, so that two writers never wait for each other in a circle.
-            await self._write_apart(self._write_plain, sorted(self._writing_plain))
-            self._writing_plain = {}
+        if ended := self._writing_plain:
+            left = await self._write_apart(self._write_plain, list(ended))
+            self._writing_plain = {job_id: ended[job_id] for job_id in left}
         if self._writing_general:
-            ordered = sorted(self._writing_general, key=lambda completion: completion.job_id)
-            await self._write_apart(self._write_general, ordered)
-            self._writing_general = []
-        self._metrics.completion_batch.observe(size)
-        self._metrics.completion_seconds.observe(time.monotonic() - started)
+            self._writing_general = await self._write_apart(self._write_general, self._writing_general)
+        if written := size - len(self._writing_plain) - len(self._writing_general):
+            self._metrics.completion_batch.observe(written)
+            self._metrics.completion_seconds.observe(time.monotonic() - started)
 
     async def _prepare(self, connection: Connection) -> None:
         """Write nothing once on a new connection: statements say how long ago jobs ended, and preparing takes milliseconds."""
@@ -243,26 +239,47 @@ class Completer:
             await self._write_general(connection, [])
             self._prepared = connection
 
-    async def _write_apart(self, write: Callable[[Connection, list[Any]], Awaitable[None]], batch: list[Any]) -> None:
-        """Write a batch; when the database refuses its contents, write each alone so that one spoils no other."""
-        try:
-            # A turn for each statement: behind a pooler a turn is a transaction, and what is in one is written at its end.
-            async with self._shared.acquire() as connection:
-                await self._prepare(connection)
-                await write(connection, batch)
-        except asyncpg.PostgresError as error:
-            if is_transient(error):
-                raise
-            if len(batch) == 1:
-                # Nothing more can be done here: the row stays running and the rescuer finds it.
-                job_id = batch[0].job_id if isinstance(batch[0], Completion) else batch[0]
-                logger.exception("the database refuses this completion", extra={"job_id": job_id})
-                self._metrics.completions_refused.inc()
-                return
-            for completion in batch:
-                await self._write_apart(write, [completion])
+    async def _write_apart(self, write: Callable[[Connection, list[Any]], Awaitable[None]], batch: list[Any]) -> list[Any]:
+        """Write a batch, in halves where something in it fails, so that one outcome spoils no other.
+
+        Returns:
+            What is to be tried again: first what was not tried by itself, then what failed.
+        """
+        parts, failed, failures = [batch], list[Any](), 0
+        reason: BaseException | None = None
+        while parts:
+            part = parts.pop()
+            try:
+                # A turn each: behind a pooler a turn is a transaction, and what is in one is written at its end.
+                async with self._shared.acquire() as connection:
+                    await self._prepare(connection)
+                    await write(connection, part)
+            except DATABASE_ERRORS as error:
+                reason, final = error, is_refusal(error)
+                failures += not final
+                if failures > _MOST_FAILURES or not is_about_rows(error):
+                    parts.append(part)
+                    break
+                if len(part) > 1:
+                    middle = len(part) // 2
+                    parts += [part[middle:], part[:middle]]
+                elif final:
+                    self._give_up(part[0], error)
+                else:
+                    failed += part
+        left = [*chain.from_iterable(reversed(parts)), *failed]
+        if left:
+            logger.warning("completions wait for the database", extra={"jobs": len(left), "error": str(reason)})
+        return left
+
+    def _give_up(self, refused: Completion | int, error: BaseException) -> None:
+        # Nothing more can be done here: the row stays running and the rescuer finds it.
+        job_id = refused.job_id if isinstance(refused, Completion) else refused
+        logger.error("the database refuses this completion", exc_info=error, extra={"job_id": job_id})
+        self._metrics.completions_refused.inc()
 
     async def _write_plain(self, connection: Connection, ids: list[int]) -> None:
+        ids = sorted(ids)  # so that two writers never wait for each other in a circle
         now, ended = time.monotonic(), self._writing_plain
         args = (ids, self._client_id, [now - ended[job_id] for job_id in ids])
         if self.events.wanted:
@@ -272,6 +289,7 @@ class Completer:
             await connection.execute(self._plain_sql, *args)
 
     async def _write_general(self, connection: Connection, batch: list[Completion]) -> None:
+        batch = sorted(batch, key=lambda completion: completion.job_id)
         now = time.monotonic()
         args = (
             [c.job_id for c in batch],

@@ -25,6 +25,8 @@ _STATEMENTS_KEPT = 100
 _UNIQUE_VIOLATION, _UNDEFINED_TABLE = "23505", "42P01"
 #: SQLSTATE classes and codes that refuse what a statement holds, or that come of an earlier refusal in its transaction.
 _REFUSALS = ("22", "23", "25P02", "54", "P0")
+#: Those that have nothing to do with the rows of a statement: connections are made anew, locks are let go, disks are emptied.
+_FOR_ALL = ("08", "25006", "40", "53", "55", "57", "58")
 
 
 class DatabaseUnavailableError(RivermillError):
@@ -71,14 +73,18 @@ def describe(dsn: str) -> str:
     return f"{parts.scheme}://{user}{hosts}{parts.path}"
 
 
-def is_transient(error: BaseException) -> bool:
-    """Whether the same work may succeed later: all but refusals of what a statement holds.
+def is_refusal(error: BaseException) -> bool:
+    """Whether the database will never do this work: it refuses what the statement holds."""
+    return _sqlstate(error).startswith(_REFUSALS)
 
-    Connections are made anew, locks are let go, disks are emptied and rights are granted.
-    """
-    if isinstance(error, asyncpg.PostgresError):
-        return not str(error.sqlstate or "").startswith(_REFUSALS)
-    return isinstance(error, DATABASE_ERRORS)
+
+def is_about_rows(error: BaseException) -> bool:
+    """Whether the same work on other rows may succeed now: a trigger or a policy may have failed on one of these."""
+    return bool(_sqlstate(error)) and not _sqlstate(error).startswith(_FOR_ALL)
+
+
+def _sqlstate(error: BaseException) -> str:
+    return str(error.sqlstate or "") if isinstance(error, asyncpg.PostgresError) else ""
 
 
 def unique_conflict(message: str) -> AbstractContextManager[None]:
