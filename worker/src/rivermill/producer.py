@@ -76,7 +76,8 @@ class Producer:
         self._wake = asyncio.Event()
         self._gate = gate
         self._claiming = Claiming()
-        self._return_lost_at: list[float] = []
+        #: When to look for claims whose answer may have been lost, monotonic seconds.
+        self.return_lost_at: list[float] = []
         self.failures = 0
 
     def set_paused(self, queue: str, *, paused: bool) -> list[str]:
@@ -175,14 +176,14 @@ class Producer:
 
     async def _return_lost(self) -> None:
         now = time.monotonic()
-        if not self._return_lost_at or self._return_lost_at[0] > now:
+        if not self.return_lost_at or self.return_lost_at[0] > now:
             return
         try:
             count = await self._fetcher.return_lost([*self._executor.job_ids(), *self._pending_ids()])
         except DATABASE_ERRORS as error:
             self._failed("returning lost claims failed", error)
             return
-        self._return_lost_at = [at for at in self._return_lost_at if at > now]
+        self.return_lost_at = [at for at in self.return_lost_at if at > now]
         if count:
             logger.warning("claims whose answer was lost are given back", extra={"jobs": count})
 
@@ -190,7 +191,7 @@ class Producer:
         self.failures += 1
         now = time.monotonic()
         # Again later: the server may still be at the statement when the connection is lost, for as long as its timeout.
-        self._return_lost_at = [now, now + STATEMENT_TIMEOUT.total_seconds() + 5]
+        self.return_lost_at = [now, now + STATEMENT_TIMEOUT.total_seconds() + 5]
         logger.warning(message, extra={"error": str(error), "failures": self.failures})
 
     async def _wait_until_due(self) -> None:
@@ -208,7 +209,9 @@ class Producer:
         """Seconds until a claim is due; None while only a wake-up can make one due."""
         if self._gate.closed:
             self._executor.wake_at = -1
-            return self._gate.opens_after
+            # What was claimed before, and whose answer was lost, is to be given back all the same.
+            delays = [self._gate.opens_after, *(at - time.monotonic() for at in self.return_lost_at[:1])]
+            return min((delay for delay in delays if delay is not None), default=None)
         now, free = time.monotonic(), self._free()
         due_at, self._executor.wake_at = self._queues.outlook(now, free, self._executor.held)
         return None if due_at == float("inf") else due_at - now

@@ -247,7 +247,7 @@ class Runtime:
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         self._tasks.clear()
         await self._terms.close()
-        unwritten = self._executor.unfinished or self._completer.backlog
+        unwritten = self._executor.unfinished or self._completer.backlog or self._producer.return_lost_at
         self.left_running = left = tuple(await self._executor.close())
         if left:
             logger.error("jobs go on although they were given up; others will rescue them", extra={"jobs": left})
