@@ -8,9 +8,10 @@ import asyncpg
 import pytest
 
 from rivermill import Job, JobState, Workers
-from rivermill.db import Connection
+from rivermill.db import Connection, SharedConnection
+from rivermill.leader import ElectionTimings, Elector
 from rivermill.schema import Schema
-from tests.db.run.support import Note, eventually, working
+from tests.db.run.support import ME, Note, eventually, working
 
 
 async def test_a_slow_service_costs_neither_the_term_nor_a_completion(
@@ -74,3 +75,30 @@ async def test_a_term_ends_in_time_although_its_connection_is_held_up(
             await eventually(lost)
             assert await connection.fetchval(completion) == began
         await bench.reaches(job.id, JobState.COMPLETED)
+
+
+async def test_a_term_won_after_a_long_wait_for_the_connection_is_kept(
+    dsn: str, connection: Connection, schema: Schema
+) -> None:
+    timings = ElectionTimings(interval=0.2, jitter=0.1, ttl=4.0, trust=3.0)
+    shared, changes = SharedConnection(dsn, "rivermill test"), list[bool]()
+    elector = Elector(shared, schema, ME, changes.append, timings)
+    leader = f"SELECT elected_at, expires_at FROM {schema.table('river_leader')}"
+    running: asyncio.Task[None] | None = None
+    try:
+        async with shared.acquire():
+            running = asyncio.create_task(elector.run(), name="rivermill elector")
+            await asyncio.sleep(timings.trust + 0.3)
+        term = await eventually(lambda: connection.fetchrow(leader))
+
+        async def renewed() -> bool:
+            row = await connection.fetchrow(leader)
+            return row is not None and bool(row["expires_at"] > term["expires_at"])
+
+        await eventually(renewed)
+        assert changes == [True]
+    finally:
+        if running is not None:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+        await shared.close()

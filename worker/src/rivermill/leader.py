@@ -15,8 +15,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from rivermill.db import DATABASE_ERRORS, SharedConnection
+from rivermill.db import DATABASE_ERRORS, Connection, SharedConnection
 from rivermill.schema import Schema
+
+#: Seconds after the statement's arrival, for the transaction that it is in may have begun before the term's trust counts.
+_EXPIRES = "statement_timestamp() + make_interval(secs => {})"
 
 logger = logging.getLogger("rivermill.leader")
 
@@ -108,14 +111,12 @@ class Elector:
             if self._stand_back:
                 self._stand_back = False
                 return
-        started = time.monotonic()
+        patience = self._trusted_until - time.monotonic() if self.leading else self._timings.trust
         try:
-            if self.leading:
-                # Others may hold the connection for longer than the term can be trusted.
-                async with asyncio.timeout(max(0.0, self._trusted_until - started)):
-                    term = await self._renew()
-            else:
-                term = await self._elect()
+            # Others may hold the connection for longer than a term can be trusted.
+            async with asyncio.timeout(max(0.0, patience)), self._shared.acquire() as connection:
+                started = time.monotonic()
+                term = await (self._renew(connection) if self.leading else self._elect(connection))
         except DATABASE_ERRORS as error:
             logger.warning("election statement failed", extra={"error": str(error)})
             if self.leading and time.monotonic() >= self._trusted_until - 1:
@@ -142,28 +143,27 @@ class Elector:
         except TimeoutError:
             pass
 
-    async def _elect(self) -> datetime | None:
-        async with self._shared.acquire() as connection, connection.transaction():
+    async def _elect(self, connection: Connection) -> datetime | None:
+        async with connection.transaction():
             await connection.execute(f"DELETE FROM {self._table} WHERE expires_at < now()")
             won: datetime | None = await connection.fetchval(
                 f"INSERT INTO {self._table} (leader_id, elected_at, expires_at) "
-                "VALUES ($1, now(), now() + make_interval(secs => $2)) "
+                f"VALUES ($1, now(), {_EXPIRES.format('$2')}) "
                 "ON CONFLICT (name) DO NOTHING RETURNING elected_at",
                 self._client_id,
                 self._timings.ttl,
             )
             return won
 
-    async def _renew(self) -> datetime | None:
-        async with self._shared.acquire() as connection:
-            kept: datetime | None = await connection.fetchval(
-                f"UPDATE {self._table} SET expires_at = now() + make_interval(secs => $3) "
-                "WHERE leader_id = $1 AND elected_at = $2 AND expires_at >= now() RETURNING elected_at",
-                self._client_id,
-                self._term,
-                self._timings.ttl,
-            )
-            return kept
+    async def _renew(self, connection: Connection) -> datetime | None:
+        kept: datetime | None = await connection.fetchval(
+            f"UPDATE {self._table} SET expires_at = {_EXPIRES.format('$3')} "
+            "WHERE leader_id = $1 AND elected_at = $2 AND expires_at >= now() RETURNING elected_at",
+            self._client_id,
+            self._term,
+            self._timings.ttl,
+        )
+        return kept
 
     def _lose(self) -> None:
         if self._term is not None:
