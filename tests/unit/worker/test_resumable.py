@@ -1,13 +1,15 @@
-"""Steps: what an attempt skips, runs and records, by what the attempt before has recorded."""
+"""Steps: what an attempt skips, runs and records, by what the attempt before has recorded; and what cannot be recorded."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from rivermill import JobFailure, ValidationError
+from rivermill import Job, JobFailure, JobRow, JobState, ValidationError
+from rivermill.outcome import encode_updates
 from rivermill.resumable import Steps
 
 STEP, CURSOR = "river:resumable_step", "river:resumable_cursor"
@@ -78,6 +80,27 @@ def test_names_are_unique_and_steps_flat() -> None:
         steps.step("a")
     with pytest.raises(ValidationError, match="only while its step runs"):
         step.set_cursor(1)
+
+
+@pytest.mark.parametrize(("name", "message"), [("\udcff", "cannot be encoded"), ("a\0b", "a NUL character")])
+def test_a_name_that_cannot_be_stored_is_refused_where_it_is_given(name: str, message: str) -> None:
+    steps = Steps({})
+    with pytest.raises(ValidationError, match=f"a step's name.*{message}"):
+        steps.step(name)
+    with steps.step("a"):
+        pass
+    error = JobFailure("later")
+    assert steps.end(error) == (error, {STEP: "a"})
+
+
+@pytest.mark.parametrize("key", ["\udcff", "a\0b"])
+def test_a_metadata_key_that_cannot_be_stored_is_refused_where_it_is_given(key: str) -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    job = Job(None, JobRow(1, "note", "default", JobState.RUNNING, {}, 1, 25, 1, at, at))
+    with pytest.raises(ValidationError, match="metadata key"):
+        job.set_metadata(key, 1)
+    job.set_metadata("\N{SNOWMAN}", 1)
+    assert encode_updates(job.state.updates) == '{"\N{SNOWMAN}":1}'
 
 
 @pytest.mark.parametrize(

@@ -240,10 +240,11 @@ class Job(Generic[ArgsT]):
         """Merge one key into the job's metadata when the attempt ends, whatever its outcome. Mirrors ``MetadataSet``.
 
         Raises:
-            ValidationError: the key starts with ``river:``, or the value cannot be encoded or stored.
+            ValidationError: the key starts with ``river:``, or the key or the value cannot be encoded or stored.
         """
         if key.startswith(_RESERVED):
             raise ValidationError(f"metadata key {key!r}: keys that start with {_RESERVED} are River's own")
+        encode_value("metadata key", key)
         self.state.update(key, msgspec.Raw(encode_value(f"metadata {key!r}", value)))
 
     def step(self, name: str) -> Step:
@@ -253,7 +254,7 @@ class Job(Generic[ArgsT]):
         ``ResumableStepCursor``.
 
         Raises:
-            ValidationError: it is inside another step, or there was one of this name before.
+            ValidationError: it is inside another step, there was one of this name before, or the name cannot be stored.
             ValueError: the row cannot be decoded.
         """
         if self.state.steps is None:

@@ -73,12 +73,13 @@ class Steps:
         """Begin a step.
 
         Raises:
-            ValidationError: it is inside another, or there was one of this name before.
+            ValidationError: it is inside another, there was one of this name before, or the name cannot be stored.
         """
         if self._active:
             raise ValidationError(f"step {name!r}: steps cannot be nested; end step {self._active!r} first")
         if not name or name in self._names:
             raise ValidationError(f"step {name!r}: give each step of a worker a name of its own")
+        encode_value("a step's name", name)
         self._names.add(name)
         needed, cursor = self._found, self._cursors.get(name)
         if not self._found and name == self._resume:
