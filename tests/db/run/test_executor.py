@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+import pytest
+
 from rivermill import Job, JobFailure, JobRow, JobState, QueueConfig, StuckJob, Workers
 from rivermill.claimed import Policy
 from rivermill.client_queues import ClientQueues
@@ -171,6 +173,39 @@ async def test_an_error_handler_that_cancels_itself_costs_no_outcome(
         executor.submit("default", records)
     (row,) = await rows(connection, schema, records)
     assert (row.state, [error.error for error in row.errors]) == (JobState.AVAILABLE, ["out"])
+
+
+class DeafHandler:
+    """Never ends by itself."""
+
+    async def handle_error(self, job: JobRow, error: BaseException) -> None:
+        await asyncio.Event().wait()
+
+    async def handle_panic(self, job: JobRow, error: BaseException, trace: str) -> None:
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("error", [JobFailure("no"), SystemExit("no")], ids=["error", "panic"])
+async def test_an_error_handler_that_does_not_end_costs_neither_outcome_nor_slot(
+    dsn: str,
+    connection: Connection,
+    schema: Schema,
+    workers: Workers,
+    caplog: pytest.LogCaptureFixture,
+    error: BaseException,
+) -> None:
+    @workers.work
+    async def work(job: Job[Note]) -> None:
+        raise error
+
+    policy = Policy(error_handler=DeafHandler(), stuck_threshold=timedelta(milliseconds=50))
+    records = await claim(connection, schema, "fails")
+    async with executing(dsn, schema, workers, policy) as executor:
+        executor.submit("default", records)
+        await asyncio.wait_for(executor.idle(), 20)
+    (row,) = await rows(connection, schema, records)
+    assert (row.state, [error.error for error in row.errors]) == (JobState.AVAILABLE, ["no"])
+    assert "the error handler did not end within" in caplog.text
 
 
 class UnspeakableError(Exception):

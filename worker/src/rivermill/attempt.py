@@ -234,7 +234,8 @@ class Attempts:
         error = _end_steps(claimed, kind, error)
         attempt, handler = claimed.facts(), self._policy.error_handler
         if error is not None and handler is not None and is_failure(attempt, error):
-            if await ask_error_handler(handler, claimed.readable_row(), error, describe_error(error)[1]):
+            trace, limit = describe_error(error)[1], self._policy.stuck_threshold
+            if await ask_error_handler(handler, claimed.readable_row(), error, trace, limit):
                 attempt = claimed.facts(handler_cancelled=True)
         now = datetime.now(UTC)
         policy = self._policy.retry_policy

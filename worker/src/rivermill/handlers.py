@@ -7,6 +7,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
 
 from rivermill.errors import WorkerCrashError
@@ -25,7 +26,8 @@ class ErrorHandlerResult:
 class ErrorHandler(Protocol):
     """Sees every failed attempt before it is recorded. Mirrors River's ``ErrorHandler``.
 
-    Not called for success, snoozes, cancellations and jobs that are given back because the client stops.
+    Not called for success, snoozes, cancellations and jobs that are given back because the client stops. The job keeps its slot
+    meanwhile, so a handler is cancelled after ``job_stuck_threshold``.
     """
 
     async def handle_error(self, job: JobRow, error: BaseException) -> ErrorHandlerResult | None:
@@ -55,15 +57,17 @@ StuckHandler = Callable[[StuckJob], bool]
 """Told of each stuck job; returning True opens another slot in its place, though the job still runs."""
 
 
-async def ask_error_handler(handler: ErrorHandler, job: JobRow, error: BaseException, trace: str) -> bool:
-    """Whether the handler cancels the job; what it raises is logged and counts as no."""
+async def ask_error_handler(handler: ErrorHandler, job: JobRow, error: BaseException, trace: str, limit: timedelta) -> bool:
+    """Whether the handler cancels the job; what it raises is logged and counts as no, as does no answer within ``limit``."""
     panic = not isinstance(error, Exception) or isinstance(error, WorkerCrashError)
     try:
-        answer: Awaitable[ErrorHandlerResult | None] | ErrorHandlerResult | None
-        answer = handler.handle_panic(job, error, trace) if panic else handler.handle_error(job, error)
-        result = await answer if inspect.isawaitable(answer) else answer
+        async with asyncio.timeout(limit.total_seconds()) as patience:
+            answer: Awaitable[ErrorHandlerResult | None] | ErrorHandlerResult | None
+            answer = handler.handle_panic(job, error, trace) if panic else handler.handle_error(job, error)
+            result = await answer if inspect.isawaitable(answer) else answer
     except (Exception, asyncio.CancelledError):
         # Whatever it is, the outcome of the attempt is still to be recorded.
-        logger.exception("the error handler failed", extra={"job_id": job.id, "kind": job.kind})
+        what = f"did not end within {limit}" if patience.expired() else "failed"
+        logger.exception("the error handler %s", what, extra={"job_id": job.id, "kind": job.kind})
         return False
     return result is not None and result.set_cancelled
