@@ -72,8 +72,8 @@ def from_text(text: str) -> list[Inputs]:
             raise ReplayError(f"line {line}: {error}; replay it by the version of the operator that wrote it") from None
     if not found:
         raise ReplayError(
-            "no line holds the inputs of a decision: the operator pod that holds the Lease writes them with RIVERMILL_LOG_LEVEL=debug, "
-            "and RIVERMILL_LOG_FORMAT=json, which is the default"
+            "no line holds the inputs of a decision: the operator writes them, in its pod that holds the Lease, with "
+            "RIVERMILL_LOG_LEVEL=debug, and RIVERMILL_LOG_FORMAT=json, which is the default"
         )
     return found
 
