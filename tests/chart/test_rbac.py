@@ -97,7 +97,8 @@ def place(path: str) -> tuple[str, str, bool]:
 async def test_rights_are_those_that_requests_need() -> None:
     recorder = Recorder()
     kube = KubeClient(recorder, lambda _: None, "me", ())  # type: ignore[arg-type]
-    manifest = {"metadata": {"name": "d", "labels": {"rivermill.dev/jobqueue": "q"}}, "spec": {}}
+    meta = {"name": "d", "labels": {"rivermill.dev/jobqueue": "q"}, "annotations": {}}
+    manifest = {"metadata": meta, "spec": {}}
     owner = SimpleNamespace(name="q", namespace="n", uid="u", generation=1)
     requests: dict[str, tuple[Any, ...]] = {
         "secret": ("n", "s"),
