@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +32,9 @@ def database(cluster: AnyCluster) -> Iterator[Postgres]:
 def world(
     cluster: AnyCluster, images: None, database: Postgres, request: pytest.FixtureRequest, tmp_path: Path
 ) -> Iterator[World]:
-    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_"))[:50].strip("-")
+    readable = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_"))[:42].strip("-")
+    # Tests of one long name and several parameters have namespaces of their own, too.
+    name = f"{readable}-{hashlib.sha256(request.node.name.encode()).hexdigest()[:6]}"
     cluster.kubectl("create", "namespace", name)
     database.create_database(name)
     world = World(cluster, database, name, tmp_path)
