@@ -14,6 +14,7 @@ from rivermill_operator.control.report import build_status
 from rivermill_operator.kube import installed
 from rivermill_operator.kube.port import KubeError
 from rivermill_operator.kube.rest import Rest
+from rivermill_operator.model.times import stamp
 from rivermill_operator.plan import replay
 from rivermill_operator.plan.explain import count
 from rivermill_operator.plan.plan import Plan
@@ -112,8 +113,7 @@ def _replayed(file: Path, target: str | None) -> list[dict[str, Any]]:
 def _status(name: str, inputs: replay.Inputs) -> dict[str, Any]:
     """What the operator showed of a decision, and what it wrote."""
     decided = inputs.decide()
-    stamp = inputs.observed.utc.isoformat(timespec="seconds").replace("+00:00", "Z")
-    status = build_status(inputs.job_queue, inputs.observed, decided, [], stamp)
+    status = build_status(inputs.job_queue, inputs.observed, decided, [], stamp(inputs.observed.utc))
     return _shown(name, inputs.job_queue.spec.mode.value, status) | {"writes": _writes(decided)}
 
 

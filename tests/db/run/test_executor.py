@@ -137,6 +137,16 @@ async def test_a_job_that_waits_takes_the_slot_opened_for_a_stuck_one(
     assert executor.held == 0
 
 
+async def ended(dsn: str, connection: Connection, schema: Schema, workers: Workers, policy: Policy) -> JobRow:
+    """The row of a job once its attempt has ended."""
+    records = await claim(connection, schema, "ends")
+    async with executing(dsn, schema, workers, policy) as executor:
+        executor.submit("default", records)
+        await asyncio.wait_for(executor.idle(), 20)
+    (row,) = await rows(connection, schema, records)
+    return row
+
+
 class SlowHandler:
     """Reports errors, and takes its time for it."""
 
@@ -154,10 +164,7 @@ async def test_a_deadline_counts_for_nothing_once_the_worker_has_ended(
     async def work(job: Job[Note]) -> None:
         raise JobFailure("before its deadline")
 
-    records = await claim(connection, schema, "fails")
-    async with executing(dsn, schema, workers, Policy(error_handler=SlowHandler())) as executor:
-        executor.submit("default", records)
-    (row,) = await rows(connection, schema, records)
+    row = await ended(dsn, connection, schema, workers, Policy(error_handler=SlowHandler()))
     assert (row.state, [error.error for error in row.errors]) == (JobState.AVAILABLE, ["before its deadline"])
 
 
@@ -168,10 +175,7 @@ async def test_an_error_handler_that_cancels_itself_costs_no_outcome(
     async def work(job: Job[Note]) -> None:
         raise SystemExit("out")
 
-    records = await claim(connection, schema, "panics")
-    async with executing(dsn, schema, workers, Policy(error_handler=SlowHandler())) as executor:
-        executor.submit("default", records)
-    (row,) = await rows(connection, schema, records)
+    row = await ended(dsn, connection, schema, workers, Policy(error_handler=SlowHandler()))
     assert (row.state, [error.error for error in row.errors]) == (JobState.AVAILABLE, ["out"])
 
 
@@ -199,11 +203,7 @@ async def test_an_error_handler_that_does_not_end_costs_neither_outcome_nor_slot
         raise error
 
     policy = Policy(error_handler=DeafHandler(), stuck_threshold=timedelta(milliseconds=50))
-    records = await claim(connection, schema, "fails")
-    async with executing(dsn, schema, workers, policy) as executor:
-        executor.submit("default", records)
-        await asyncio.wait_for(executor.idle(), 20)
-    (row,) = await rows(connection, schema, records)
+    row = await ended(dsn, connection, schema, workers, policy)
     assert (row.state, [error.error for error in row.errors]) == (JobState.AVAILABLE, ["no"])
     assert "the error handler did not end within" in caplog.text
 
@@ -222,8 +222,5 @@ async def test_an_error_without_a_text_is_recorded_by_its_type(
     async def work(job: Job[Note]) -> None:
         raise UnspeakableError
 
-    records = await claim(connection, schema, "fails")
-    async with executing(dsn, schema, workers, Policy()) as executor:
-        executor.submit("default", records)
-    (row,) = await rows(connection, schema, records)
+    row = await ended(dsn, connection, schema, workers, Policy())
     assert (row.state, [error.error for error in row.errors]) == (JobState.AVAILABLE, ["UnspeakableError"])

@@ -31,6 +31,9 @@ _GOOD_BATCH = 500
 #: Statements of one flush that may fail for what they hold and are to be tried again: it may be the same for all.
 _MOST_FAILURES = 100
 
+#: Writes completions, all of one kind.
+Write = Callable[[Connection, list[Any]], Awaitable[None]]
+
 logger = logging.getLogger("rivermill.completer")
 
 
@@ -76,7 +79,7 @@ def general_sql(schema: Schema) -> str:
                 locked.running AND locked.cancelled AND input.state IN ('available', 'retryable', 'scheduled') AS cancel
             FROM input JOIN locked USING (id)
             WHERE (locked.running OR input.metadata IS NOT NULL)
-                AND coalesce(input.claimed_at, locked.claimed_at) IS NOT DISTINCT FROM locked.claimed_at
+                AND (input.claimed_at IS NULL OR input.claimed_at = locked.claimed_at)
         )
         UPDATE {table} AS job SET
             state = CASE WHEN NOT wanted.running THEN job.state::text
@@ -131,7 +134,7 @@ class Completer:
         self._general: list[Completion] = []
         self._writing_plain: dict[int, float] = {}
         self._writing_general: list[Completion] = []
-        self._prepared: Connection | None = None
+        self._prepared: dict[Write, Connection] = {}
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -232,14 +235,7 @@ class Completer:
             self._metrics.completion_batch.observe(written)
             self._metrics.completion_seconds.observe(time.monotonic() - started)
 
-    async def _prepare(self, connection: Connection) -> None:
-        """Write nothing once on a new connection: statements say how long ago jobs ended, and preparing takes milliseconds."""
-        if connection is not self._prepared:
-            await self._write_plain(connection, [])
-            await self._write_general(connection, [])
-            self._prepared = connection
-
-    async def _write_apart(self, write: Callable[[Connection, list[Any]], Awaitable[None]], batch: list[Any]) -> list[Any]:
+    async def _write_apart(self, write: Write, batch: list[Any]) -> list[Any]:
         """Write a batch, in halves where something in it fails, so that one outcome spoils no other.
 
         Returns:
@@ -252,7 +248,10 @@ class Completer:
             try:
                 # A turn each: behind a pooler a turn is a transaction, and what is in one is written at its end.
                 async with self._shared.acquire() as connection:
-                    await self._prepare(connection)
+                    if self._prepared.get(write) is not connection:
+                        # Nothing at first: it says how long ago jobs ended, and preparing it takes milliseconds.
+                        await write(connection, [])
+                        self._prepared[write] = connection
                     await write(connection, part)
             except DATABASE_ERRORS as error:
                 reason, final = error, is_refusal(error)

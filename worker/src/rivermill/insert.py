@@ -38,13 +38,13 @@ _ALIKE = """
     FROM unnest($1::text[]) WITH ORDINALITY AS t (args, n)
 """
 _STORED = "job.id, job.args::text AS args, job.metadata::text AS metadata, job.created_at, job.scheduled_at"
+_STORED_IN_SEQUENCE = f"{_STORED}, job.state::text AS state, false AS duplicate"
 #: Commits that notify wait for each other, in all databases of a server: a client's notifications of a queue in a second, and
 #: how many seconds' worth may come at once.
 _NOTIFIED_PER_SECOND = 200
 _NOTIFIED_AT_ONCE_SECONDS = 0.1
 #: Rows of one COPY.
 _PART = 250
-_STORED_IN_SEQUENCE = f"{_STORED}, job.state::text AS state, false AS duplicate"
 
 
 class JobInsertResult:
@@ -166,11 +166,10 @@ class Inserter:
         unique = any(row.unique_key is not None for row in rows)
         if unique:
             check_distinct(rows)
-        due = dict.fromkeys(row.queue for row in rows if row.state == JobState.AVAILABLE)
         common = rows[0][1:]
         alike = all(row[1:] == common for row in rows)
         columns = [[row.args for row in rows], *common] if alike else list(zip(*rows, strict=True))
-        args = (*columns, self._channel, self._payloads(due))
+        args = (*columns, self._channel, self._payloads(_due(rows)))
         sequences = {key for row in (rows[:1] if alike else rows) if (key := sequence_of(row)) is not None}
         if sequences:
             records = await self._insert_into(sequences, connection, self._statements[unique, alike, True], args)
@@ -219,13 +218,13 @@ class Inserter:
             raise ValidationError("insert_many_fast: it takes no jobs with a sequence; insert_many does")
         return rows
 
-    async def _copy(self, connection: Connection, parts: Iterable[list[Row]]) -> set[str]:
+    async def _copy(self, connection: Connection, parts: Iterable[list[Row]]) -> dict[str, None]:
         """Copy rows, of which each part is made while the database stores the one before; returns queues with due jobs."""
-        due, now = set[str](), datetime.now(UTC)
+        due, now = dict[str, None](), datetime.now(UTC)
         storing: asyncio.Task[Any] | None = None
         try:
             for rows in parts:
-                due.update(row.queue for row in rows if row.state == JobState.AVAILABLE)
+                due |= _due(rows)
                 records = [_copied(row, now) for row in rows]
                 if storing is not None:
                     await storing
@@ -254,6 +253,11 @@ class Inserter:
 
     def _payloads(self, due: Iterable[str]) -> list[str]:
         return [f'{{"queue": {json.dumps(queue)}}}' for queue in self._limiter.admit(due)]
+
+
+def _due(rows: Sequence[Row]) -> dict[str, None]:
+    """The queues in which jobs are due with these."""
+    return dict.fromkeys(row.queue for row in rows if row.state == JobState.AVAILABLE)
 
 
 def _in_order(rows: Sequence[Row], records: Sequence[Any]) -> list[JobInsertResult]:

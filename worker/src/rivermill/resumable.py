@@ -94,8 +94,7 @@ class Steps:
         """See ``Step.set_cursor``."""
         if self._active != name:
             raise ValidationError(f"step {name!r}: a cursor can be set only while its step runs")
-        # As it is now, and as the next attempt will find it.
-        self._cursors[name] = json.loads(encode_value("cursor", cursor))
+        self._cursors[name] = _stored(cursor)
         self._cursors_changed = True
 
     def checkpoint(self, cursor: Any) -> dict[str, Any]:
@@ -151,7 +150,12 @@ def progress(step: str, cursor: Any = None) -> dict[str, Any]:
     """
     if cursor is None:
         return {_STEP: step}
-    return {_STEP: step, _CURSOR: {step: json.loads(encode_value("cursor", cursor))}}
+    return {_STEP: step, _CURSOR: {step: _stored(cursor)}}
+
+
+def _stored(cursor: Any) -> Any:
+    """A cursor as it is now, and as the next attempt will find it; raises ValidationError."""
+    return json.loads(encode_value("cursor", cursor))
 
 
 def end_steps(state: AttemptState, metadata: Mapping[str, Any], error: BaseException | None) -> BaseException | None:

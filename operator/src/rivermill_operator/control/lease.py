@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from rivermill_operator.kube.port import KubeError
+from rivermill_operator.model.times import stamp
 
 DURATION_SECONDS = 15.0
 RENEW_DEADLINE_SECONDS = 10.0
@@ -121,8 +122,8 @@ class Elector:
 
     async def _acquire_or_renew(self) -> bool:
         path = f"{self._collection}/{self._name}"
-        stamp = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        mine = {"holderIdentity": self._identity, "leaseDurationSeconds": int(DURATION_SECONDS), "renewTime": stamp}
+        now = stamp(datetime.now(UTC), "microseconds")
+        mine = {"holderIdentity": self._identity, "leaseDurationSeconds": int(DURATION_SECONDS), "renewTime": now}
         try:
             lease = await self._requests.request("GET", path)
         except KubeError as error:
@@ -132,7 +133,7 @@ class Elector:
                 "apiVersion": "coordination.k8s.io/v1",
                 "kind": "Lease",
                 "metadata": {"name": self._name},
-                "spec": {**mine, "acquireTime": stamp, "leaseTransitions": 0},
+                "spec": {**mine, "acquireTime": now, "leaseTransitions": 0},
             }
             await self._requests.request("POST", self._collection, body=body)
             return True
@@ -143,7 +144,7 @@ class Elector:
                 raise _TakenError
             if holder and not self._expired(lease):
                 return False
-            mine |= {"acquireTime": stamp, "leaseTransitions": int(spec.get("leaseTransitions") or 0) + 1}
+            mine |= {"acquireTime": now, "leaseTransitions": int(spec.get("leaseTransitions") or 0) + 1}
         lease["spec"] = {**spec, **mine}
         await self._requests.request("PUT", path, body=lease)  # refused with 409 if somebody was faster
         return True

@@ -32,6 +32,7 @@ from rivermill_operator.metrics import Metrics
 from rivermill_operator.model.observed import Observed, Unknown
 from rivermill_operator.model.parse import by_scale, read_job_queue
 from rivermill_operator.model.spec import JobQueue
+from rivermill_operator.model.times import stamp
 from rivermill_operator.plan import Memory, Plan
 from rivermill_operator.plan.looks import until_look, until_tick
 from rivermill_operator.plan.memory import ScalingMemory
@@ -200,8 +201,8 @@ class Loop:
             if wait > 0:
                 return wait if moved else math.inf
         body = self._body().get("status") or {}
-        stamp = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        status = build_status(job_queue, observed, decided, self._conditions or body.get("conditions") or [], stamp)
+        known_conditions = self._conditions or body.get("conditions") or []
+        status = build_status(job_queue, observed, decided, known_conditions, stamp(datetime.now(UTC)))
         self._compared_at = now
         if known and not moved and now - self._written_at < STILL_SECONDS and not news(status, body):
             return math.inf

@@ -10,6 +10,7 @@ from rivermill_operator.model import names
 from rivermill_operator.model.observed import Observed, StoreView
 from rivermill_operator.model.spec import JobQueue
 from rivermill_operator.model.status import Decision, QueueInputs, merge_conditions
+from rivermill_operator.model.times import stamp
 from rivermill_operator.plan.memory import Manual
 from rivermill_operator.plan.plan import Plan
 from rivermill_operator.plan.reasons import TARGET_CONFLICT
@@ -105,8 +106,7 @@ def _manual(observed: Observed, manual: Manual | None) -> dict[str, Any] | None:
     if manual is None:
         return None
     since = observed.utc - timedelta(seconds=observed.now - manual.since)
-    stamp = since.isoformat(timespec="seconds").replace("+00:00", "Z")
-    return {"replicas": manual.replicas, "since": stamp, "over": manual.over}
+    return {"replicas": manual.replicas, "since": stamp(since), "over": manual.over}
 
 
 def restore_manual(status: Mapping[str, Any], now: float, utc: datetime) -> Manual | None:

@@ -15,6 +15,7 @@ from rivermill_operator.model import names
 from rivermill_operator.model.observed import Verdict
 from rivermill_operator.model.parse import by_scale
 from rivermill_operator.model.spec import JobQueue
+from rivermill_operator.model.times import stamp
 
 _NOT_FOUND = 404
 #: Secrets and other autoscalers are read again after so long; a Secret that could not be read, sooner.
@@ -199,16 +200,15 @@ class KubeClient:
     async def emit_event(self, job_queue: JobQueue, kind: str, reason: str, message: str) -> None:
         """Make an Event on a ``JobQueue``; ``kind`` is Normal or Warning."""
         now = datetime.now(UTC)
-        second = now.isoformat(timespec="seconds").replace("+00:00", "Z")
         reporter = f"{names.GROUP}/operator"
         body = {
             # Of the core group: that of events.k8s.io forbids the times that `kubectl get events` is sorted by.
             "apiVersion": "v1",
             "kind": "Event",
             "metadata": {"generateName": f"{names.shorten(job_queue.name, 50)}-", "namespace": job_queue.namespace},
-            "eventTime": now.isoformat(timespec="microseconds").replace("+00:00", "Z"),
-            "firstTimestamp": second,
-            "lastTimestamp": second,
+            "eventTime": stamp(now, "microseconds"),
+            "firstTimestamp": stamp(now),
+            "lastTimestamp": stamp(now),
             "count": 1,
             "type": kind,
             "reason": reason,
@@ -241,7 +241,7 @@ def _first(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _path(job_queue: JobQueue) -> str:
-    return f"/apis/{names.GROUP}/{names.VERSION}/namespaces/{job_queue.namespace}/{names.PLURAL}/{job_queue.name}"
+    return names.path(job_queue.namespace, job_queue.name)
 
 
 def _replacing(value: Any, old: Any) -> Any:

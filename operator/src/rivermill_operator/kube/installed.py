@@ -30,7 +30,7 @@ async def read(rest: Rest, namespace: str, name: str) -> dict[str, Any]:
         KubeError: there is none, which is said in a sentence, or the API server cannot be asked.
     """
     try:
-        return await rest.request("GET", f"/apis/{names.GROUP}/{names.VERSION}/namespaces/{namespace}/{names.PLURAL}/{name}")
+        return await rest.request("GET", names.path(namespace, name))
     except KubeError as error:
         if error.status != _NOT_FOUND:
             raise

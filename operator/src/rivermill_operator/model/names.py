@@ -43,6 +43,11 @@ def _digested(name: str, whole: str, limit: int) -> str:
     return f"{name[: limit - _DIGEST - 1].rstrip('-.')}-{digest}"
 
 
+def path(namespace: str, job_queue: str) -> str:
+    """Where the API server has a ``JobQueue``."""
+    return f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{PLURAL}/{job_queue}"
+
+
 def label_value(job_queue: str) -> str:
     """What the labels of its objects call a ``JobQueue``: its name, if that fits."""
     return shorten(job_queue, _MAX_LABEL)

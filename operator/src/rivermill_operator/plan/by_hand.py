@@ -24,11 +24,17 @@ def replicas(memory: ScalingMemory) -> int | None:
     return None if memory.manual is None or memory.manual.over else memory.manual.replicas
 
 
+def _over(memory: ScalingMemory) -> Manual | None:
+    """The number whose time is over, if the spec holds one."""
+    return memory.manual if memory.manual is not None and memory.manual.over else None
+
+
 def ran_out(job_queue: JobQueue, memory: ScalingMemory) -> str | None:
     """That the time of a number is over and how it begins anew, as the end of a sentence; None where that is not so."""
-    if memory.manual is None or not memory.manual.over:
+    manual = _over(memory)
+    if manual is None:
         return None
-    over = f"manualReplicas {memory.manual.replicas} ran out after {job_queue.spec.scaling.manual_seconds:g} s"
+    over = f"manualReplicas {manual.replicas} ran out after {job_queue.spec.scaling.manual_seconds:g} s"
     if clears(job_queue, memory):
         return f"{over} and is removed: `kubectl scale` sets replicas again"
     return f"{over}: remove it, and set it again where its time shall begin anew"
@@ -39,13 +45,12 @@ def clears(job_queue: JobQueue, memory: ScalingMemory) -> bool:
 
     What a manifest says stays: whoever applies it would only write it again.
     """
-    over = memory.manual is not None and memory.manual.over
-    return over and job_queue.by_scale and job_queue.spec.mode is Mode.SCALE
+    return _over(memory) is not None and job_queue.by_scale and job_queue.spec.mode is Mode.SCALE
 
 
 def ended(job_queue: JobQueue, before: ScalingMemory, after: ScalingMemory) -> tuple[Event, ...]:
     """The Event at the look at which the rule returns."""
     text = ran_out(job_queue, after)
-    if text is None or (before.manual is not None and before.manual.over) or job_queue.spec.mode is Mode.PAUSED:
+    if text is None or _over(before) is not None or job_queue.spec.mode is Mode.PAUSED:
         return ()
     return (Event("Normal", "ManualReplicasOver", f"The rule decides again: {text}."),)
