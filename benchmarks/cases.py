@@ -94,6 +94,9 @@ _PARTITIONS = ("--queues=4",)
 _SLEEPS, _GO_SLEEPS = ("--slots=100", "--sleep=0.25"), ("--slots=100", "--sleep=250ms")
 _TUNED = ("--cooldown=1ms", "--poll=100ms", "--pool=10")
 
+#: As docs/worker.md advises where nobody searches jobs by args or metadata.
+WITHOUT_GIN = ("--storage=without-gin",)
+
 CASES = (
     Case(
         "drain of no-op jobs",
@@ -115,6 +118,18 @@ CASES = (
             Setup("awa", "50 workers, its defaults", ("--slots=50",), jobs=20_000),
             Setup("graphile-worker", "24 at once, batches of 500", ("--slots=24", *_BATCHED)),
             Setup("graphile-worker", "24 at once, else its defaults", ("--slots=24",), jobs=10_000),
+        ),
+        filled=True,
+    ),
+    Case(
+        "drain of no-op jobs, tables tuned",
+        "drain",
+        100_000,
+        (
+            Setup("rivermill", "1000 slots, without the GIN indexes", ("--slots=1000",), made=WITHOUT_GIN),
+            Setup("statements alone", "batches of 1000, without them", ("--slots=1000", "--ceiling"), made=WITHOUT_GIN),
+            Setup("pgqueuer", "batch 1000", ("--slots=1000",), jobs=50_000),
+            Setup("graphile-worker", "24 at once, batches of 500", ("--slots=24", *_BATCHED)),
         ),
         filled=True,
     ),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.cases import Case, Setup
+from benchmarks.cases import WITHOUT_GIN, Case, Setup
 
 _MANY, _FEW = ("--slots=1000",), ("--slots=100",)
 _THOUSAND_QUEUES = ("--queues=1000",)
-_WITHOUT_GIN, _TUNED = ("--storage=without-gin",), ("--storage=tuned",)
+_TUNED = ("--storage=tuned",)
 
 
 def _ours(what: str, flags: tuple[str, ...] = _MANY, **more: Any) -> Setup:
@@ -54,10 +54,10 @@ GROWTH = (
         100_000,
         (
             _ours("as River makes it"),
-            _ours("without the GIN indexes", made=_WITHOUT_GIN),
+            _ours("without the GIN indexes", made=WITHOUT_GIN),
             _ours("tuned", made=_TUNED),
             _ours("1 M finished jobs", history=1_000_000),
-            _ours("1 M finished jobs, without the GIN indexes", history=1_000_000, made=_WITHOUT_GIN),
+            _ours("1 M finished jobs, without the GIN indexes", history=1_000_000, made=WITHOUT_GIN),
             _ours("1 M finished jobs, tuned", history=1_000_000, made=_TUNED),
         ),
         filled=True,

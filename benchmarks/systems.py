@@ -9,6 +9,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
+from itertools import chain
 from pathlib import Path
 
 from devcluster import paths
@@ -19,6 +21,8 @@ _HERE = Path(__file__).parent
 _DRIVERS = _HERE / "drivers"
 #: The peers' environments are made once and kept, a folder for each set of versions.
 _PIP = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--prefer-binary")
+#: Python is faster with each version; the worker's image has the first of these.
+_NEWER_PYTHONS = ("python3.13", "python3.12")
 _NPM_QUIET = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
 
 
@@ -49,7 +53,13 @@ class System:
 
 
 def _rivermill() -> list[str]:
-    return [sys.executable, str(_DRIVERS / "rivermill_driver.py")]
+    """With what the worker's image has installed, which runs in Python 3.13."""
+    locked, package = _HERE.parent / "requirements" / "worker.txt", _HERE.parent / "worker"
+    more = ("--require-hashes", "--requirement", str(locked)), ("--no-deps", "--editable", str(package))
+    interpreter = _environment(
+        _HERE.parent / "build", "rivermill", _newest_python(), *more, of=locked.read_text(encoding="utf-8")
+    )
+    return [interpreter, str(_DRIVERS / "rivermill_driver.py")]
 
 
 def _river() -> list[str]:
@@ -87,30 +97,43 @@ def _npm(folder: str, driver: str) -> Callable[[], list[str]]:
     return command
 
 
-def _python(name: str, release: str, *more: str, versions: tuple[str, ...] = ()) -> System:
+def _python(name: str, release: str, *more: str, newer: bool = False) -> System:
     """A system of PyPI, in an environment of its own.
 
     Args:
         name: as it is printed; its driver has this name.
         release: the requirement that installs it.
         more: what its driver needs beside it.
-        versions: names of interpreters that it runs in; this one by default.
+        newer: whether it needs a newer Python than this project does.
     """
 
     def command() -> list[str]:
-        python = next(filter(_runs, versions), None) if versions else sys.executable
-        if python is None:
-            raise SystemNotAvailableError(f"{name} needs one of {', '.join(versions)} on the PATH, and that it runs")
-        digest = hashlib.sha256(" ".join((python, release, *more)).encode()).hexdigest()[:12]
-        folder = paths.cache() / f"peer-{name}-{digest}"
-        interpreter = folder / "bin" / "python"
-        if not (folder / "ready").exists():
-            subprocess.run([python, "-m", "venv", "--clear", str(folder)], check=True, timeout=120)
-            subprocess.run([str(interpreter), *_PIP, release, *more], check=True, timeout=600)
-            (folder / "ready").touch()
-        return [str(interpreter), str(_DRIVERS / f"{name}_driver.py")]
+        python = _newest_python()
+        if newer and python == sys.executable:
+            raise SystemNotAvailableError(f"{name} needs one of {', '.join(_NEWER_PYTHONS)} on the PATH, and that it runs")
+        interpreter = _environment(paths.cache(), f"peer-{name}", python, (release, *more))
+        return [interpreter, str(_DRIVERS / f"{name}_driver.py")]
 
     return System(name, command, release)
+
+
+def _environment(folder: Path, name: str, python: str, *installs: tuple[str, ...], of: str = "") -> str:
+    """The interpreter of an environment with what ``pip install`` is told, in a folder; ``of`` is what else it depends on."""
+    digest = hashlib.sha256(" ".join((python, *chain.from_iterable(installs), of)).encode()).hexdigest()[:12]
+    home = folder / f"{name}-{digest}"
+    interpreter = str(home / "bin" / "python")
+    if not (home / "ready").exists():
+        subprocess.run([python, "-m", "venv", "--clear", str(home)], check=True, timeout=120)
+        for what in installs:
+            subprocess.run([interpreter, *_PIP, *what], check=True, timeout=600)
+        (home / "ready").touch()
+    return interpreter
+
+
+@cache
+def _newest_python() -> str:
+    """The interpreter that all systems of Python run in: this one's where no newer one is on the PATH."""
+    return next(filter(_runs, _NEWER_PYTHONS), sys.executable)
 
 
 def _runs(python: str) -> bool:
@@ -135,7 +158,7 @@ SYSTEMS = {
         System("river", _river, _required("river/go.mod", "riverqueue/river "), home="rivermill"),
         _python("pgqueuer", "pgqueuer[asyncpg]==1.6.0"),
         _python("chancy", "chancy==0.26.0"),
-        _python("oban", "oban==0.7.0", _PSYCOPG, versions=("python3.13", "python3.12")),
+        _python("oban", "oban==0.7.0", _PSYCOPG, newer=True),
         _python("procrastinate", "procrastinate==3.10.0", _PSYCOPG),
         _python("awa", "awa-pg==0.6.9"),
         System(

@@ -12,11 +12,11 @@ OPTIONS = [
     "--python-version", "3.11",
 ]  # fmt: skip
 OUTPUTS: dict[str, list[str]] = {
-    "dev": ["requirements/dev.in", "worker/pyproject.toml", "operator/pyproject.toml"],
+    "dev": ["requirements/dev.in", "worker/pyproject.toml", "operator/pyproject.toml", "--extra", "uvloop"],
     "setup": ["requirements/setup.in"],
     "build": ["requirements/build.in"],
     "operator": ["operator/pyproject.toml"],
-    "worker": ["worker/pyproject.toml"],
+    "worker": ["worker/pyproject.toml", "--extra", "uvloop"],
 }
 
 

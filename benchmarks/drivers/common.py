@@ -144,14 +144,19 @@ def options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def run(modes: dict[str, Mode]) -> None:
-    """Run the chosen mode and print what it measured; ``fill`` inserts in batches where a driver has no other way."""
+def run(modes: dict[str, Mode], in_loop: Callable[[Any], Figures] = asyncio.run) -> None:
+    """Run the chosen mode and print what it measured; ``fill`` inserts in batches where a driver has no other way.
+
+    Args:
+        modes: what there is to do.
+        in_loop: runs a coroutine, in the event loop that the system itself has its workers run in.
+    """
     chosen = options()
     if chosen.mode == "fill" and "fill" not in modes:
         chosen.mode, chosen.batch = "insert", _FILL_BATCH
     if chosen.mode not in modes:
         sys.exit(f"no mode {chosen.mode} here")
-    figures: Figures = asyncio.run(modes[chosen.mode](chosen))  # type: ignore[arg-type]
+    figures = in_loop(modes[chosen.mode](chosen))
     figures.setdefault("rss_mb", most_rss_mb())
     print(json.dumps(figures))
 

@@ -8,6 +8,7 @@ from collections import Counter
 from typing import Any
 
 import asyncpg
+import uvloop
 from common import WATCHER, Drain, Figures, Starts, run, tally, timed_inserts
 from pgqueuer import PgQueuer
 from pgqueuer.db import AsyncpgDriver
@@ -83,4 +84,5 @@ async def latency(options: argparse.Namespace) -> Figures:
 
 
 if __name__ == "__main__":
-    run({"prepare": prepare, "check": check, "drain": drain, "insert": insert, "latency": latency})
+    # As its own command `pgq run` does.
+    run({"prepare": prepare, "check": check, "drain": drain, "insert": insert, "latency": latency}, uvloop.run)

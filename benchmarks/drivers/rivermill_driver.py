@@ -12,9 +12,9 @@ import asyncpg
 from common import WATCHER, Drain, Figures, Starts, run, tally, timed_inserts
 from rivermill_worker import Noop, drain_by_processes, queue_names, rss_mb, watch_memory, working_client
 
-from rivermill import Client, InsertOpts, Job, Workers
+from rivermill import Client, InsertOpts, Job, Workers, event_loop
 from rivermill.claims import claim_sql
-from rivermill.completer import plain_sql
+from rivermill.completions import plain_sql
 from rivermill.migrations import LINES, Migrator
 from rivermill.migrations.storage import Storage
 from rivermill.schema import Schema
@@ -170,4 +170,4 @@ async def latency(options: argparse.Namespace) -> Figures:
 
 
 if __name__ == "__main__":
-    run({mode.__name__: mode for mode in (prepare, history, fill, check, drain, insert, latency)})
+    run({mode.__name__: mode for mode in (prepare, history, fill, check, drain, insert, latency)}, event_loop.run)

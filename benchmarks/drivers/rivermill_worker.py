@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from common import Drain, Figures, most_rss_mb
 
-from rivermill import Client, Job, QueueConfig, Workers
+from rivermill import Client, Job, QueueConfig, Workers, event_loop
 
 _LOOK_SECONDS = 0.02
 _SAMPLE_SECONDS = 1.0
@@ -74,7 +74,7 @@ async def _work_until(options: argparse.Namespace, ran: Any, stop: Any) -> tuple
 
 
 def _process(options: argparse.Namespace, ran: Any, stop: Any, results: Any) -> None:
-    results.put(asyncio.run(_work_until(options, ran, stop)))
+    results.put(event_loop.run(_work_until(options, ran, stop)))
 
 
 async def drain_by_processes(options: argparse.Namespace, unfinished: Callable[[], Awaitable[Any]]) -> Figures:

@@ -13,7 +13,7 @@ import pytest
 
 from rivermill import JobFilter, JobListCursor, JobListOrder, JobListParams, JobState
 from rivermill.claims import claim_sql, return_lost_sql
-from rivermill.completer import general_sql, plain_sql
+from rivermill.completions import general_sql, plain_sql
 from rivermill.control_poll import cancelled_sql
 from rivermill.db import Connection
 from rivermill.jobs import delete_many_statement

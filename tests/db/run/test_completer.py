@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from rivermill import JobState
+from rivermill import EventKind, JobState
 from rivermill.claims import claim_sql
 from rivermill.completer import Completer
 from rivermill.db import Connection, SharedConnection
@@ -170,3 +170,52 @@ async def test_many_on_which_something_fails_hold_up_no_other(dsn: str, connecti
         await eventually(lambda: are(connection, schema, records[-1:], JobState.COMPLETED))
         await connection.execute(f"DROP TRIGGER on_commit ON {schema.table('river_job')}")
     assert await are(connection, schema, records, JobState.COMPLETED)
+
+
+async def test_an_outcome_that_fails_for_ever_slows_no_other(dsn: str, connection: Connection, schema: Schema) -> None:
+    """The others are written one after the other, without the pauses that it gets."""
+    metrics, records = Metrics(), await claim(connection, schema, *["fails"], *["sound"] * 40)
+    await on_commit(connection, schema, "IF NEW.metadata ? 'output' THEN RAISE 'no' USING ERRCODE = '45000'; END IF")
+    async with completing(Way(dsn, pooled=False), schema, metrics) as completer:
+        completer.add(Completion(records[0]["id"], JobState.COMPLETED, "completed", metadata='{"output": 1}'))
+
+        async def put_off() -> bool:
+            return completer.backlog == 1 and completer.backlog_due == 0
+
+        await eventually(put_off)
+        async with asyncio.timeout(20):  # with the pauses it takes a minute
+            for record in records[1:]:
+                completer.succeeded(record["id"], time.monotonic())
+                await eventually(lambda record=record: are(connection, schema, [record], JobState.COMPLETED))
+        assert records[0]["id"] in completer.job_ids()
+        await connection.execute(f"DROP TRIGGER on_commit ON {schema.table('river_job')}")
+    assert await are(connection, schema, records, JobState.COMPLETED)
+    assert completer.job_ids() == []
+
+
+async def test_a_refused_outcome_stays_among_the_jobs_that_are_known(dsn: str, connection: Connection, schema: Schema) -> None:
+    """Else what is claimed for this client without its knowledge, and given back, would be its job, too."""
+    (record,) = await claim(connection, schema, "refused")
+    await connection.execute(f"ALTER TABLE {schema.table('river_job')} ADD CHECK (NOT metadata ? 'output')")
+    async with completing(Way(dsn, pooled=False), schema, Metrics()) as completer:
+        completer.add(Completion(record["id"], JobState.COMPLETED, "completed", metadata='{"output": 1}'))
+    assert (completer.job_ids(), completer.backlog) == ([record["id"]], 0)
+
+
+async def test_events_come_once_and_after_the_commit(way: Way, connection: Connection, schema: Schema) -> None:
+    (record,) = await claim(connection, schema, "plain")
+    await on_commit(connection, schema, "IF nextval('{schema}.commits') <= 2 THEN RAISE 'no' USING ERRCODE = '40001'; END IF")
+    subscribers = Subscribers()
+    shared = SharedConnection(way.dsn, "rivermill test", pooled=way.pooled)
+    events = JobEvents(schema, subscribers)
+    completer = Completer(shared, schema, ME, Metrics(), events, lambda: None)
+    with subscribers.subscribe([EventKind.JOB_COMPLETED]) as seen:
+        events.ended(record["id"], time.monotonic(), time.time())
+        completer.succeeded(record["id"], time.monotonic())
+        completer.close()
+        await asyncio.wait_for(completer.run(), 20)
+        subscribers.close()
+        (event,) = [event async for event in seen]
+    await shared.close()
+    assert event.stats is not None
+    assert await are(connection, schema, [record], JobState.COMPLETED)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import asyncpg
 import pytest
 
-from rivermill import Job, JobState, Workers
+from rivermill import Interval, Job, JobState, PeriodicJob, Workers
 from rivermill.db import Connection, SharedConnection
 from rivermill.leader import ElectionTimings, Elector
+from rivermill.maintenance import connection as leader_connection
 from rivermill.schema import Schema
 from tests.db.run.support import ME, Note, eventually, working
 
@@ -45,6 +47,29 @@ async def test_a_slow_service_costs_neither_the_term_nor_a_completion(
                 await bench.reaches(job.id, JobState.COMPLETED)
     finally:
         await holder.close()
+
+
+async def test_a_leader_at_work_has_three_connections(
+    dsn: str, connection: Connection, schema: Schema, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For claims, for completions and what the leader does, and for notifications; ``maxConnections`` counts on it."""
+    monkeypatch.setattr(leader_connection, "QUICK_SECONDS", 60.0)  # however busy the computer is
+
+    @workers.work
+    async def work(job: Job[Note]) -> None:
+        pass
+
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'rivermill me'"
+    periodic = [PeriodicJob(Interval(timedelta(seconds=0.1)), Note, run_on_start=True)]
+    table = schema.table("river_job")
+    async with working(dsn, connection, schema, workers, client_id="me", periodic_jobs=periodic):
+        # The enqueuer, and the scheduler, have done something.
+        await eventually(lambda: connection.fetchval(f"SELECT count(*) > 3 FROM {table} WHERE state = 'completed'"))
+        due = f"INSERT INTO {table} (kind, args, state, scheduled_at) VALUES ('note', '{{}}', 'scheduled', now()) RETURNING id"
+        job_id = await connection.fetchval(due)
+        done = f"SELECT state = 'completed' FROM {table} WHERE id = $1"
+        await eventually(lambda: connection.fetchval(done, job_id))
+        assert await connection.fetchval(query) == 3
 
 
 async def test_a_term_ends_in_time_although_its_connection_is_held_up(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
@@ -122,6 +123,78 @@ async def test_context_variables_left_behind_are_not_seen_by_the_next() -> None:
 
     await run(*[leave] * 5)
     assert seen == ["unset"] * 5
+
+
+async def test_context_variables_left_behind_are_not_seen_by_a_successor_either() -> None:
+    seen = []
+
+    async def leave() -> None:
+        seen.append(VARIABLE.get())
+        VARIABLE.set("left behind")
+        await asyncio.sleep(0)
+
+    items = [Item(leave) for _ in range(4)]
+
+    async def end(item: Item) -> None:
+        await execute(item)
+        if later := items[items.index(item) + 1 :]:
+            runners.succeed(later[0])
+
+    runners: Runners[Item] = Runners(end)
+    runners.start(items[0])
+    await all_done(items)
+    assert seen == ["unset"] * 4
+
+
+@pytest.mark.parametrize("waits", [True, False], ids=["they wait", "they do not"])
+async def test_many_may_follow_one_another_in_a_slot(waits: bool) -> None:
+    """None begins within the steps of all those before it."""
+    body = wait_once if waits else at_once
+    items = [Item(body) for _ in range(3000)]
+
+    async def end(item: Item) -> None:
+        await execute(item)
+        if later := items[items.index(item) + 1 : items.index(item) + 2]:
+            runners.succeed(later[0])
+
+    runners: Runners[Item] = Runners(end)
+    beside = [Item(wait_once), Item(wait_once)]  # so that attempts count as waiting
+    items[:0] = beside
+    runners.start(beside[0])
+    await all_done(items)
+    assert all(item.ran_in is item.task for item in items)
+    if waits:
+        assert len({item.task for item in items}) == len(items)
+
+
+async def test_a_successor_begins_before_others_end_in_the_same_turn_from_python_3_12_on() -> None:
+    order, go_on = list[str](), asyncio.Event()
+
+    async def first() -> None:
+        await go_on.wait()
+        order.append("ended")
+
+    async def second() -> None:
+        order.append("begun")
+        await asyncio.sleep(0)
+
+    pairs = [(Item(first), Item(second)) for _ in range(3)]
+    after = dict(pairs)
+
+    async def end(item: Item) -> None:
+        await execute(item)
+        if item in after:
+            runners.succeed(after[item])
+
+    runners: Runners[Item] = Runners(end)
+    for item, _ in pairs:
+        runners.start(item)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    go_on.set()
+    await all_done([later for _, later in pairs])
+    at_once = sys.version_info >= (3, 12)
+    assert order == (["ended", "begun"] * 3 if at_once else ["ended"] * 3 + ["begun"] * 3)
 
 
 async def test_a_cancelled_attempt_takes_nobody_with_it() -> None:

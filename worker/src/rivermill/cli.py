@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 import asyncpg
 
-from rivermill import __version__
+from rivermill import __version__, event_loop
 from rivermill.cli_admin import add_admin_commands
 from rivermill.cli_bench import add_bench_command
 from rivermill.cli_migrate import add_migrate_command
@@ -29,7 +29,7 @@ _MISSING = (
 
 _EXIT_CODES = "Exit codes: 0 done, 1 refused or failed, 2 asked wrongly (arguments, settings, application), 130 interrupted."
 
-Command = Callable[[argparse.Namespace], Awaitable[int]]
+Command = Callable[[argparse.Namespace], Coroutine[Any, Any, int]]
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     command: Command = options.run
     try:
-        return asyncio.run(command(options))  # type: ignore[arg-type]
+        return event_loop.run(command(options))
     except RivermillError as error:
         sys.stderr.write(f"rivermill: {error}\n")
         return 2 if isinstance(error, ValueError) else 1

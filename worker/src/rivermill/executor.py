@@ -159,15 +159,12 @@ class Executor:
             claimed = self._claimed[record["id"]] = Claimed(record, kind, slots, now)
             waited.observe(claimed_at - record["scheduled_at"])
             if self._slots.admit(slots, claimed):
-                self._start(claimed)
+                claimed.holds_slot = True
+                self._runners.start(claimed)
         for job_id in self._early_cancels or ():
             self.cancel(job_id)
         self._idle.clear()
         self._watch_waiting()
-
-    def _start(self, claimed: Claimed) -> None:
-        claimed.holds_slot = True
-        self._runners.start(claimed)
 
     # --- ending attempts early ---
 
@@ -197,7 +194,8 @@ class Executor:
             # It ends as a cancelled job at its first step.
             claimed.seized = claimed.touched = True
             self._slots.seize(claimed.slots, claimed)
-            self._start(claimed)
+            claimed.holds_slot = True
+            self._runners.start(claimed)
         else:
             self._interrupt(claimed)
 
@@ -286,9 +284,9 @@ class Executor:
     def _end(self, claimed: Claimed) -> None:
         if claimed.watch is not None or claimed.stuck:
             self._end_watch(claimed)
+        self._forget(claimed)
         if claimed.holds_slot:
             self._free_slot(claimed)
-        self._forget(claimed)
         held = self._slots.running + self._slots.waiting
         if held <= self.wake_at or not self._claimed or (claimed.slots.leaving and not claimed.slots.running):
             self.wake_at = -1  # once is enough, until the producer has looked
@@ -306,7 +304,8 @@ class Executor:
         claimed.holds_slot = False
         successor = self._slots.release(claimed.slots)
         if successor is not None:
-            self._start(successor)
+            successor.holds_slot = True
+            self._runners.succeed(successor)
 
     def _forget(self, claimed: Claimed) -> None:
         # Another attempt at the same job may have begun here, once this one's row was finished over its head.

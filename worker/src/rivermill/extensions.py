@@ -134,6 +134,11 @@ class Extensions:
 _NOTHING = Extensions()
 
 
+def inserts_around(client: Extensions, params: Sequence[Any]) -> bool:
+    """Whether anything runs around the insert of these jobs: of the client, or of their kinds."""
+    return bool(client.on_insert) or any(Extensions.of_args(kind).on_insert for kind in {type(one.args) for one in params})
+
+
 async def insert_with(client: Extensions, params: Sequence[Any], inner: Callable[[], Awaitable[ResultT]]) -> ResultT:
     """Insert with everything that runs around it: middleware (each kind's once a batch), then each job's hooks, then ``inner``.
 

@@ -7,7 +7,7 @@ in the meantime, or asked for its cancellation.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -45,6 +45,10 @@ def event_kind(state: JobState, outcome: str) -> EventKind | None:
     return _BY_STATE.get(state)
 
 
+Written = tuple[Any, str]
+"""A row as it was written, and the outcome that it was to have."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Ended:
     at: float
@@ -77,24 +81,33 @@ class JobEvents:
         wait = timedelta(seconds=min(time.time() - run - scheduled_at, _LONGEST_WAIT))
         self._ended[job_id] = _Ended(now, wait, timedelta(seconds=run))
 
-    async def write(self, connection: Connection, sql: str, args: tuple[Any, ...], outcomes: Mapping[int, str]) -> None:
-        """Write completions and emit what came of each.
+    async def write(
+        self, connection: Connection, sql: str, args: tuple[Any, ...], outcomes: Mapping[int, str]
+    ) -> list[Written]:
+        """Write completions.
 
         Args:
             connection: what to write on.
             sql: the statement; it must return the columns of the rows it changes.
             args: its parameters.
             outcomes: what is to be written, by job.
+
+        Returns:
+            What to emit once it is committed.
         """
         records = await connection.fetch(sql, *args)
         unchanged = outcomes.keys() - {record["id"] for record in records}
         if unchanged:
             records = [*records, *await connection.fetch(self._others, list(unchanged))]
+        return [(record, outcomes[record["id"]]) for record in records]
+
+    def emit(self, written: Iterable[Written]) -> None:
+        """Emit what came of each."""
         now = time.monotonic()
-        for record in records:
+        for record, outcome in written:
             row = readable_job(record)
             ended = self._ended.pop(row.id, None)
-            kind = event_kind(row.state, outcomes[row.id])
+            kind = event_kind(row.state, outcome)
             if kind is not None:
                 self._subscribers.emit(Event(kind, job=row, stats=_stats(ended, now)))
         if not self.wanted:

@@ -28,7 +28,7 @@ from rivermill.leader import Elector
 from rivermill.limit_watch import LimitWatch
 from rivermill.maintenance.enqueuer import Enqueuer
 from rivermill.maintenance.reindexer import Reindexer
-from rivermill.maintenance.services import Maintenance, statement_timeout
+from rivermill.maintenance.services import Maintenance, leader_connection
 from rivermill.maintenance.terms import Terms
 from rivermill.metrics import Metrics
 from rivermill.notify import Callbacks, Listener
@@ -126,9 +126,7 @@ class Runtime:
         self._maintenance = Maintenance(
             settings,
             workers,
-            SharedConnection(
-                settings.dsn, name, statement_timeout=statement_timeout(settings), pooled=settings.transaction_pooler
-            ),
+            leader_connection(settings, shared, name),
             self.metrics,
             timings.maintenance,
             enqueuer,
@@ -341,7 +339,7 @@ class Runtime:
         self._listener.beat()
 
     def _on_flushed(self) -> None:
-        self._limit_watch.flushed(self._completer.backlog)
+        self._limit_watch.flushed(self._completer.backlog_due)
         self._sequencer.flushed()
         self._cordon.check()
 

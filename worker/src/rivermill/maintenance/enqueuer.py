@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from rivermill import gojson
-from rivermill.db import SharedConnection
+from rivermill.db import Connection
 from rivermill.errors import RivermillError
-from rivermill.extensions import Extensions, insert_with
+from rivermill.extensions import Extensions, insert_with, inserts_around
 from rivermill.insert import Inserter
 from rivermill.insert_rows import InsertOpts, InsertParams, PeriodicParams
+from rivermill.maintenance.connection import LeaderConnection
 from rivermill.periodic import PeriodicJobs, Timetable, Turn
 
 #: Looks at the clock at least this often, since a clock can be set.
@@ -42,7 +43,7 @@ class Enqueuer:
         for hook in self._extensions.periodic_jobs_start:
             await hook.periodic_jobs_start()
 
-    async def run(self, shared: SharedConnection) -> None:
+    async def run(self, connection: LeaderConnection) -> None:
         """Insert until cancelled, starting from the present.
 
         What cannot be inserted is logged and lost, as in River: the next turn comes all the same.
@@ -51,20 +52,26 @@ class Enqueuer:
         turns: Sequence[Turn] = []
         while True:
             self._jobs.changed.clear()
-            await self._insert(shared, [*turns, *timetable.admit(datetime.now(UTC))])
+            await self._insert(connection, [*turns, *timetable.admit(datetime.now(UTC))])
             seconds = timetable.seconds_until_next(datetime.now(UTC))
             with contextlib.suppress(TimeoutError):
                 timeout = _LONGEST_SLEEP if seconds is None else min(seconds, _LONGEST_SLEEP)
                 await asyncio.wait_for(self._jobs.changed.wait(), timeout)
             turns = timetable.due(datetime.now(UTC))
 
-    async def _insert(self, shared: SharedConnection, turns: Sequence[Turn]) -> None:
+    async def _insert(self, leaders: LeaderConnection, turns: Sequence[Turn]) -> None:
         params = [one for turn in turns if (one := self._construct(turn)) is not None]
         if not params:
             return
-        try:
-            async with asyncio.timeout(_TIMEOUT), shared.acquire() as connection, connection.transaction():
+
+        async def insert(connection: Connection) -> None:
+            async with connection.transaction():
                 await insert_with(self._extensions, params, lambda: self._inserter.insert(connection, params))
+
+        try:
+            async with asyncio.timeout(_TIMEOUT):
+                # Hooks take the time they take, and are not called twice.
+                await leaders.run(insert, quick=not inserts_around(self._extensions, params))
         except Exception:
             logger.exception("periodic jobs could not be inserted: this turn is lost", extra={"jobs": len(params)})
 

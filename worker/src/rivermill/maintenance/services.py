@@ -12,6 +12,7 @@ from datetime import timedelta
 from rivermill.config import Settings
 from rivermill.db import DATABASE_ERRORS, Connection, SharedConnection
 from rivermill.maintenance.cleaner import clean_jobs, clean_queues
+from rivermill.maintenance.connection import LeaderConnection
 from rivermill.maintenance.enqueuer import Enqueuer
 from rivermill.maintenance.reindexer import Reindexer
 from rivermill.maintenance.rescuer import RescueRules, rescue_jobs
@@ -52,8 +53,7 @@ class Maintenance:
     Args:
         settings: retentions, time limits and the schema.
         workers: the kinds this client knows.
-        shared: a connection for these statements alone, so that a slow one holds up neither completions nor elections; open
-            only during a term.
+        connection: what the statements are run on; closed at a term's end.
         metrics: where rescues and failures are counted.
         timings: intervals.
         enqueuer: inserts periodic jobs.
@@ -66,7 +66,7 @@ class Maintenance:
         self,
         settings: Settings,
         workers: Workers,
-        shared: SharedConnection,
+        connection: LeaderConnection,
         metrics: Metrics,
         timings: MaintenanceTimings,
         enqueuer: Enqueuer,
@@ -79,7 +79,7 @@ class Maintenance:
         self._rules = RescueRules(
             workers, settings.job_timeout, settings.retry_policy, discard_unknown_kinds=settings.discard_unknown_kinds
         )
-        self._shared = shared
+        self._connection = connection
         self._metrics = metrics
         self._timings = timings
         self._enqueuer = enqueuer
@@ -98,7 +98,7 @@ class Maintenance:
                 self._resign()
                 await asyncio.Event().wait()  # the term's end cancels this
         finally:
-            await self._shared.close()
+            await self._connection.close()
 
     async def _prepared(self) -> bool:
         for attempt in range(1, _START_ATTEMPTS + 1):
@@ -127,7 +127,7 @@ class Maintenance:
 
     async def _enqueue(self) -> None:
         await asyncio.sleep(self._stagger())
-        await self._enqueuer.run(self._shared)
+        await self._enqueuer.run(self._connection)
 
     def _stagger(self) -> float:
         return random.uniform(0, self._timings.stagger)
@@ -137,9 +137,8 @@ class Maintenance:
         while True:
             pause = interval
             try:
-                async with self._shared.acquire() as connection:
-                    if await service(connection) >= BATCH:
-                        pause = random.uniform(0.05, 1.0)
+                if await self._connection.run(service) >= BATCH:
+                    pause = random.uniform(0.05, 1.0)
             except DATABASE_ERRORS as error:
                 self._metrics.service_errors.labels(name).inc()
                 logger.warning("%s failed, and tries again", name, extra={"error": str(error)})
@@ -184,6 +183,12 @@ class Maintenance:
         return await clean_queues(connection, self._settings.schema, limit=BATCH)
 
 
+def leader_connection(settings: Settings, shared: SharedConnection, application_name: str) -> LeaderConnection:
+    """What a client's services run on, beside ``shared``, the client's for completions and elections."""
+    limit, pooled = statement_timeout(settings), settings.transaction_pooler
+    return LeaderConnection(shared, SharedConnection(settings.dsn, application_name, statement_timeout=limit, pooled=pooled))
+
+
 def statement_timeout(settings: Settings) -> timedelta | None:
-    """The time limit of the leader's connection; None is no limit."""
+    """The time limit on the services' own connection; None is no limit."""
     return None if settings.job_cleaner_timeout is None else max(TIMEOUT, settings.job_cleaner_timeout)

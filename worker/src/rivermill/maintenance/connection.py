@@ -1,0 +1,77 @@
+"""What the leader's services run their statements on: a connection of their own only while they need one."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import asyncpg
+
+from rivermill.db import Connection, SharedConnection
+
+#: A statement that takes longer than this holds up completions and elections no longer.
+QUICK_SECONDS = 0.25
+#: The services keep a connection of their own until all their work has been quick for so long.
+KEEP_SECONDS = 60.0
+
+ResultT = TypeVar("ResultT")
+
+logger = logging.getLogger("rivermill.maintenance")
+
+
+class LeaderConnection:
+    """The client's connection for completions and elections while the services' statements are quick, else one of their own.
+
+    Args:
+        shared: the client's.
+        own: to be opened when it is needed.
+    """
+
+    def __init__(self, shared: SharedConnection, own: SharedConnection) -> None:
+        self._shared = shared
+        self._own = own
+        self._own_until = float("-inf")
+        self._users = 0
+
+    async def run(self, work: Callable[[Connection], Awaitable[ResultT]], *, quick: bool = True) -> ResultT:
+        """Do some work.
+
+        Args:
+            work: given the connection. It is done again, after what it did was rolled back, if a statement took too long.
+            quick: whether it waits for nothing but its statements.
+
+        Raises:
+            DATABASE_ERRORS: as ``work`` does, or there is no connection.
+        """
+        if quick and time.monotonic() >= self._own_until:
+            if not self._users:
+                await self._own.close()
+            try:
+                return await self._on_shared(work)
+            except asyncpg.QueryCanceledError:
+                logger.info("the leader's statements are slow, and get a connection of their own")
+                self._own_until = time.monotonic() + KEEP_SECONDS
+        self._users += 1
+        try:
+            return await self._on_own(work)
+        finally:
+            self._users -= 1
+
+    async def close(self) -> None:
+        """Close the services' own connection."""
+        await self._own.close()
+
+    async def _on_shared(self, work: Callable[[Connection], Awaitable[ResultT]]) -> ResultT:
+        async with self._shared.acquire() as connection, connection.transaction():
+            await connection.execute(f"SET LOCAL statement_timeout = {int(QUICK_SECONDS * 1000)}")
+            return await work(connection)
+
+    async def _on_own(self, work: Callable[[Connection], Awaitable[ResultT]]) -> ResultT:
+        async with self._own.acquire() as connection:
+            started = time.monotonic()
+            result = await work(connection)
+        if time.monotonic() - started > QUICK_SECONDS and self._own_until > started:
+            self._own_until = time.monotonic() + KEEP_SECONDS
+        return result
