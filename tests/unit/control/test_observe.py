@@ -33,7 +33,7 @@ DEPLOYMENT: dict[str, Any] = {
 class Cluster:
     """What the API server answers, in the order asked; an answer that is an error is raised."""
 
-    secrets: list[Mapping[str, bytes] | KubeError]
+    secrets: list[Mapping[str, bytes] | KubeError | None]
     scalers: list[str | KubeError | None] = field(default_factory=lambda: [None])
     doubts: list[float | None] = field(default_factory=list)
 
@@ -98,19 +98,24 @@ async def looks(cluster: Cluster, databases: Databases, times: int) -> list[Obse
 
 
 @pytest.mark.parametrize(
-    ("answer", "reason"),
+    ("answer", "reason", "field", "way_out"),
     [
-        (FORBIDDEN, "SecretForbidden"),
-        (AWAY, "SecretUnreadable"),
-        ({}, "SecretKeyMissing"),
-        ({"url": b"\xff"}, "InvalidDatabaseURL"),
+        (None, "SecretNotFound", ".name", "no Secret db in namespace n; make it, with the postgresql:// URL in its key url"),
+        (FORBIDDEN, "SecretForbidden", ".name", "give it the right to get Secrets there"),
+        (AWAY, "SecretUnreadable", ".name", "which is tried again"),
+        ({}, "SecretKeyMissing", ".key", "has no key url; put the postgresql:// URL there, or name the key that has it"),
+        ({"url": b"\xff"}, "InvalidDatabaseURL", "", "is not text; write postgresql://USER:PASSWORD@HOST/DATABASE"),
     ],
 )
-async def test_a_secret_that_cannot_be_read_is_unknown(answer: Mapping[str, bytes] | KubeError, reason: str) -> None:
+async def test_a_secret_that_cannot_be_read_is_unknown(
+    answer: Mapping[str, bytes] | KubeError | None, reason: str, field: str, way_out: str
+) -> None:
     (look,) = await looks(Cluster([answer]), Databases(), 1)
     assert isinstance(look.store, Unknown)
     assert look.store.reason == reason
+    assert f"spec.database.urlSecretRef{field}" in look.store.message
     assert "Secret db" in look.store.message
+    assert way_out in look.store.message
     assert len(look.deployments) == 1
 
 
@@ -128,7 +133,8 @@ async def test_a_url_that_was_read_counts_while_the_api_server_is_away_and_not_w
 async def test_what_the_url_may_be_to_blame_for_names_its_secret(reason: str, *, told: bool) -> None:
     (look,) = await looks(Cluster([{"url": b"one"}]), Databases(error=StoreError(reason, "It is so.")), 1)
     assert isinstance(look.store, Unknown)
-    assert look.store.message == "It is so." + (" The URL is key url of Secret db." if told else "")
+    blamed = " The URL is key url of Secret db (spec.database.urlSecretRef)."
+    assert look.store.message == "It is so." + (blamed if told else "")
 
 
 async def test_the_last_answer_about_other_autoscalers_counts() -> None:

@@ -25,6 +25,7 @@ _DOUBT_SECONDS, _LONGEST_DOUBT_SECONDS, _DOUBT_SHARE = 2.0, 15.0, 1 / 15
 #: The loops of all JobQueues have begun by then.
 BEGUN_SECONDS = 15.0
 _ABOUT_THE_URL = REFUSED | {"DatabaseUnreachable", "Timeout"}
+_FIELD = "spec.database.urlSecretRef"
 #: What another Secret may mend. A database that is slow has been reached.
 _ABOUT_THE_SECRET = SECRET_REASONS | {"SecretForbidden", "SecretUnreadable"} | (_ABOUT_THE_URL - {"Timeout"})
 
@@ -116,7 +117,8 @@ class Observer:
         self.doubted = pause if known.reason in _ABOUT_THE_SECRET else None
         message = known.message
         if known.reason in _ABOUT_THE_URL:
-            message += f" The URL is key {job_queue.spec.database.secret_key} of Secret {job_queue.spec.database.secret_name}."
+            database = job_queue.spec.database
+            message += f" The URL is key {database.secret_key} of Secret {database.secret_name} ({_FIELD})."
         return Unknown(known.reason, message, now - self._unknown_since)
 
     async def _open(self, job_queue: JobQueue) -> Store:
@@ -138,10 +140,15 @@ class Observer:
         except KubeError as error:
             name, namespace = job_queue.spec.database.secret_name, job_queue.namespace
             if error.refused:
-                message = f"The operator may not read Secret {name} in namespace {namespace}: {error}"
+                message = (
+                    f"{_FIELD}.name: the operator may not read Secret {name} in namespace {namespace}; give it the right to "
+                    f"get Secrets there: {error}"
+                )
                 raise StoreError("SecretForbidden", message) from None
             if self._dsn is None:
-                message = f"Secret {name} in namespace {namespace} could not be read: {error}"
+                message = (
+                    f"{_FIELD}.name: Secret {name} in namespace {namespace} could not be read, which is tried again: {error}"
+                )
                 raise StoreError("SecretUnreadable", message) from None
             return self._dsn
 
@@ -149,15 +156,23 @@ class Observer:
         database = job_queue.spec.database
         if not database.secret_name:
             raise StoreError(INVALID_SPEC, f"The database cannot be read, for the spec is wrong: {job_queue.wrong}.")
-        data = await self._kube.secret(job_queue.namespace, database.secret_name, within=self.doubted)
+        name, key = database.secret_name, database.secret_key
+        data = await self._kube.secret(job_queue.namespace, name, within=self.doubted)
         if data is None:
-            raise StoreError("SecretNotFound", f"Secret {database.secret_name} is not in namespace {job_queue.namespace}.")
-        if database.secret_key not in data:
-            raise StoreError("SecretKeyMissing", f"Secret {database.secret_name} has no key {database.secret_key}.")
+            message = (
+                f"{_FIELD}.name: there is no Secret {name} in namespace {job_queue.namespace}; "
+                f"make it, with the postgresql:// URL in its key {key}, or name another."
+            )
+            raise StoreError("SecretNotFound", message)
+        if key not in data:
+            message = (
+                f"{_FIELD}.key: Secret {name} has no key {key}; put the postgresql:// URL there, or name the key that has it."
+            )
+            raise StoreError("SecretKeyMissing", message)
         try:
-            return data[database.secret_key].decode().strip()
+            return data[key].decode().strip()
         except UnicodeDecodeError:
-            message = f"Key {database.secret_key} of Secret {database.secret_name} is not text."
+            message = "The database URL is not text; write postgresql://USER:PASSWORD@HOST/DATABASE."
             raise StoreError("InvalidDatabaseURL", message) from None
 
     async def _find_conflict(self, deployments: Sequence[str]) -> str | None:
