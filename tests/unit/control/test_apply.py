@@ -15,12 +15,13 @@ from rivermill_operator.control.turns import Turns
 from rivermill_operator.control.views import deployment_view
 from rivermill_operator.kube.port import Kube, KubeError
 from rivermill_operator.model.observed import Observed, StoreView, Verdict
+from rivermill_operator.model.parse import parse_job_queue
 from rivermill_operator.model.spec import JobQueue
 from rivermill_operator.model.status import Decision
 from rivermill_operator.plan import Memory, Plan, plan
 from rivermill_operator.plan.plan import Event, SetProtection, SetReplicas, SetVerdict
 from rivermill_operator.store.port import Store
-from tests.unit.plan.build import depth, job_queue
+from tests.unit.plan.build import body, depth, job_queue
 
 START, NOW = "2026-01-01T00:00:00Z", datetime(2026, 1, 1, tzinfo=UTC)
 PLAN = Plan(Decision(1), (), Memory(), cordon=("c1",), scales=(SetReplicas("q-1", 1, "7"),))
@@ -156,9 +157,10 @@ async def test_an_event_that_is_refused_is_a_problem_and_no_refusal() -> None:
 
 @dataclass
 class Versions:
-    """Takes Deployments, and budgets where nothing goes wrong with them."""
+    """Takes Deployments and budgets where nothing goes wrong with them."""
 
     error: KubeError | None = None
+    refusal: KubeError | None = None
     deployments: list[Mapping[str, Any]] = field(default_factory=list)
 
     async def apply_budget(self, namespace: str, manifest: Mapping[str, Any]) -> None:
@@ -166,7 +168,20 @@ class Versions:
             raise self.error
 
     async def apply_deployment(self, namespace: str, manifest: Mapping[str, Any]) -> None:
+        if self.refusal is not None:
+            raise self.refusal
         self.deployments.append(manifest)
+
+
+async def test_a_template_that_is_refused_is_told_by_the_fields_of_the_job_queue() -> None:
+    value = body()
+    value["spec"]["worker"]["template"] = {"spec": {"containers": [{"name": "worker", "env": [{"name": "A B"}]}]}}
+    queue = parse_job_queue(value)
+    kube = Versions(refusal=KubeError(422, "PATCH: spec.template.spec.containers[0].env[13].name: Invalid value"))
+    wanted = plan(Observed(0.0, StoreView((depth(),))), queue, Memory())
+    (problem,) = await apply(wanted, queue, cast(Kube, kube), None, Turns(1, 1))
+    assert problem.refused
+    assert problem.text.endswith("422 PATCH: spec.worker.template.spec.containers[0].env[0].name: Invalid value")
 
 
 @pytest.mark.parametrize("error", [None, KubeError(0, "away"), KubeError(409, "changed"), KubeError(403, "forbidden")])

@@ -13,6 +13,7 @@ from rivermill_operator.control.turns import Turns
 from rivermill_operator.kube.port import Kube, KubeError
 from rivermill_operator.model import names
 from rivermill_operator.model.spec import JobQueue
+from rivermill_operator.model.template_paths import name_as_written
 from rivermill_operator.plan.plan import Plan
 from rivermill_operator.store.port import Store, StoreError
 
@@ -44,7 +45,14 @@ async def apply(plan: Plan, job_queue: JobQueue, kube: Kube, store: Store | None
     """
     problems: list[Problem] = []
 
-    async def attempt(what: str, write: Write, turn: AbstractAsyncContextManager[Any], *, tells: bool = False) -> bool:
+    async def attempt(
+        what: str,
+        write: Write,
+        turn: AbstractAsyncContextManager[Any],
+        *,
+        tells: bool = False,
+        words: Callable[[str], str] = str,
+    ) -> bool:
         try:
             async with turn:
                 await write()
@@ -52,7 +60,7 @@ async def apply(plan: Plan, job_queue: JobQueue, kube: Kube, store: Store | None
         except KubeError as error:
             if not error.stale:
                 # The fleet is as it should be without an Event, which nobody writes again.
-                problems.append(Problem(f"{what}: {error}", error.refused and not tells))
+                problems.append(Problem(f"{what}: {words(str(error))}", error.refused and not tells))
             logger.info("write refused", extra={"what": what, "error": str(error)})
         except StoreError as error:
             problems.append(Problem(f"{what}: {error.message}", refused=False))
@@ -64,7 +72,8 @@ async def apply(plan: Plan, job_queue: JobQueue, kube: Kube, store: Store | None
         covered = await attempt(f"apply disruption budget {item.name}", budget, turns.fleet)
         manifest = item.deployment if covered else _unfinished(item.deployment)
         what = f"apply Deployment {item.name}, whose template is made from spec.worker"
-        await attempt(what, partial(kube.apply_deployment, namespace, manifest), turns.fleet)
+        words = partial(name_as_written, made=manifest["spec"]["template"], given=job_queue.spec.worker.template)
+        await attempt(what, partial(kube.apply_deployment, namespace, manifest), turns.fleet, words=words)
     events = list(plan.events)
     for mark in plan.verdicts:
         verdict = partial(kube.set_verdict, namespace, mark.deployment, mark.verdict, mark.trial, mark.resource_version)

@@ -1,0 +1,97 @@
+"""What the API server says of a Deployment names the fields of the JobQueue."""
+
+from __future__ import annotations
+
+import pytest
+
+from rivermill_operator.model.parse import parse_job_queue
+from rivermill_operator.model.template_paths import name_as_written
+from rivermill_operator.plan.manifests import build
+from tests.unit.plan.build import body
+
+GIVEN = {
+    "metadata": {"labels": {"team": "a b"}},
+    "spec": {
+        "restartPolicy": "Never",
+        "containers": [
+            {"name": "proxy", "ports": [{"containerPort": 1, "name": "Metrics"}], "args": ["a", 5]},
+            {
+                "name": "worker",
+                "resorces": {},
+                "resources": {"limits": {"cpu": "x"}},
+                "env": [{"name": "A B", "value": "1"}, {"name": "RIVER_WORKERS", "value": "2"}],
+                "volumeMounts": [{"mountPath": "/data", "name": "date"}],
+            },
+        ],
+        "tolerations": [{"operator": "Eksists"}],
+    },
+}
+ROOT = "spec.worker.template"
+WORKER = f"{ROOT}.spec.containers[1]"
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("spec.template.spec.restartPolicy: Unsupported value", f"{ROOT}.spec.restartPolicy: Unsupported value"),
+        ("spec.template.metadata.labels: Invalid value", f"{ROOT}.metadata.labels: Invalid value"),
+        ('unknown field "spec.template.spec.containers[0].resorces"', f'unknown field "{WORKER}.resorces"'),
+        ("spec.template.spec.containers[0].resources.limits[cpu]: Invalid", f"{WORKER}.resources.limits[cpu]: Invalid"),
+        ("spec.template.spec.containers[0].volumeMounts[1].name: Not found", f"{WORKER}.volumeMounts[0].name: Not found"),
+        # Variables of the operator's stand before those of the template, or are replaced by them.
+        ("spec.template.spec.containers[0].env[13].name: Invalid", f"{WORKER}.env[0].name: Invalid"),
+        ("spec.template.spec.containers[0].env[3].value: Invalid", f"{WORKER}.env[1].value: Invalid"),
+        # What is missing, in a container of the template's own.
+        ("spec.template.spec.containers[1].image: Required value", f"{ROOT}.spec.containers[0].image: Required value"),
+        ("spec.template.spec.containers[1].ports[0].name: Invalid", f"{ROOT}.spec.containers[0].ports[0].name: Invalid"),
+        ("spec.template.spec.containers[1].args[1]: Invalid", f"{ROOT}.spec.containers[0].args[1]: Invalid"),
+        ("spec.template.spec.tolerations[0].operator: Unsupported", f"{ROOT}.spec.tolerations[0].operator: Unsupported"),
+        # As it is told of what is applied.
+        (
+            '(n/q-1; apps/v1, Kind=Deployment): .spec.template.spec.containers[name="worker"].resorces: field not declared',
+            f"(n/q-1; apps/v1, Kind=Deployment): {WORKER}.resorces: field not declared",
+        ),
+        (
+            'spec.template.spec.containers[name="worker"].env[name="A B"].name: field',
+            f"{WORKER}.env[0].name: field",
+        ),
+        ("spec.template.spec.containers[0].image: Invalid value", "spec.worker.image: Invalid value"),
+        (
+            "[spec.template.spec.restartPolicy: a, spec.template.spec.containers[0].image: b]",
+            f"[{ROOT}.spec.restartPolicy: a, spec.worker.image: b]",
+        ),
+    ],
+)
+def test_a_field_of_the_template_is_named_where_it_stands(said: str, told: str) -> None:
+    value = body()
+    value["spec"]["worker"]["template"] = GIVEN
+    queue = parse_job_queue(value)
+    assert name_as_written(said, build(queue).deployment["spec"]["template"], queue.spec.worker.template) == told
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "spec.template.spec.containers[0].env[0].valueFrom: Invalid",
+        "spec.template.spec.containers[0].ports[0]: Invalid",
+        "spec.template.spec.containers[0].readinessProbe.httpGet: Invalid",
+        "spec.template.spec.containers[9].image: Invalid",
+        'spec.template.spec.containers[name="none"].image: Invalid',
+        "spec.template.spec.volumes[0].name: Invalid",
+        "spec.template.spec.tolerations[7]: Invalid",
+        "spec.templates.spec: no path of a template",
+        "spec.selector: Invalid value",
+        "0 POST /apis/apps/v1: TimeoutError()",
+    ],
+)
+def test_what_is_not_of_the_template_stays(said: str) -> None:
+    value = body()
+    value["spec"]["worker"]["template"] = GIVEN
+    queue = parse_job_queue(value)
+    assert name_as_written(said, build(queue).deployment["spec"]["template"], queue.spec.worker.template) == said
+
+
+def test_without_a_template_nothing_is_of_it() -> None:
+    queue = parse_job_queue(body())
+    said = "spec.template.spec.containers[0].args[1]: Invalid"
+    assert name_as_written(said, build(queue).deployment["spec"]["template"], queue.spec.worker.template) == said
