@@ -37,7 +37,20 @@ def test_windows(text: str, zone: ZoneInfo, minutes: int, now: str, active: bool
     assert Cron.parse(text).active(datetime.fromisoformat(now), zone, timedelta(minutes=minutes)) is active
 
 
-@pytest.mark.parametrize("text", ["* * * *", "60 * * * *", "5-1 * * * *", "*/0 * * * *", "a * * * *", "0 0 31 2 *", "@daily"])
-def test_mistakes(text: str) -> None:
-    with pytest.raises(CronError):
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("* * * *", "'* * * *' has 4 fields: write minute, hour, day of month, month and day of week"),
+        ("@daily", "'@daily' has 1 fields: write minute, hour"),
+        ("60 * * * *", "minute '60': '60' is not within 0 to 59, from low to high"),
+        ("5-1 * * * *", "minute '5-1': '5-1' is not within 0 to 59, from low to high"),
+        ("*/0 * * * *", "minute '*/0': a step of 0 never ends: write 1 or more"),
+        ("0 a * * *", "hour 'a': 'a' is not *, a number, a range a-b or a step */n"),
+        ("0 0 31 2 *", "'0 0 31 2 *' never comes, for none of its months has a day 31: write an earlier day, or another month"),
+        ("0 0 31 4,6,9,11 *", "never comes"),
+    ],
+)
+def test_mistakes(text: str, message: str) -> None:
+    with pytest.raises(CronError) as caught:
         Cron.parse(text)
+    assert message in str(caught.value)

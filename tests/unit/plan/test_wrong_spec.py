@@ -43,6 +43,34 @@ def test_it_is_a_condition_and_an_event_once_and_touches_nothing() -> None:
     assert look(told.memory).events == ()
 
 
+@pytest.mark.parametrize(
+    ("schedule", "message"),
+    [
+        (
+            {"timeZone": "Mars/Olympus"},
+            "spec.scaling.schedules[1].timeZone: 'Mars/Olympus' is not known; write a name such as Europe/Berlin or UTC",
+        ),
+        (
+            {"cron": "0 8 31 2 *"},
+            (
+                "spec.scaling.schedules[1].cron: '0 8 31 2 *' never comes, for none of its months has a day 31: "
+                "write an earlier day, or another month"
+            ),
+        ),
+    ],
+)
+def test_what_only_the_operator_sees_of_a_schedule_is_told_in_full(schedule: dict[str, Any], message: str) -> None:
+    """Field, value and way out, by the condition that ``kubectl get`` shows the reason of, by the Event and by ``explain``."""
+    right = {"cron": "0 8 * * *", "durationSeconds": 60, "replicas": 1}
+    value = body(schedules=[right, right | schedule])
+    found = read_job_queue(value)
+    told = plan(Observed(0.0, Unknown(INVALID_SPEC, str(found.wrong)), **FLEET), found, Memory())
+    ready = next(c for c in told.conditions if c.type == "Ready")
+    assert (ready.status, ready.reason, ready.message) == ("False", "InvalidSpec", message)
+    assert [(event.type, event.message) for event in told.events] == [("Warning", message)]
+    assert told.decision.sentence == f"Nothing is decided, for the spec is wrong: {message}."
+
+
 def test_a_mended_spec_is_told_too() -> None:
     mended = plan(Observed(9.0, STORE, **FLEET), job_queue(), look(Memory()).memory)
     assert ("Normal", "Observed") in [(event.type, event.reason) for event in mended.events]

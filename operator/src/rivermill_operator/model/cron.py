@@ -46,7 +46,10 @@ class Cron:
         weekdays = frozenset(day % _SUNDAY for day in weekdays)
         cron = cls(text, minutes, hours, days, months, weekdays, fields[2].startswith("*"), fields[4].startswith("*"))
         if cron.any_weekday and min(days) > max(_longest(month) for month in months):
-            raise CronError(f"{text!r}: none of its months has a day {min(days)}")
+            day = min(days)
+            raise CronError(
+                f"{text!r} never comes, for none of its months has a day {day}: write an earlier day, or another month"
+            )
         return cron
 
     def active(self, now: datetime, zone: tzinfo, duration: timedelta) -> bool:
@@ -79,16 +82,16 @@ def _field(text: str, name: str, low: int, high: int) -> frozenset[int]:
     for part in text.split(","):
         match = _PART.fullmatch(part)
         if not match:
-            raise CronError(f"{name} {text!r}: {part!r} is not *, a number, a range or a step")
+            raise CronError(f"{name} {text!r}: {part!r} is not *, a number, a range a-b or a step */n")
         first, last, step = (int(group) if group else None for group in match.groups())
         if first is None:
             first, last = low, high
         elif last is None:
             last = first if step is None else high
         if not low <= first <= last <= high:
-            raise CronError(f"{name} {text!r}: {part!r} is not within {low} to {high}")
+            raise CronError(f"{name} {text!r}: {part!r} is not within {low} to {high}, from low to high")
         if step == 0:
-            raise CronError(f"{name} {text!r}: a step of 0 never ends")
+            raise CronError(f"{name} {text!r}: a step of 0 never ends: write 1 or more")
         values.update(range(first, last + 1, step or 1))
     return frozenset(values)
 
