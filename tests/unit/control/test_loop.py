@@ -108,5 +108,21 @@ async def test_ready_pods_are_told_at_once_by_few_statuses(
         inputs = Inputs(Observed(0.0, StoreView((depth(),)), (deployment(8),), pods), job_queue(minReplicas=8), Memory())
         waits.append(await loop._report(inputs, inputs.decide()))
     assert [status["readyReplicas"] for status in kube.written] == ready
+    # Why Ready is True is told with them, and costs no status of its own.
+    reasons = [condition["reason"] for status in kube.written for condition in status["conditions"][:1]]
+    assert reasons == ["PodsStarting"] * len(ready)
     assert [wait == math.inf for wait in waits] == [count < len(ready) for count in range(8)]
     assert await loop._report(inputs, inputs.decide()) == pytest.approx(max(step, 15.0), abs=1.0)
+
+
+async def test_the_last_pod_that_becomes_ready_makes_one_status_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "STEP_SECONDS", 0.0)
+    kube = Statuses()
+    loop = loop_of(kube)
+    for ready in (0, 2, 2, 1, 2):
+        pods = tuple(pod(number, ready=number < ready) for number in range(2))
+        inputs = Inputs(Observed(0.0, StoreView((depth(),)), (deployment(2),), pods), job_queue(minReplicas=2), Memory())
+        await loop._report(inputs, inputs.decide())
+    told = [(status["readyReplicas"], status["conditions"][0]["reason"]) for status in kube.written]
+    assert told == [(0, "PodsStarting"), (2, "AsDesired"), (1, "PodsStarting"), (2, "AsDesired")]
+    assert {status["conditions"][0]["status"] for status in kube.written} == {"True"}

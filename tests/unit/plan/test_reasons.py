@@ -62,8 +62,35 @@ def test_what_keeps_workers_away(world: dict[str, Any], reason: str, message: st
     found = {c.type: c for c in decided(**world).conditions}
     assert found["WorkersAvailable"].reason == reason
     assert message in found["WorkersAvailable"].message
-    ready = reason == "Healthy"
-    assert (found["Ready"].status, found["Ready"].reason) == (("True", "AsDesired") if ready else ("False", reason))
+    well = "AsDesired" if all(pod.ready for pod in world.get("pods", ())) else "PodsStarting"
+    assert (found["Ready"].status, found["Ready"].reason) == (("True", well) if reason == "Healthy" else ("False", reason))
+
+
+@pytest.mark.parametrize(
+    ("mode", "replicas", "pods", "reason", "message"),
+    [
+        ("Scale", 0, (), "AsDesired", "The database is observed, and the fleet follows it."),
+        ("Scale", 2, (pod(1), pod(2)), "AsDesired", "The database is observed, and the fleet follows it."),
+        ("Scale", 4, (), "PodsStarting", "The database is observed; so far 0 of 4 pods are Ready."),
+        ("Scale", 1, (pod(1, ready=False),), "PodsStarting", "The database is observed; so far 0 of 1 pod are Ready."),
+        (
+            "Scale",
+            3,
+            (pod(1), pod(2, deleting=True), pod(3, ready=False)),
+            "PodsStarting",
+            "The database is observed; so far 1 of 3 pods is Ready.",
+        ),
+        ("Observe", 4, (), "ModeObserve", "The database is observed, and nothing is scaled, for spec.mode is Observe."),
+    ],
+)
+def test_a_fleet_that_is_well_says_how_far_it_is(
+    mode: str, replicas: int, pods: tuple[Any, ...], reason: str, message: str
+) -> None:
+    value = body(minReplicas=replicas)
+    value["spec"]["mode"] = mode
+    seen = Observed(0.0, StoreView((depth(),)), (deployment(replicas),), pods)
+    ready = plan(seen, parse_job_queue(value), Memory()).conditions[0]
+    assert (ready.type, ready.status, ready.reason, ready.message) == ("Ready", "True", reason, message)
 
 
 def test_while_the_database_is_away_no_pod_is_blamed() -> None:

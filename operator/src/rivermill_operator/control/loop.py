@@ -36,6 +36,7 @@ from rivermill_operator.model.times import stamp
 from rivermill_operator.plan import Memory, Plan
 from rivermill_operator.plan.looks import until_look, until_tick
 from rivermill_operator.plan.memory import ScalingMemory
+from rivermill_operator.plan.reasons import READY
 from rivermill_operator.plan.replay import Inputs, save
 from rivermill_operator.store.port import StoreProvider
 
@@ -186,12 +187,7 @@ class Loop:
     async def _report(self, inputs: Inputs, decided: Plan) -> float:
         """Write the status where there is something to tell; returns the seconds after which what waits may be told."""
         job_queue, observed, now = inputs.job_queue, inputs.observed, time.monotonic()
-        # Not the words: some of them hold a number that moves all the time.
-        summary = (
-            (decided.decision.desired_replicas, [bound.reason for bound in decided.decision.bounds], decided.decision.won),
-            [(condition.type, condition.status, condition.reason) for condition in decided.conditions],
-            job_queue.generation,
-        )
+        summary = _summary(inputs, decided)
         shown = fleet_size(observed)
         known, moved = summary == self._reported, shown != self._shown
         if known:
@@ -223,3 +219,14 @@ class Loop:
         for problem in problems:
             metrics.errors.labels("write").inc()
             logger.warning("write failed", extra={"jobqueue": self._name, "error": problem.text})
+
+
+def _summary(inputs: Inputs, decided: Plan) -> tuple[Any, ...]:
+    """What a status is written for at once. Not the words: some of them hold a number that moves all the time."""
+    decision = decided.decision
+    return (
+        (decision.desired_replicas, [bound.reason for bound in decision.bounds], decision.won),
+        # Whether a fleet that is well has all its pods is told with their number, which has a pace of its own.
+        [(c.type, c.status, None if (c.type, c.status) == (READY, "True") else c.reason) for c in decided.conditions],
+        inputs.job_queue.generation,
+    )

@@ -43,8 +43,7 @@ def build_status(
 
 def fleet_size(observed: Observed) -> tuple[int, int]:
     """Replicas of all versions, and the pods that are Ready and stay."""
-    ready = sum(1 for pod in observed.pods if pod.ready and not pod.deleting)
-    return sum(deployment.replicas for deployment in observed.deployments), ready
+    return sum(deployment.replicas for deployment in observed.deployments), observed.ready
 
 
 def news(status: Mapping[str, Any], old: Mapping[str, Any]) -> bool:

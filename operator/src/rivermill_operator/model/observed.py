@@ -300,3 +300,8 @@ class Observed:
     unlooked: str | None = None
     refused: str | None = None
     readable_seconds: float = math.inf
+
+    @property
+    def ready(self) -> int:
+        """Pods that are Ready and stay."""
+        return sum(1 for pod in self.pods if pod.ready and not pod.deleting)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from rivermill_operator.model.observed import INVALID_SPEC, Observed, PodView, Unknown
 from rivermill_operator.model.spec import JobQueue, Mode
 from rivermill_operator.model.status import Condition, Decision
+from rivermill_operator.plan.explain import count
 from rivermill_operator.plan.versions import versions
 
 READY = "Ready"
@@ -59,16 +60,27 @@ def conditions(
     )
     if job_queue.deleting:
         return (_is(READY, true=False, reason=_DELETING, message=decision.sentence), *parts)
-    return (_ready(parts, job_queue.spec.mode), *parts)
+    wrong = _first_wrong(parts)
+    if wrong is not None:
+        return (_is(READY, true=False, reason=wrong.reason, message=wrong.message), *parts)
+    return (_ready(job_queue, observed, decision.desired_replicas or 0), *parts)
 
 
-def _ready(parts: Sequence[Condition], mode: Mode) -> Condition:
+def _first_wrong(parts: Sequence[Condition]) -> Condition | None:
     wanted = {QUEUE_OBSERVED: "True", SCHEMA_READY: "True", WORKERS_AVAILABLE: "True", TARGET_CONFLICT: "False"}
-    wrong = [part for part in parts if part.type in wanted and part.status != wanted[part.type]]
-    if not wrong:
-        follows = "and the fleet follows it" if mode is Mode.SCALE else f"and nothing is scaled, for spec.mode is {mode.value}"
-        return _is(READY, true=True, reason="AsDesired", message=f"The database is observed {follows}.")
-    return _is(READY, true=False, reason=wrong[0].reason, message=wrong[0].message)
+    return next((part for part in parts if part.type in wanted and part.status != wanted[part.type]), None)
+
+
+def _ready(job_queue: JobQueue, observed: Observed, desired: int) -> Condition:
+    """The reason tells how far the fleet is; it goes by what ``readyReplicas`` shows, and is written with it."""
+    ready, mode = observed.ready, job_queue.spec.mode
+    if mode is not Mode.SCALE:
+        message = f"The database is observed, and nothing is scaled, for spec.mode is {mode.value}."
+        return _is(READY, true=True, reason=f"Mode{mode.value}", message=message)
+    if ready < desired:
+        so_far = f"{ready} of {count(desired, 'pod')} {'is' if ready == 1 else 'are'} Ready"
+        return _is(READY, true=True, reason="PodsStarting", message=f"The database is observed; so far {so_far}.")
+    return _is(READY, true=True, reason="AsDesired", message="The database is observed, and the fleet follows it.")
 
 
 def _queue_observed(observed: Observed) -> Condition:
