@@ -162,6 +162,8 @@ def _inputs(status: Mapping[str, Any]) -> list[str]:
     if not seen:
         return []
     pods = f"  pods: {seen['ready']} ready, {seen['starting']} starting, {seen['draining']} draining"
+    if seen.get("imagined"):
+        pods += f"; {seen['imagined']} imagined as ready: there is none, and the last decision would have made them"
     start = learnt.get("podStartSeconds")
     known = {queue["name"]: queue for queue in learnt.get("queues") or []}
     lines = [pods if start is None else f"{pods}; a pod starts in {start:g} s"]

@@ -16,6 +16,7 @@ from rivermill_operator.control.report import (
     restore_manual,
 )
 from rivermill_operator.model.observed import Observed, ServerView, StoreView, Unknown
+from rivermill_operator.model.status import Decision
 from rivermill_operator.plan import Memory, plan
 from rivermill_operator.plan.memory import Manual, ScalingMemory
 from tests.unit.plan.build import client, deployment, depth, job_queue, pod
@@ -131,3 +132,5 @@ def test_a_decision_shows_what_it_was_made_of() -> None:
     seen = {"waiting": 3, "bounded": False, "running": 2, "oldestSeconds": 1.3, "dueSoon": 4, "paused": False}
     assert found["queues"][0] == {"name": "default", "concurrencyLimit": 7, **seen}
     assert "concurrencyLimit" not in found["queues"][1]
+    assert "imagined" not in found
+    assert decision_status(Decision(4, imagined=3), "now")["inputs"]["imagined"] == 3

@@ -336,10 +336,14 @@ def test_observe_follows_its_own_decisions_where_others_have_the_pods() -> None:
         store = StoreView((depth(running=running, running_seconds=60.0 * running),))
         done = plan(Observed(now, store), queue, memory)
         memory = done.memory
-        wanted.append(done.decision.desired_replicas)
-    assert wanted == [6, 6, 6, 0]
+        # What is there is told apart from what is imagined.
+        assert done.decision.ready == 0
+        wanted.append((done.decision.imagined, done.decision.desired_replicas))
+    assert wanted == [(0, 6), (6, 6), (6, 6), (6, 0)]
     held = plan(Observed(22.0, Unknown("X", "x.")), queue, replace(memory, desired=3))
-    assert held.decision.desired_replicas == 3
+    assert (held.decision.desired_replicas, held.decision.ready, held.decision.imagined) == (3, 0, 3)
+    own = plan(Observed(24.0, StoreView((depth(),)), (deployment(2),), (pod(1), pod(2))), queue, memory)
+    assert (own.decision.ready, own.decision.imagined) == (2, 0)
 
 
 @pytest.mark.parametrize(

@@ -212,18 +212,21 @@ LEARNT = {"name": "a", "arrivalsPerSecond": 0.125, "recentArrivalsPerSecond": 0.
 
 
 CONDITION = {"type": "Ready", "status": "True", "reason": "AsDesired", "message": "all is well"}
+IMAGINED = "4 imagined as ready: there is none, and the last decision would have made them"
+SEEN_BY = {"ready": 1, "starting": 2, "draining": 0, "queues": [SEEN]}
+DECISION = {
+    "time": "2026-01-05T07:30:00Z",
+    "sentence": "1 pod.",
+    "terms": {"steady": 1, "backlog": 0},
+    "won": "steady",
+    "bounds": [],
+    "pending": "p",
+    "inputs": SEEN_BY,
+}
 STATUS = {
     "jobqueue": "n/q",
     "mode": "Scale",
-    "decision": {
-        "time": "2026-01-05T07:30:00Z",
-        "sentence": "1 pod.",
-        "terms": {"steady": 1, "backlog": 0},
-        "won": "steady",
-        "bounds": [],
-        "pending": "p",
-        "inputs": {"ready": 1, "starting": 2, "draining": 0, "queues": [SEEN]},
-    },
+    "decision": DECISION,
     "estimates": {"podStartSeconds": 8.0, "queues": [LEARNT]},
     "conditions": [CONDITION],
 }
@@ -247,6 +250,14 @@ DECIDED = [
             ["n/q is only observed: this is what the operator would do, and it writes nothing.", *DECIDED],
         ),
         (
+            {**STATUS, "decision": {**DECISION, "inputs": {**SEEN_BY, "ready": 0, "starting": 0, "imagined": 4}}},
+            [
+                DECIDED[0],
+                f"  pods: 0 ready, 0 starting, 0 draining; {IMAGINED}; a pod starts in 8 s",
+                *DECIDED[2:],
+            ],
+        ),
+        (
             {**STATUS, "mode": "Paused"},
             [
                 "n/q is paused: its pods stay as they are, and nothing is read or decided until spec.mode is Scale.",
@@ -259,7 +270,7 @@ DECIDED = [
             ["n/q: No decision has been made yet: see the log of the operator, and whether it watches this namespace."],
         ),
     ],
-    ids=["scale", "observe", "paused", "new"],
+    ids=["scale", "observe", "imagined", "paused", "new"],
 )
 def test_a_live_status_is_shown_with_its_conditions(status: dict[str, Any], lines: list[str]) -> None:
     assert explain.text(status) == lines

@@ -81,6 +81,7 @@ def decision_status(decision: Decision, time: str) -> dict[str, Any]:
             "ready": decision.ready,
             "starting": decision.starting,
             "draining": decision.draining,
+            **({"imagined": decision.imagined} if decision.imagined else {}),
             "queues": [_inputs(queue) for queue in decision.queues],
         },
     }

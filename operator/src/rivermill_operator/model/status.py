@@ -78,6 +78,7 @@ class Decision:
         queues: what was known about each queue.
         pod_start_seconds: what a pod takes to become Ready.
         ready: pods that accept; starting: pods that will; draining: pods that finish their jobs.
+        imagined: pods that are not there, and were taken to be Ready.
     """
 
     desired_replicas: int | None
@@ -91,6 +92,7 @@ class Decision:
     ready: int = 0
     starting: int = 0
     draining: int = 0
+    imagined: int = 0
 
 
 def merge_conditions(

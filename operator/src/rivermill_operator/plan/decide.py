@@ -46,10 +46,13 @@ def plan(observed: Observed, job_queue: JobQueue, memory: Memory) -> Plan:
     old = [version for version in fleet if version is not live]
     unknown = isinstance(observed.store, Unknown)
     view = fleet_view(live, old, memory.scaling, memory.desired)
-    if job_queue.spec.mode is Mode.OBSERVE and not observed.pods and not view.replicas:
+    imagines = job_queue.spec.mode is Mode.OBSERVE and not observed.pods and not view.replicas
+    if imagines:
         view = imagined(observed.store, memory.desired)
     moment = Moment(observed.now, observed.utc)
     decision, learnt = scaling.decide(job_queue.spec, observed.store, view, memory.scaling, moment)
+    if imagines:
+        decision = replace(decision, ready=0, imagined=decision.ready)
     # Beside another writer, which may be who sets the number, nothing is scaled by the rule.
     alone = observed.conflict is None
     ended = by_hand.ended(job_queue, memory.scaling, learnt) if alone else ()
