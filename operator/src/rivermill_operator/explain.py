@@ -151,7 +151,7 @@ def _reasons(status: Mapping[str, Any], decision: Mapping[str, Any]) -> list[str
     lines = _inputs(status)
     for term, replicas in (decision.get("terms") or {}).items():
         lines.append(f"  {term}: {count(replicas, 'replica')}{' (the most)' if term == decision.get('won') else ''}")
-    lines += [f"  limited by {bound}" for bound in decision.get("bounds") or []]
+    lines += [f"  bound: {bound}" for bound in decision.get("bounds") or []]
     lines += [f"  pending: {decision['pending']}"] if decision.get("pending") else []
     return lines
 

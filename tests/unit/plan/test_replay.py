@@ -116,7 +116,8 @@ def test_explain_replays_a_log(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert main(["explain", "--replay", str(file)]) == 0
     shown = capsys.readouterr().out
     assert shown.startswith("n/q 2026-01-05T07:30:00Z 7 pods: 300 jobs waiting")
-    assert "limited by manualReplicas 7" in shown
+    assert "set by manualReplicas 7" in shown
+    assert "  bound: manualReplicas 7" in shown
     assert "pods: 1 ready, 0 starting, 1 draining; a pod starts in 30 s" in shown
     assert "queue high: 0 waiting, 0 running, 0 due before a pod could start, 0 jobs/s (lately 0), 7.5 s a job (ass" in shown
     assert "ScalingLimited=True" in shown

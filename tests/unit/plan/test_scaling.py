@@ -135,10 +135,10 @@ def test_unknown_never_lowers(ready: int, since: float) -> None:
         (StoreView((depth(waiting=1, paused=True),)), FleetView(), {}, 0, "limited by the pause of queue default."),
         (StoreView((depth(paused=True),)), FleetView(), {}, 0, "0 pods: nothing to do."),
         (StoreView(()), FleetView(draining=1), {}, 0, "0 pods: nothing to do; 1 pod drains."),
-        (StoreView(()), FleetView(), {"minReplicas": 2}, 2, "minReplicas 2"),
+        (StoreView(()), FleetView(), {"minReplicas": 2}, 2, "raised by minReplicas 2"),
         (StoreView((depth(waiting=10**6),)), FleetView(), {}, 20, "maxReplicas 20"),
-        (StoreView((depth(waiting=10**6),)), FleetView(), {"manualReplicas": 3}, 3, "manualReplicas 3"),
-        (StoreView(()), FleetView(), {"idleSlots": 21}, 2, "so many slots shall be free"),
+        (StoreView((depth(waiting=10**6),)), FleetView(), {"manualReplicas": 3}, 3, "set by manualReplicas 3; the rule"),
+        (StoreView(()), FleetView(), {"idleSlots": 21}, 2, "2 pods wanted to keep as many slots free"),
         (StoreView((depth(waiting=10**6),), server=ServerView(0, 100, 91)), FleetView(), {}, 3, "100 connections"),
         (
             StoreView((depth(waiting=10**6, concurrency_limit=25),)),
@@ -147,7 +147,7 @@ def test_unknown_never_lowers(ready: int, since: float) -> None:
             3,
             "the limit of 25 running jobs of queue default",
         ),
-        (StoreView((depth(waiting=1, concurrency_limit=25),)), FleetView(), {}, 1, "1 pod wanted, since the jobs"),
+        (StoreView((depth(waiting=1, concurrency_limit=25),)), FleetView(), {}, 1, "1 pod wanted so that the jobs"),
         # Two starts in five seconds, of jobs that are taken to last 7.5 s, use five slots; nothing starts sooner on more.
         (
             StoreView((depth(waiting=10**6, rate_limit=0.4),)),
@@ -163,7 +163,7 @@ def test_unknown_never_lowers(ready: int, since: float) -> None:
             3,
             "the limit of 25 running",
         ),
-        (StoreView((depth(waiting=1, rate_limit=0.001),)), FleetView(), {}, 1, "1 pod wanted, since the jobs"),
+        (StoreView((depth(waiting=1, rate_limit=0.001),)), FleetView(), {}, 1, "1 pod wanted so that the jobs"),
         (
             StoreView((depth(waiting=10**6, oldest_seconds=16.0, rate_limit=0.4),)),
             FleetView(5, 5),

@@ -6,17 +6,20 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from rivermill_operator.model.observed import Moment
-from rivermill_operator.model.status import Decision
+from rivermill_operator.model.status import Bound, Decision
 from rivermill_operator.plan.terms import Load
 
+#: As the end of "2 pods wanted …".
 _WHY = {
-    "steady": "the arrivals need them so that few jobs wait longer than their goal",
-    "backlog": "the jobs that wait must start before their goal is over",
-    "hold": "the jobs that wait still need them",
-    "longJobs": "each long job needs a slot",
-    "idleSlots": "so many slots shall be free",
-    "schedule": "a schedule asks for them",
+    "steady": "for the arrivals, so that few jobs wait longer than their goal",
+    "backlog": "so that the jobs that wait or come soon start before their goal is over",
+    "hold": "for the jobs that still wait",
+    "longJobs": "so that each long job has a slot",
+    "idleSlots": "to keep as many slots free as idleSlots says",
+    "schedule": "for a schedule",
 }
+#: What a bound does to the number, by its reason; any other limits it.
+_DOES = {"ManualReplicas": "set by", "MinReplicas": "raised by"}
 
 
 def winner(terms: Mapping[str, int], replicas: int) -> str | None:
@@ -28,17 +31,30 @@ def winner(terms: Mapping[str, int], replicas: int) -> str | None:
 def sentence(decision: Decision, loads: Sequence[Load], wanted: int, draining: int) -> str:
     """The decision in one sentence; ``wanted`` pods before bounds, and ``draining`` ones, whose jobs are not counted."""
     waiting, running = sum(load.waiting for load in loads), sum(load.busy for load in loads)
-    jobs = f"{count(waiting, 'job')} waiting and {running} running" if waiting or running else "nothing to do"
+    why = _WHY.get(decision.won or "") if wanted else None
+    # Pods that are wanted all the same are for what is to come.
+    nothing = "nothing to do now" if why else "nothing to do"
+    jobs = f"{count(waiting, 'job')} waiting and {running} running" if waiting or running else nothing
     text = f"{count(decision.desired_replicas or 0, 'pod')}: {jobs}"
     if draining:
         text += f"; {count(draining, 'pod')} drain{'s' if draining == 1 else ''}"
-    if decision.won in _WHY and wanted:
-        text += f"; {count(wanted, 'pod')} wanted, since {_WHY[decision.won]}"
+    if why:
+        text += f"; {count(wanted, 'pod')} wanted {why}"
     if decision.bounds:
-        text += f"; limited by {', '.join(bound.text for bound in decision.bounds)}"
+        text += f"; {limits(decision.bounds)}"
     if decision.pending:
         text += f"; {decision.pending}"
     return text + "."
+
+
+def limits(bounds: Sequence[Bound]) -> str:
+    """What bounds did to the number, as a part of a sentence."""
+    parts, last = [], ""
+    for bound in bounds:
+        does = _DOES.get(bound.reason, "limited by")
+        parts.append(bound.text if does == last else f"{does} {bound.text}")
+        last = does
+    return ", ".join(parts)
 
 
 _DAY_SECONDS = 86400.0

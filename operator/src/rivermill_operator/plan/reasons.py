@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rivermill_operator.model.observed import INVALID_SPEC, Observed, PodView, Unknown
 from rivermill_operator.model.spec import JobQueue, Mode
 from rivermill_operator.model.status import Condition, Decision
-from rivermill_operator.plan.explain import count
+from rivermill_operator.plan.explain import count, limits
 from rivermill_operator.plan.versions import versions
 
 READY = "Ready"
@@ -90,8 +90,8 @@ def _queue_observed(observed: Observed) -> Condition:
             return Condition(QUEUE_OBSERVED, "Unknown", store.reason, store.message)
         return _is(QUEUE_OBSERVED, true=False, reason=store.reason, message=store.message)
     if observed.store.degraded:
-        age = observed.store.server.xmin_age
-        message = f"Timed out and left out: {observed.store.degraded}; the oldest snapshot is {age} transactions old."
+        age = count(observed.store.server.xmin_age, "transaction")
+        message = f"Timed out and left out: {observed.store.degraded}; the oldest snapshot is {age} old."
         return _is(QUEUE_OBSERVED, true=True, reason="ObservedInPart", message=message)
     return _is(QUEUE_OBSERVED, true=True, reason="Observed", message="The queues were read.")
 
@@ -123,7 +123,8 @@ def _scaling_active(job_queue: JobQueue, observed: Observed, decision: Decision,
 def _scaling_limited(decision: Decision) -> Condition:
     """The last bound is the one that set the number."""
     if decision.bounds:
-        message = f"Limited by {', '.join(bound.text for bound in decision.bounds)}."
+        text = limits(decision.bounds)
+        message = f"{text[0].upper()}{text[1:]}."
         return _is(SCALING_LIMITED, true=True, reason=decision.bounds[-1].reason, message=message)
     return _is(SCALING_LIMITED, true=False, reason="WithinBounds", message="No bound changed the outcome.")
 
@@ -161,7 +162,10 @@ def _waiting(observed: Observed, pods: Sequence[PodView], late_seconds: float) -
             return "NotReady", f"Pod {pod.name} {what} `kubectl describe pod {pod.name}`."
     name = _cut_off(observed, pods, late_seconds)
     if name is not None:
-        return "NotReady", f"Pod {name} was Ready, and its worker has not been heard of since it is so no more: see its log."
+        return (
+            "NotReady",
+            f"Pod {name} was Ready and is no longer, and its worker has not been heard of since: see its log.",
+        )
     return None
 
 

@@ -188,7 +188,8 @@ def _limit(load: terms.Load) -> Bound:
     if load.rate_limited:
         slots = explain.count(int(load.limit), "slot")
         return Bound("RateLimit", f"the rate limit of queue {load.name}, which {slots} can use up")
-    return Bound("ConcurrencyLimit", f"the limit of {load.limit:.0f} running jobs of queue {load.name}")
+    running = explain.count(int(load.limit), "running job")
+    return Bound("ConcurrencyLimit", f"the limit of {running} of queue {load.name}")
 
 
 def _stuck(fleet: FleetView, memory: ScalingMemory) -> int:
