@@ -16,11 +16,10 @@ from devcluster.errors import DevclusterError
 from devcluster.layout import DEFAULT_NAME, layout
 from devcluster.locks import lock
 from devcluster.node import Node
+from devcluster.patience import wait_for
 from devcluster.processes import Registry, run
 from devcluster.progress import say
 from devcluster.steps import together
-
-_NODE_SECONDS = 60
 
 
 def prepare() -> None:
@@ -170,7 +169,7 @@ class Cluster(AnyCluster):
             node.start()
             node.load([images.PAUSE_IMAGE, *self._loaded()])
             node.release()
-        self._wait_for_nodes([node.layout.name for node in nodes], started)
+        self._wait_for_nodes(nodes, started)
 
     def _remove(self) -> None:
         """Everything but the bridge, on which servers of the caller's may listen."""
@@ -193,13 +192,18 @@ class Cluster(AnyCluster):
                     f"cluster {other.name} has the addresses that {self._layout.name} needs: stop it, or choose another name"
                 )
 
-    def _wait_for_nodes(self, names: Sequence[str], since: float) -> None:
+    def _wait_for_nodes(self, nodes: Sequence[Node], since: float) -> None:
         """Wait until each has said that it is Ready, later than ``since`` (seconds since 1970)."""
-        deadline = time.monotonic() + _NODE_SECONDS
-        while not set(names) <= self._plane.ready_nodes(since):
-            if time.monotonic() > deadline:
-                raise DevclusterError(f"not every node of {', '.join(names)} gets Ready; see the logs in {self._directory}")
-            time.sleep(0.2)
+        names, processes = {node.layout.name for node in nodes}, self._registry.load()
+        come = wait_for(
+            f"{', '.join(sorted(names))} to become Ready",
+            lambda: names <= self._plane.ready_nodes(since),
+            lambda: all(processes[node.id].alive() for node in nodes),
+            pause=0.2,
+        )
+        if not come:
+            text = f"not every node of {', '.join(sorted(names))} gets Ready; see the logs in {self._directory}"
+            raise DevclusterError(text)
 
     @property
     def _loaded_file(self) -> Path:

@@ -6,7 +6,6 @@ import json
 import secrets
 import socket
 import ssl
-import time
 import urllib.request
 from collections.abc import Sequence
 from datetime import datetime
@@ -17,9 +16,9 @@ from typing import Any
 from devcluster import binaries
 from devcluster.errors import DevclusterError
 from devcluster.layout import Layout, NodeLayout
+from devcluster.patience import wait_for
 from devcluster.processes import Registry, run
 
-_READY_SECONDS = 60
 #: What a request to a server meets that comes up or goes down meanwhile.
 _NO_ANSWER = (OSError, HTTPException)
 _IDENTITIES = {
@@ -180,14 +179,10 @@ class ControlPlane:
         self._registry.spawn(program, command, self._directory / f"{program}.log")
 
     def _wait_ready(self) -> None:
-        deadline = time.monotonic() + _READY_SECONDS
-        while not self.ready():
-            process = self._registry.load()["kube-apiserver"]
-            if not process.alive() or time.monotonic() > deadline:
-                log = self._directory / "kube-apiserver.log"
-                tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:])
-                raise DevclusterError(f"the API server does not come up; {log} ends with:\n{tail}")
-            time.sleep(0.1)
+        if not wait_for("the API server", self.ready, self._registry.load()["kube-apiserver"].alive):
+            log = self._directory / "kube-apiserver.log"
+            tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:])
+            raise DevclusterError(f"the API server does not come up; {log} ends with:\n{tail}")
 
     def ready(self) -> bool:
         """Whether the API server answers that it is ready."""
@@ -212,14 +207,17 @@ class ControlPlane:
         }
 
     def _wait_for_service_account(self) -> None:
-        deadline = time.monotonic() + _READY_SECONDS
-        while time.monotonic() < deadline:
-            try:
-                self._get("/api/v1/namespaces/default/serviceaccounts/default")
-                return
-            except _NO_ANSWER:
-                time.sleep(0.1)
-        raise DevclusterError("the controller manager makes no service accounts; see kube-controller-manager.log")
+        manager = self._registry.load()["kube-controller-manager"]
+        if not wait_for("the controller manager", self._has_service_account, manager.alive):
+            log = self._directory / "kube-controller-manager.log"
+            raise DevclusterError(f"the controller manager makes no service accounts; see {log}")
+
+    def _has_service_account(self) -> bool:
+        try:
+            self._get("/api/v1/namespaces/default/serviceaccounts/default")
+        except _NO_ANSWER:
+            return False
+        return True
 
     def _get(self, path: str) -> bytes:
         tokens: dict[str, Any] = json.loads((self._directory / "tokens.json").read_text(encoding="ascii"))

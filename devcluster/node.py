@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from devcluster import binaries, cgroups, images, paths
 from devcluster.errors import DevclusterError
 from devcluster.layout import Layout, NodeLayout, routes
+from devcluster.patience import wait_for
 from devcluster.processes import Process, Registry, run
 
-_UP_SECONDS = 30
 _CONTAINERD = """
 version = 2
 root = "{directory}/containerd"
@@ -142,24 +141,27 @@ class Node:
 
     def _init_pid(self, process: Process) -> int:
         """The first process inside the node's pid namespace."""
-        deadline = time.monotonic() + _UP_SECONDS
-        while time.monotonic() < deadline and process.alive():
+        children: list[str] = []
+
+        def forked() -> bool:
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ends at this moment
-                children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii").split()
-                if children:
-                    return int(children[0])
-            time.sleep(0.02)
-        raise DevclusterError(f"the node does not start; see {self._directory / 'node.log'}")
+                children[:] = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii").split()
+            return bool(children)
+
+        if not wait_for(f"{self.layout.name} to start", forked, process.alive, pause=0.02):
+            raise DevclusterError(f"the node does not start; see {self._directory / 'node.log'}")
+        return int(children[0])
 
     def _wait_for_containerd(self, process: Process) -> None:
-        deadline = time.monotonic() + _UP_SECONDS
-        while time.monotonic() < deadline and process.alive():
-            try:
-                self.enter("ctr", "version", timeout=5)
-                return
-            except DevclusterError:
-                time.sleep(0.1)
-        raise DevclusterError(f"containerd does not answer; see {self._directory / 'node.log'}")
+        if not wait_for(f"containerd of {self.layout.name}", self._containerd_answers, process.alive):
+            raise DevclusterError(f"containerd does not answer; see {self._directory / 'node.log'}")
+
+    def _containerd_answers(self) -> bool:
+        try:
+            self.enter("ctr", "version", timeout=5)
+        except DevclusterError:
+            return False
+        return True
 
     def _write_configuration(self) -> None:
         layout, directory = self.layout, self._directory
