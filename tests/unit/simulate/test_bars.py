@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rivermill_operator.simulate.bars import check
+from rivermill_operator.simulate.bars import check, check_single_seeds
 from rivermill_operator.simulate.clairvoyant import Reachable
 from rivermill_operator.simulate.matrix import Run
 from rivermill_operator.simulate.outcome import Outcome
@@ -34,12 +34,31 @@ def run(name: str = "steady", seed: int = 1, reachable: float = 1.0, rival: dict
         ([run(pod_seconds=1210.0), run("b", pod_seconds=1.0)], ["steady: 1.21 times tuned KEDA's pod-seconds, at most 1.2"]),
         ([run(pod_seconds=1210.0, rival={"interrupted": 1}), run("b", pod_seconds=1.0)], []),
         ([run(pod_seconds=1000.0)], ["all: 1.000 times tuned KEDA's pod-seconds in the geometric mean, must be below 1"]),
-        ([run(interrupted=1), run(seed=2, interrupted=2)], ["steady: 3 jobs interrupted"]),
+        ([run(interrupted=1), run(seed=2, interrupted=2)], ["steady: 2 jobs interrupted with seed 2, the worst of 2"]),
         # Of noise nothing else is asked.
         ([run("noise", writes=4, share=0.1, pod_seconds=9e9)], []),
         ([run("noise", writes=5)], ["noise: 5.0 replica writes per hour, at most 4"]),
-        ([run("noise", interrupted=1)], ["noise: 1 jobs interrupted"]),
+        ([run("noise", interrupted=1)], ["noise: 1 job interrupted with seed 1, the worst of 1"]),
     ],
 )
 def test_bars(runs: list[Run], missed: list[str]) -> None:
     assert check(runs) == missed
+
+
+@pytest.mark.parametrize(
+    ("runs", "missed"),
+    [
+        ([run(share=0.96)], []),
+        ([run(), run(seed=2)], []),
+        (
+            [run(share=0.96), run(seed=2, share=0.98), run("noise", writes=3), run("noise", seed=2, writes=5)],
+            [
+                "seed 1 alone: steady: 96.000% within the goal, tuned KEDA 97.000%",
+                "seed 2 alone: noise: 5.0 replica writes per hour, at most 4",
+            ],
+        ),
+    ],
+)
+def test_what_means_hide_is_told_by_seed(runs: list[Run], missed: list[str]) -> None:
+    assert check_single_seeds(runs) == missed
+    assert len(runs) == 1 or check(runs) == []

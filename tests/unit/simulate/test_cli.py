@@ -31,12 +31,17 @@ def test_a_trace_is_compared_and_drawn(jobs: str, tmp_path: Path, capsys: pytest
     arguments = ["simulate", "--trace", jobs, "--goal", "15", "--slots", "5", "--seeds", "2", "--plots", str(out)]
     assert main([*arguments, "--json", str(out / "all.json")]) == 0
     printed = capsys.readouterr()
-    assert printed.out.splitlines()[2].startswith("my jobs, 15 s ")
+    mean, worst = printed.out.splitlines()[2:]
+    assert mean.startswith("my jobs, 15 s ")
+    assert worst.startswith("  worst seed ")
+    assert mean.index("|") == worst.index("|")
     assert f"figures: {out / 'all.json'}\nplots: {out / 'index.html'}\n" in printed.err
     report = json.loads((out / "all.json").read_text())
     assert {run["seed"] for run in report["runs"]} == {1, 2}
     assert "samples" not in report["runs"][0]
     assert report["summary"]["my jobs"]["rivermill"]["interrupted"]["worst"] == 0
+    assert float(worst.split("|")[1].split()[2]) == round(report["summary"]["my jobs"]["rivermill"]["cost"]["worst"], 2)
+    assert isinstance(report["missedBySingleSeeds"], list)
     assert report["summary"]["my jobs"]["rivermill"]["queues"]["default"]["share"]["mean"] <= 1
     assert (out / "my-jobs.png").read_bytes().startswith(b"\x89PNG")
     page = (out / "index.html").read_text()

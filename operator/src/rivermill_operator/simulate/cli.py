@@ -93,21 +93,22 @@ def run(options: argparse.Namespace, read_history: ReadHistory) -> int:
         sys.stderr.write("\nrivermill-operator simulate: interrupted\n")
         return _INTERRUPTED
     sys.stdout.write(table(runs) + "\n")
-    failures = bars.check(runs)
+    failures, notes = bars.check(runs), bars.check_single_seeds(runs)
     try:
-        _write(options, runs, failures)
+        _write(options, runs, report(runs, failures, notes))
     except OSError as error:
         sys.stderr.write(f"rivermill-operator simulate: {error.filename}: {error.strerror}\n")
         return 1
-    for failure in failures if options.check else ():
-        sys.stdout.write(f"missed: {failure}\n")
+    if options.check:
+        lines = [*(f"missed: {failure}" for failure in failures), *(f"note: {note}" for note in notes)]
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
     return 1 if options.check and failures else 0
 
 
-def _write(options: argparse.Namespace, runs: Sequence[Run], failures: Sequence[str]) -> None:
+def _write(options: argparse.Namespace, runs: Sequence[Run], figures: Mapping[str, Any]) -> None:
     """The files that were asked for, and where they are; raises OSError."""
     if options.json:
-        options.json.write_text(json.dumps(report(runs, failures), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        options.json.write_text(json.dumps(figures, indent=1, allow_nan=False) + "\n", encoding="utf-8")
         sys.stderr.write(f"figures: {options.json}\n")
     if options.plots:
         plots.draw(runs, options.plots)

@@ -15,7 +15,8 @@ _QUEUE_COLUMNS = ("share", "p50", "p95", "p99")
 _LOW_IS_WORSE = ("share",)
 #: What the table's columns are, for ``--help``.
 COLUMNS_HELP = """\
-columns of the table, means over seeds:
+columns of the table, means over seeds, and with several seeds below each
+workload the worst of them, figure by figure:
   reach   % of the jobs that a scaler which knew all beforehand would start
           within their goal, with all --max-replicas pods ready from the start
   goal %  % of the jobs that started within their queue's goal
@@ -52,7 +53,7 @@ def _figures(outcomes: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> F
     }
 
 
-def report(runs: Sequence[Run], failures: Sequence[str]) -> dict[str, Any]:
+def report(runs: Sequence[Run], failures: Sequence[str], of_single_seeds: Sequence[str]) -> dict[str, Any]:
     """Everything as JSON; what is infinite, such as the first pod of a fleet that never had one, is null."""
     names = dict.fromkeys(run.workload for run in runs)
     summary = {
@@ -60,7 +61,8 @@ def report(runs: Sequence[Run], failures: Sequence[str]) -> dict[str, Any]:
         for name in names
     }
     listed = [{key: value for key, value in asdict(run).items() if key != "samples"} for run in runs]
-    finite: dict[str, Any] = _finite({"summary": summary, "runs": listed, "missed": list(failures)})
+    missed = {"missed": list(failures), "missedBySingleSeeds": list(of_single_seeds)}
+    finite: dict[str, Any] = _finite({"summary": summary, "runs": listed, **missed})
     return finite
 
 
@@ -73,7 +75,10 @@ def _finite(value: Any) -> Any:
 
 
 def table(runs: Sequence[Run]) -> str:
-    """Means over seeds: a line for each workload, and for each queue where there are several; columns for each scaler."""
+    """Means over seeds: a line for each workload, one for the worst seed, and for each queue, where there are several of these.
+
+    Columns for each scaler.
+    """
     names = list(dict.fromkeys(run.workload for run in runs))
     rows = [row for name in names for row in _rows([run for run in runs if run.workload == name], name)]
     width = max(17, *(len(title) for title, _ in rows))
@@ -83,21 +88,18 @@ def table(runs: Sequence[Run]) -> str:
 
 
 def _rows(runs: Sequence[Run], name: str) -> list[tuple[str, str]]:
-    """Title and cells of a workload's line, and of its queues'."""
-    cells = []
-    for policy in POLICIES:
-        of = _means(summarize(runs, name, policy))
-        cells.append(
-            f"| {of['share'] * 100:7.2f} {of['p95']:7.1f} {of['cost']:7.2f} {of['interrupted']:4.0f} {of['writes']:4.0f}"
-        )
-    goals = runs[0].goals
-    whole = _line([run.reachable.share for run in runs], cells)
+    """Title and cells of a workload's line, of its worst seed's, and of its queues'."""
+    summary = [summarize(runs, name, policy) for policy in POLICIES]
+    goals, reach = runs[0].goals, [run.reachable.share for run in runs]
+    title = name if len(goals) > 1 else _with_goal(name, *goals.values())
+    rows = [(title, _line(reach, [_cells(_of(figures, "mean")) for figures in summary]))]
+    if len(runs) > 1:
+        rows.append(("  worst seed", _line([min(reach)], [_cells(_of(figures, "worst")) for figures in summary])))
     if len(goals) == 1:
-        return [(_with_goal(name, *goals.values()), whole)]
-    rows = [(name, whole)]
+        return rows
     summaries = [summarize_queues(runs, name, policy) for policy in POLICIES]
     for queue, goal in goals.items():
-        waits = [_means(summary[queue]) for summary in summaries]
+        waits = [_of(summary[queue], "mean") for summary in summaries]
         cells = [f"| {of['share'] * 100:7.2f} {of['p95']:7.1f} {'':7} {'':4} {'':4}" for of in waits]
         rows.append((f"  {_with_goal(queue, goal)}", _line([run.reachable.queues[queue] for run in runs], cells).rstrip()))
     return rows
@@ -107,8 +109,12 @@ def _with_goal(name: str, goal: float) -> str:
     return f"{name}, {goal:g} s"
 
 
-def _means(figures: Figures) -> dict[str, float]:
-    return {column: values["mean"] for column, values in figures.items()}
+def _cells(of: Mapping[str, float]) -> str:
+    return f"| {of['share'] * 100:7.2f} {of['p95']:7.1f} {of['cost']:7.2f} {of['interrupted']:4.0f} {of['writes']:4.0f}"
+
+
+def _of(figures: Figures, what: str) -> dict[str, float]:
+    return {column: values[what] for column, values in figures.items()}
 
 
 def _line(reach: Sequence[float], cells: Sequence[str]) -> str:
