@@ -203,7 +203,7 @@ def test_a_template_that_the_api_server_refuses_is_told_and_mended(world: World,
     with world.operator():
         world.apply(wrong)
         eventually(lambda: world.condition("Ready") == ("False", "WriteRefused"))
-        assert field in json.dumps(world.get("jobqueue", "library")["status"]["conditions"])
+        assert f"spec.worker.template.spec.{field}" in json.dumps(world.get("jobqueue", "library")["status"]["conditions"])
         eventually(lambda: "WriteRefused" in {event["reason"] for event in world.get("events")["items"]})
         world.apply(world.job_queue())
         eventually(lambda: world.condition("Ready") == ("True", "AsDesired"))
