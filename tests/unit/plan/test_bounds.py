@@ -26,7 +26,7 @@ def limited(queue: QueueDepth, database: dict[str, Any], scaling: dict[str, Any]
     ("queue", "database", "scaling", "server", "reason", "message"),
     [
         (depth(), {}, {}, ServerView(), "WithinBounds", "No bound changed the outcome."),
-        (depth(), {}, {"minReplicas": 2}, ServerView(), "MinReplicas", "Limited by minReplicas 2."),
+        (depth(), {}, {"minReplicas": 2}, ServerView(), "MinReplicas", "Raised by minReplicas 2."),
         (depth(waiting=MANY), {}, {}, ServerView(), "MaxReplicas", "Limited by maxReplicas 20."),
         (
             depth(waiting=MANY),
@@ -77,14 +77,14 @@ def limited(queue: QueueDepth, database: dict[str, Any], scaling: dict[str, Any]
             "Limited by the rate limit of queue default, which 5 slots can use up.",
         ),
         (depth(waiting=1, paused=True), {}, {}, ServerView(), "QueuePaused", "Limited by the pause of queue default."),
-        (depth(), {}, {"manualReplicas": 3}, ServerView(), "ManualReplicas", "Limited by manualReplicas 3."),
+        (depth(), {}, {"manualReplicas": 3}, ServerView(), "ManualReplicas", "Set by manualReplicas 3."),
         (
             depth(),
             {},
             {"manualReplicas": 30},
             ServerView(),
             "MaxReplicas",
-            "Limited by manualReplicas 30, maxReplicas 20.",
+            "Set by manualReplicas 30, limited by maxReplicas 20.",
         ),
     ],
 )
