@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
@@ -16,6 +17,7 @@ from rivermill.leader import ElectionTimings
 from rivermill.maintenance.services import MaintenanceTimings
 from rivermill.notify import ListenerTimings
 from rivermill.runtime import Runtime
+from rivermill.schema import Schema
 from rivermill.sequencer import SequencerTimings
 from rivermill.timings import Timings
 from tests.db.run.pgbouncer import pgbouncer
@@ -56,6 +58,17 @@ async def other(dsn: str) -> AsyncIterator[Connection]:
 @pytest.fixture
 def workers() -> Workers:
     return Workers()
+
+
+@pytest.fixture
+async def login(dsn: str, connection: Connection, schema: Schema) -> AsyncIterator[tuple[str, str]]:
+    """A role with the rights of the schema's owner, and the URL with its password."""
+    role = f"login_{schema.name}"
+    owner = await connection.fetchval("SELECT current_user")
+    await connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'one' IN ROLE \"{owner}\"")
+    parts = urlsplit(dsn)
+    yield role, urlunsplit(parts._replace(netloc=f"{role}:one@{parts.netloc.rpartition('@')[2]}"))
+    await connection.execute(f"DROP ROLE {role}")
 
 
 @pytest.fixture

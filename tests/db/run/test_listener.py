@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
-from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
@@ -72,17 +70,6 @@ async def test_its_death_ends_the_wait_for_jobs(dsn: str, connection: Connection
             await stopping
 
 
-@pytest.fixture
-async def login(dsn: str, connection: Connection, schema: Schema) -> AsyncIterator[tuple[str, str]]:
-    """A role with the rights of the schema's owner, and the URL with its password."""
-    role = f"login_{schema.name}"
-    owner = await connection.fetchval("SELECT current_user")
-    await connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'one' IN ROLE \"{owner}\"")
-    parts = urlsplit(dsn)
-    yield role, urlunsplit(parts._replace(netloc=f"{role}:one@{parts.netloc.rpartition('@')[2]}"))
-    await connection.execute(f"DROP ROLE {role}")
-
-
 @pytest.mark.parametrize(("seconds", "mended"), [(1.0, False), (30.0, True)])
 async def test_a_login_that_is_refused_for_long_ends_the_client(
     login: tuple[str, str], connection: Connection, schema: Schema, workers: Workers, *, seconds: float, mended: bool
@@ -98,7 +85,7 @@ async def test_a_login_that_is_refused_for_long_ends_the_client(
         await connection.fetchval(cut, role)
 
         async def refused() -> bool:
-            return listener._refused_since is not None
+            return listener._login.refused
 
         async def connected() -> bool:
             return listener.healthy
@@ -112,6 +99,31 @@ async def test_a_login_that_is_refused_for_long_ends_the_client(
             with pytest.raises(RivermillError, match=f'password authentication failed for user "{role}"; it has been so for'):
                 await bench.client.stopped()
             await bench.client.stop()
+
+
+@pytest.mark.parametrize("which", ["claims", "outcomes", "maintenance"])
+async def test_a_login_that_is_refused_to_one_connection_ends_the_client(
+    login: tuple[str, str], dsn: str, connection: Connection, schema: Schema, workers: Workers, which: str
+) -> None:
+    """The listener, which has a login of its own here, hears nothing of it and goes on with its heartbeats."""
+    role, own = login
+    async with working(own, connection, schema, workers, listener_dsn=dsn) as bench:
+        runtime = bench.client._runtime
+        assert runtime is not None
+        runtime._login_check._longest = 1.0
+        shared = {"claims": runtime._claim, "outcomes": runtime._shared, "maintenance": runtime._maintenance._shared}[which]
+
+        async def connected() -> bool:
+            return shared._connection is not None
+
+        await eventually(connected)
+        await connection.execute(f"ALTER ROLE {role} PASSWORD 'two'")
+        assert shared._connection is not None
+        await connection.fetchval("SELECT pg_terminate_backend($1)", shared._connection.get_server_pid())
+        async with asyncio.timeout(30):
+            with pytest.raises(RivermillError, match=f'login check died.* for user "{role}"; it has been so for'):
+                await bench.client.stopped()
+        assert runtime._listener.healthy
 
 
 def live(bench: Bench) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from datetime import timedelta
@@ -164,6 +165,45 @@ def _first_line(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
+class Login:
+    """Notes for how long the attempts to connect have all ended with a refused login."""
+
+    def __init__(self) -> None:
+        self._error: LoginRefusedError | None = None
+        self._since = self._latest = 0.0
+
+    @property
+    def refused(self) -> bool:
+        """Whether the last attempt was refused."""
+        return self._error is not None
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Around an attempt."""
+        try:
+            yield
+        except LoginRefusedError as error:
+            self._latest = time.monotonic()
+            if self._error is None:
+                self._since = self._latest
+            self._error = error
+            raise
+        except DatabaseUnavailableError:
+            self._error = None
+            raise
+        self._error = None
+
+    def check(self, longest: float) -> None:
+        """Give up once every attempt has been refused for so many seconds; for a login that was accepted before.
+
+        Raises:
+            LoginRefusedError: they have.
+        """
+        seconds = self._latest - self._since
+        if self._error is not None and seconds >= longest:
+            raise LoginRefusedError(f"{self._error}; it has been so for {seconds:.0f} s, and the login worked before") from None
+
+
 class SharedConnection:
     """One connection that several tasks use in turn: opened when first needed, opened anew after a loss.
 
@@ -172,6 +212,9 @@ class SharedConnection:
         application_name: what ``pg_stat_activity`` shows.
         statement_timeout: as for ``connect``.
         pooled: as for ``connect``.
+
+    Attributes:
+        login: how the attempts to open it ended.
     """
 
     def __init__(
@@ -188,6 +231,7 @@ class SharedConnection:
         self._application_name = application_name
         self._lock = asyncio.Lock()
         self._connection: Connection | None = None
+        self.login = Login()
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[Connection]:
@@ -199,12 +243,13 @@ class SharedConnection:
         """
         async with self._lock:
             if self._connection is None or self._connection.is_closed():
-                self._connection = await connect(
-                    self._dsn,
-                    application_name=self._application_name,
-                    statement_timeout=self._statement_timeout,
-                    pooled=self._pooled,
-                )
+                with self.login.attempt():
+                    self._connection = await connect(
+                        self._dsn,
+                        application_name=self._application_name,
+                        statement_timeout=self._statement_timeout,
+                        pooled=self._pooled,
+                    )
             try:
                 async with pinned(self._connection, pooled=self._pooled):
                     yield self._connection
@@ -221,4 +266,4 @@ class SharedConnection:
                     await self._connection.close(timeout=5)
                 except DATABASE_ERRORS:
                     self._connection.terminate()
-            self._connection = None
+            self._connection, self.login = None, Login()

@@ -19,7 +19,7 @@ from rivermill.db import (
     DATABASE_ERRORS,
     Connection,
     DatabaseUnavailableError,
-    LoginRefusedError,
+    Login,
     back_off,
     connect,
     pinned,
@@ -103,7 +103,7 @@ class Listener:
         self._thread: threading.Thread | None = None
         self._lost: asyncio.Event | None = None
         self._steady_since = self._beat_at = float("inf")
-        self._refused_since: float | None = None
+        self._login = Login()
         self._leave = True
         self.healthy = False
 
@@ -185,36 +185,20 @@ class Listener:
                     failures = 0 if self._was_up else failures + 1
                     self._metrics.reconnects.inc()
                     logger.warning("listener lost its connection", extra={"error": str(error)})
-                    self._note_refusal(error)
+                    # A new process reads the password anew. By then others take this client for dead, and its jobs from it.
+                    self._login.check(self._timings.refused)
                 first = False
                 await _wait(self._stop, back_off(failures))
         finally:
             lag.cancel()
-
-    def _note_refusal(self, error: Exception) -> None:
-        """Give up once a login that worked before has done nothing but fail for long: a new process reads the password anew.
-
-        By then others take this client for dead, and its jobs from it.
-
-        Raises:
-            LoginRefusedError: it has.
-        """
-        if not isinstance(error, LoginRefusedError):
-            self._refused_since = None
-            return
-        now = time.monotonic()
-        if self._refused_since is None:
-            self._refused_since = now
-        refused = now - self._refused_since
-        if refused >= self._timings.refused:
-            raise LoginRefusedError(f"{error}; it has been so for {refused:.0f} s, and the login worked before") from None
 
     _was_up = False
 
     async def _session(self, ready: asyncio.Future[None] | None) -> None:
         """One connection's life; returns when the listener is to stop, raises when the connection is lost."""
         self._was_up = False
-        connection = await connect(self._dsn, application_name=self._application_name, pooled=self._pooled)
+        with self._login.attempt():
+            connection = await connect(self._dsn, application_name=self._application_name, pooled=self._pooled)
         try:
             self._lost = asyncio.Event()
             connection.add_termination_listener(self._on_terminated)

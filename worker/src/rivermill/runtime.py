@@ -26,9 +26,11 @@ from rivermill.heartbeat import ClientState, Heartbeat, Vitals
 from rivermill.job_events import JobEvents
 from rivermill.leader import Elector
 from rivermill.limit_watch import LimitWatch
+from rivermill.login_check import LoginCheck
+from rivermill.maintenance.connection import LeaderConnection
 from rivermill.maintenance.enqueuer import Enqueuer
 from rivermill.maintenance.reindexer import Reindexer
-from rivermill.maintenance.services import Maintenance, leader_connection
+from rivermill.maintenance.services import Maintenance, statement_timeout
 from rivermill.maintenance.terms import Terms
 from rivermill.metrics import Metrics
 from rivermill.notify import Callbacks, Listener
@@ -123,10 +125,14 @@ class Runtime:
             settings, queues, shared, self._pauses, self._producer, self._executor, timings.control_poll
         )
         self._cordon = Cordon(self._producer, self._executor, self._completer, self._on_cordon)
+        upkeep = SharedConnection(
+            settings.dsn, name, statement_timeout=statement_timeout(settings), pooled=settings.transaction_pooler
+        )
+        self._login_check = LoginCheck((shared, self._claim, upkeep), timings.listener.refused)
         self._maintenance = Maintenance(
             settings,
             workers,
-            leader_connection(settings, shared, name),
+            LeaderConnection(shared, upkeep),
             self.metrics,
             timings.maintenance,
             enqueuer,
@@ -181,6 +187,7 @@ class Runtime:
         self._spawn("limit watch", self._limit_watch.run())
         self._spawn("sequencer", self._sequencer.run())
         self._spawn("pulse", self._pulse())
+        self._spawn("login check", self._login_check.run())
         self._queues.work = self._running_queues
         self._set_ready()
         logger.info("client started", extra={"client_id": self._settings.client_id})
@@ -263,14 +270,8 @@ class Runtime:
             self._http = HealthServer(host, port, self._health, self.metrics.registry, self._refresh_metrics)
 
     def _callbacks(self) -> Callbacks:
-        signals = Signals(
-            self._settings.client_id,
-            self._producer,
-            self._executor,
-            self._elector,
-            self._pauses,
-            self._beat,
-        )
+        client_id = self._settings.client_id
+        signals = Signals(client_id, self._producer, self._executor, self._elector, self._pauses, self._beat)
         return Callbacks(
             topics=signals.topics,
             connected=self._on_connected,

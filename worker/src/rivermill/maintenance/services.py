@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from rivermill.config import Settings
-from rivermill.db import DATABASE_ERRORS, Connection, SharedConnection
+from rivermill.db import DATABASE_ERRORS, Connection
 from rivermill.maintenance.cleaner import clean_jobs, clean_queues
 from rivermill.maintenance.connection import LeaderConnection
 from rivermill.maintenance.enqueuer import Enqueuer
@@ -181,12 +181,6 @@ class Maintenance:
 
     async def _clean_queues(self, connection: Connection) -> int:
         return await clean_queues(connection, self._settings.schema, limit=BATCH)
-
-
-def leader_connection(settings: Settings, shared: SharedConnection, application_name: str) -> LeaderConnection:
-    """What a client's services run on, beside ``shared``, the client's for completions and elections."""
-    limit, pooled = statement_timeout(settings), settings.transaction_pooler
-    return LeaderConnection(shared, SharedConnection(settings.dsn, application_name, statement_timeout=limit, pooled=pooled))
 
 
 def statement_timeout(settings: Settings) -> timedelta | None:
