@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from rivermill import Job, JobState, Workers
 from rivermill.db import Connection
 from rivermill.fetcher import Fetcher
+from rivermill.producer import Producer
 from rivermill.schema import Schema
 from tests.db.run.support import Bench, Note, working
 
@@ -24,17 +27,23 @@ def workers() -> Workers:
     return workers
 
 
-async def lose_an_answer(bench: Bench, monkeypatch: pytest.MonkeyPatch, *, cordon: bool) -> int:
-    """Insert a job and lose the answer to its claim, as where a server fails over; its id."""
-    fetch, lost, runtime = Fetcher.fetch, asyncio.Event(), bench.client._runtime
-    assert runtime is not None
+def producer(bench: Bench) -> Producer:
+    assert bench.client._runtime is not None
+    return bench.client._runtime._producer
+
+
+async def lose_an_answer(bench: Bench, monkeypatch: pytest.MonkeyPatch, at_once: Callable[[], object] = lambda: None) -> int:
+    """Insert a job and lose the answer to its claim, as where a server fails over; its id.
+
+    ``at_once`` is called before the connection is made anew.
+    """
+    fetch, lost = Fetcher.fetch, asyncio.Event()
 
     async def losing(self: Fetcher, *args: Any) -> dict[str, list[Any]]:
         found = await fetch(self, *args)
         if found and not lost.is_set():
             lost.set()
-            # At once, since the connection is made anew soon.
-            runtime._producer._gate.cordoned = cordon
+            at_once()
             raise ConnectionResetError("the answer is lost")
         return found
 
@@ -48,16 +57,53 @@ async def test_it_is_given_back_although_the_client_claims_no_more(
     dsn: str, connection: Connection, schema: Schema, workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with working(dsn, connection, schema, workers) as bench:
-        job_id = await lose_an_answer(bench, monkeypatch, cordon=True)
+        gate = producer(bench)._gate
+        job_id = await lose_an_answer(bench, monkeypatch, lambda: setattr(gate, "cordoned", True))
         row = await bench.reaches(job_id, JobState.AVAILABLE)
     assert row.attempt == 0
+
+
+async def test_it_is_given_back_although_the_queue_was_paused(
+    dsn: str, connection: Connection, schema: Schema, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with working(dsn, connection, schema, workers) as bench:
+        pause = producer(bench).set_paused
+        job_id = await lose_an_answer(bench, monkeypatch, lambda: pause("*", paused=True))
+        row = await bench.reaches(job_id, JobState.AVAILABLE)
+    assert row.attempt == 0
+
+
+async def test_one_that_the_server_made_late_is_given_back_although_no_claim_is_due(
+    dsn: str, connection: Connection, schema: Schema, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the server is still at it, the look at once finds nothing: here the job is claimed only after that."""
+    monkeypatch.setattr("rivermill.producer.STATEMENT_TIMEOUT", timedelta(0))  # so 5 s later
+    look, looks = Fetcher.return_lost, asyncio.Semaphore(0)
+
+    async def looking(self: Fetcher, *args: Any) -> int:
+        count = await look(self, *args)
+        looks.release()
+        return count
+
+    monkeypatch.setattr(Fetcher, "return_lost", looking)
+    async with working(dsn, connection, schema, workers, poll_interval=timedelta(hours=1)) as bench:
+        await lose_an_answer(bench, monkeypatch)
+        async with asyncio.timeout(20):
+            await looks.acquire()
+        late = await connection.fetchval(
+            f"INSERT INTO {schema.table('river_job')} (kind, args, state, attempt, attempted_at, attempted_by) "
+            "VALUES ('note', '{}', 'running', 1, now(), ARRAY[$1]) RETURNING id",
+            bench.client.settings.client_id,
+        )
+        row = await bench.reaches(late, JobState.COMPLETED)
+    assert row.attempt == 1
 
 
 async def test_it_is_rescued_soon_when_the_client_stops(
     dsn: str, connection: Connection, schema: Schema, workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with working(dsn, connection, schema, workers) as bench:
-        job_id = await lose_an_answer(bench, monkeypatch, cordon=False)
+        job_id = await lose_an_answer(bench, monkeypatch)
         await bench.client.stop()
     async with working(dsn, connection, schema, workers) as bench:
         await bench.reaches(job_id, JobState.COMPLETED)

@@ -186,6 +186,7 @@ class Producer:
         self.return_lost_at = [at for at in self.return_lost_at if at > now]
         if count:
             logger.warning("claims whose answer was lost are given back", extra={"jobs": count})
+            self.fetch_soon()
 
     def _failed(self, message: str, error: Exception) -> None:
         self.failures += 1
@@ -195,10 +196,9 @@ class Producer:
         logger.warning(message, extra={"error": str(error), "failures": self.failures})
 
     async def _wait_until_due(self) -> None:
-        loop = asyncio.get_running_loop()
         while (delay := self._delay()) is None or delay > 0:
             self._wake.clear()
-            timer = None if delay is None else loop.call_later(delay, self._wake.set)
+            timer = None if delay is None else asyncio.get_running_loop().call_later(delay, self._wake.set)
             try:
                 await self._wake.wait()
             finally:
@@ -206,24 +206,24 @@ class Producer:
                     timer.cancel()
 
     def _delay(self) -> float | None:
-        """Seconds until a claim is due; None while only a wake-up can make one due."""
+        """Seconds until there is something to claim or to give back; None while only a wake-up can bring something."""
+        now = time.monotonic()
         if self._gate.closed:
-            self._executor.wake_at = -1
-            # What was claimed before, and whose answer was lost, is to be given back all the same.
-            delays = [self._gate.opens_after, *(at - time.monotonic() for at in self.return_lost_at[:1])]
-            return min((delay for delay in delays if delay is not None), default=None)
-        now, free = time.monotonic(), self._free()
-        due_at, self._executor.wake_at = self._queues.outlook(now, free, self._executor.held)
-        return None if due_at == float("inf") else due_at - now
+            delay, self._executor.wake_at = self._gate.opens_after, -1
+        else:
+            due_at, self._executor.wake_at = self._queues.outlook(now, self._free(), self._executor.held)
+            delay = None if due_at == float("inf") else due_at - now
+        delays = [delay, *(at - now for at in self.return_lost_at[:1])]
+        return min((delay for delay in delays if delay is not None), default=None)
 
     def _free(self) -> int:
         return self._work.total_slots + self._queues.ahead - self._executor.held
 
     async def _claim_due(self) -> None:
-        if self._gate.closed:
-            return
         now = time.monotonic()
-        due = self._queues.due(now, self._free())
+        due = {} if self._gate.closed else self._queues.due(now, self._free())
+        if not due:
+            return
         await self._leave_out_empty(due)
         for name in due:
             self._queues.restock(name, now, self._executor.ended_in(name))
