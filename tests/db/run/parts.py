@@ -32,3 +32,14 @@ async def states(connection: Connection, schema: Schema) -> list[str]:
 async def left(connection: Connection, schema: Schema) -> list[int]:
     """Rows of the tables for sequences."""
     return [await connection.fetchval(f"SELECT count(*) FROM {schema.table(table)}") for table in WAITING]
+
+
+async def assert_in_order(connection: Connection, schema: Schema) -> None:
+    """By the database's clock, each job began after the one before it had ended for good."""
+    rows = await connection.fetch(f"""
+        SELECT * FROM (
+            SELECT id, attempted_at, lag(id) OVER w AS before_id, lag(finalized_at) OVER w AS before_ended
+            FROM {schema.table("river_job")} WHERE kind = 'part' WINDOW w AS (PARTITION BY args ->> 'of' ORDER BY id)) AS jobs
+        WHERE attempted_at < before_ended OR (before_id IS NOT NULL AND before_ended IS NULL AND attempted_at IS NOT NULL)
+    """)
+    assert [dict(row) for row in rows] == []

@@ -55,6 +55,22 @@ class Claims(Hook):
         self.made[metric.queue] += 1
 
 
+async def running_for(connection: Connection, schema: Schema, client_id: str, silent: str) -> int:
+    """Make a job that runs in a client, of another process, which was silent for that interval; its id."""
+    await connection.execute(
+        f"INSERT INTO {schema.table('rivermill_client')} (client_id, host, pid, version, queues, slots, last_seen_at) "
+        "VALUES ($1, 'h', 1, '0', '{}', 1, now() - $2::text::interval)",
+        client_id,
+        silent,
+    )
+    job_id: int = await connection.fetchval(
+        f"INSERT INTO {schema.table('river_job')} (kind, args, state, attempt, attempted_at, attempted_by) "
+        "VALUES ('note', '{}', 'running', 1, now() - interval '5 hours', ARRAY[$1::text]) RETURNING id",
+        client_id,
+    )
+    return job_id
+
+
 async def eventually(check: Callable[[], Awaitable[Any]], timeout: float = 20.0) -> Any:
     deadline = time.monotonic() + timeout
     while True:

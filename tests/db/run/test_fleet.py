@@ -12,7 +12,7 @@ import pytest
 from rivermill import Job, JobState, PodIdentity, Workers, failures
 from rivermill.db import Connection
 from rivermill.schema import Schema
-from tests.db.run.support import Note, eventually, working
+from tests.db.run.support import Note, eventually, running_for, working
 
 
 async def test_dead_clients_jobs_are_rescued(dsn: str, connection: Connection, schema: Schema, workers: Workers) -> None:
@@ -20,19 +20,9 @@ async def test_dead_clients_jobs_are_rescued(dsn: str, connection: Connection, s
     async def work(job: Job[Note]) -> None:
         pass
 
-    table, clients = schema.table("river_job"), schema.table("rivermill_client")
-    for client_id, age in (("dead", "1 minute"), ("alive", "-1 hour")):
-        await connection.execute(
-            f"INSERT INTO {clients} (client_id, host, pid, version, queues, slots, last_seen_at) "
-            f"VALUES ($1, 'h', 1, '0', '{{}}', 1, now() - $2::text::interval)",
-            client_id,
-            age,
-        )
-        await connection.execute(
-            f"INSERT INTO {table} (kind, args, state, attempt, attempted_at, attempted_by) "
-            "VALUES ('note', '{}', 'running', 1, now() - interval '5 hours', ARRAY[$1::text])",
-            client_id,
-        )
+    table = schema.table("river_job")
+    await running_for(connection, schema, "dead", "1 minute")
+    await running_for(connection, schema, "alive", "-1 hour")
     async with working(dsn, connection, schema, workers):
 
         async def rescued() -> bool:

@@ -18,7 +18,6 @@ from rivermill import (
     JobCancel,
     JobState,
     MigrationError,
-    RateLimit,
     SequenceOpts,
     Unique,
     ValidationError,
@@ -26,7 +25,7 @@ from rivermill import (
 )
 from rivermill.db import Connection
 from rivermill.schema import Schema
-from tests.db.run.parts import OF, WAITING, Part, left, part, states
+from tests.db.run.parts import OF, WAITING, Part, assert_in_order, left, part, states
 from tests.db.run.support import Bench, Note, eventually, working
 
 
@@ -58,17 +57,6 @@ async def reach(bench: Bench, *wanted: str) -> None:
         return await states(bench.connection, bench.schema) == list(wanted)
 
     await eventually(check, 60)
-
-
-async def assert_in_order(connection: Connection, schema: Schema) -> None:
-    """By the database's clock, each job began after the one before it had ended for good."""
-    rows = await connection.fetch(f"""
-        SELECT * FROM (
-            SELECT id, attempted_at, lag(id) OVER w AS before_id, lag(finalized_at) OVER w AS before_ended
-            FROM {schema.table("river_job")} WHERE kind = 'part' WINDOW w AS (PARTITION BY args ->> 'of' ORDER BY id)) AS jobs
-        WHERE attempted_at < before_ended OR (before_id IS NOT NULL AND before_ended IS NULL AND attempted_at IS NOT NULL)
-    """)
-    assert [dict(row) for row in rows] == []
 
 
 async def test_two_clients_keep_the_order(dsn: str, connection: Connection, schema: Schema) -> None:
@@ -128,16 +116,6 @@ async def test_never_two_at_once_although_many_insert_in_transactions(dsn: str, 
         await reach(bench, *["completed"] * 60)
     assert most == 1
     assert sorted(runs) == sorted(set(runs))
-
-
-async def test_clients_that_hear_nothing_and_share_their_connections(dsn: str, connection: Connection, schema: Schema) -> None:
-    """Each use of a connection is a transaction already, as behind a transaction pooler."""
-    options: dict[str, Any] = {"poll_only": True, "transaction_pooler": True, "poll_interval": timedelta(seconds=0.2)}
-    async with working(dsn, connection, schema, doing(), **options) as bench:
-        await bench.client.queue_rate_limit("default", RateLimit(1000, timedelta(seconds=1)))
-        await bench.client.insert_many([part(of) for of in "aabab"])
-        await reach(bench, *["completed"] * 5)
-    await assert_in_order(connection, schema)
 
 
 async def test_the_first_is_due_at_once_and_the_others_wait(dsn: str, connection: Connection, schema: Schema) -> None:

@@ -157,7 +157,10 @@ async def connect(
 
 def pinned(connection: Connection, *, pooled: bool) -> AbstractAsyncContextManager[Any]:
     """What statements are to run in: behind a transaction pooler a transaction, so that all of one reach the same server."""
-    context: AbstractAsyncContextManager[Any] = connection.transaction() if pooled else nullcontext()
+    context: AbstractAsyncContextManager[Any] = (
+        # What some statements need, and none within can ask for: a database may have another default.
+        connection.transaction(isolation="read_committed") if pooled else nullcontext()
+    )
     return context
 
 
