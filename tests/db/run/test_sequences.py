@@ -229,6 +229,25 @@ async def test_a_turn_that_was_over_before_any_client_started(dsn: str, connecti
         await reach(bench, "completed", "completed")
 
 
+async def test_a_sequence_that_is_held_up_holds_up_no_other(
+    dsn: str, connection: Connection, other: Connection, schema: Schema
+) -> None:
+    """Two sequences are nobody's turn though jobs wait, and one of them is begun in a transaction that stays open for long."""
+    async with Client(dsn, schema=schema) as client:
+        ids = [result.job.id for result in await client.insert_many([part(of) for of in "aabbcc"])]
+        await connection.execute(
+            f"UPDATE {schema.table('river_job')} SET state = 'completed', finalized_at = now() WHERE id = ANY($1)", ids[::2]
+        )
+        await connection.execute(f"DELETE FROM {schema.table('rivermill_sequence')} WHERE job_id = ANY($1)", [ids[0], ids[2]])
+        held = other.transaction()
+        await held.start()
+        await client.insert_many([part("a")], tx=other)
+    async with working(dsn, connection, schema, doing()) as bench:
+        await reach(bench, "completed", "pending", *["completed"] * 4)
+        await held.rollback()
+        await reach(bench, *["completed"] * 6)
+
+
 async def test_the_last_client_gives_its_turns_on_before_it_leaves(dsn: str, connection: Connection, schema: Schema) -> None:
     started, end = asyncio.Event(), asyncio.Event()
     workers = Workers()

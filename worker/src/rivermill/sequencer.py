@@ -11,19 +11,22 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
 
 from rivermill.config import Settings
-from rivermill.db import DATABASE_ERRORS, Connection, SharedConnection
+from rivermill.db import DATABASE_ERRORS, SharedConnection
 from rivermill.sequences import Turns, key_in
 
 #: Sequences of one transaction: few enough that others which end meanwhile do not wait long.
 _BATCH = 100
 #: Whoever has begun a sequence in a transaction that is still open is not waited for.
 _LOCK_TIMEOUT = "500ms"
+#: The same where it is known of one of a batch, and not of which.
+_SHORT_LOCK_TIMEOUT = "10ms"
 _FINISH_SECONDS = 5.0
 
 logger = logging.getLogger("rivermill.sequences")
@@ -131,14 +134,23 @@ class Sequencer:
     async def _look(self) -> None:
         async with self._shared.acquire() as connection:
             over, idle = await self._turns.find(connection)
-            self._missing = False
-            for keys in _batches(idle):
-                await self._begin(connection, keys)
+        self._missing = False
         await self._advance(over)
+        for keys in _batches(idle):
+            await self._guarded(self._begin(keys))
 
-    async def _begin(self, connection: Connection, keys: Sequence[bytes]) -> None:
-        async with connection.transaction():
-            await connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
+    async def _begin(self, keys: Sequence[bytes]) -> None:
+        try:
+            await self._begin_at_once(keys, _LOCK_TIMEOUT)
+        except asyncpg.LockNotAvailableError:
+            for key in keys:
+                # The transaction that holds this one up begins it, or a later look does; none of the others waits for that.
+                with suppress(asyncpg.LockNotAvailableError):
+                    await self._begin_at_once([key], _SHORT_LOCK_TIMEOUT)
+
+    async def _begin_at_once(self, keys: Sequence[bytes], lock_timeout: str) -> None:
+        async with self._shared.acquire() as connection, connection.transaction():
+            await connection.execute(f"SET LOCAL lock_timeout = '{lock_timeout}'")
             await self._turns.begin(connection, keys)
 
     async def _advance(self, keys: Iterable[bytes]) -> None:
