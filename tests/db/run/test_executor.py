@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import pytest
 
-from rivermill import Job, JobFailure, JobRow, JobState, QueueConfig, StuckJob, Workers
+from rivermill import ErrorHandlerResult, Job, JobFailure, JobRow, JobState, QueueConfig, StuckJob, Workers
 from rivermill.claimed import Policy
 from rivermill.client_queues import ClientQueues
 from rivermill.completer import Completer
@@ -150,8 +150,9 @@ async def ended(dsn: str, connection: Connection, schema: Schema, workers: Worke
 class SlowHandler:
     """Reports errors, and takes its time for it."""
 
-    async def handle_error(self, job: JobRow, error: BaseException) -> None:
+    async def handle_error(self, job: JobRow, error: BaseException) -> ErrorHandlerResult | None:
         await asyncio.sleep(0.2)
+        return None
 
     async def handle_panic(self, job: JobRow, error: BaseException, trace: str) -> None:
         raise asyncio.CancelledError
@@ -196,16 +197,37 @@ async def test_an_error_handler_that_does_not_end_costs_neither_outcome_nor_slot
     schema: Schema,
     workers: Workers,
     caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
     error: BaseException,
 ) -> None:
     @workers.work
     async def work(job: Job[Note]) -> None:
         raise error
 
+    monkeypatch.setattr("rivermill.handlers.LEAST_PATIENCE", timedelta(0))
     policy = Policy(error_handler=DeafHandler(), stuck_threshold=timedelta(milliseconds=50))
     row = await ended(dsn, connection, schema, workers, policy)
     assert (row.state, [error.error for error in row.errors]) == (JobState.AVAILABLE, ["no"])
     assert "the error handler did not end within" in caplog.text
+
+
+class CancellingHandler(SlowHandler):
+    """Cancels the job after a while."""
+
+    async def handle_error(self, job: JobRow, error: BaseException) -> ErrorHandlerResult:
+        await asyncio.sleep(0.2)
+        return ErrorHandlerResult(set_cancelled=True)
+
+
+async def test_an_error_handler_may_wait_although_attempts_are_stuck_at_once(
+    dsn: str, connection: Connection, schema: Schema, workers: Workers
+) -> None:
+    @workers.work
+    async def work(job: Job[Note]) -> None:
+        raise JobFailure("no")
+
+    row = await ended(dsn, connection, schema, workers, Policy(error_handler=CancellingHandler(), stuck_threshold=timedelta(0)))
+    assert row.state is JobState.CANCELLED
 
 
 class UnspeakableError(Exception):

@@ -21,6 +21,7 @@ from rivermill import (
     InsertOpts,
     Job,
     JobCancel,
+    JobFailure,
     JobQueue,
     JobRow,
     JobSnooze,
@@ -159,6 +160,25 @@ async def test_everything_around_an_attempt_is_there(make: Callable[..., Client]
     assert seen == ["middleware", "hook", "worker", "JobTimeoutError"]
     assert isinstance(result.error, JobTimeoutError)
     assert (result.kind, result.job.state) == (EventKind.JOB_CANCELLED, JobState.CANCELLED)
+
+
+@pytest.mark.parametrize("error", [JobFailure("no"), SystemExit("no")], ids=["error", "panic"])
+async def test_error_handlers_may_be_plain_functions(
+    make: Callable[..., Client], workers: Workers, tx: Connection, error: BaseException
+) -> None:
+    class Handler:
+        def handle_error(self, job: JobRow, error: BaseException) -> ErrorHandlerResult:
+            return ErrorHandlerResult(set_cancelled=True)
+
+        def handle_panic(self, job: JobRow, error: BaseException, trace: str) -> ErrorHandlerResult:
+            return ErrorHandlerResult(set_cancelled=True)
+
+    async def work(job: Job[Mail]) -> None:
+        raise error
+
+    mails(workers, work)
+    result = await work_one(make(error_handler=Handler()), Mail(), tx=tx)
+    assert (result.error, result.job.state) == (error, JobState.CANCELLED)
 
 
 async def test_threads_run_what_belongs_there(make: Callable[..., Client], workers: Workers, tx: Connection) -> None:

@@ -77,8 +77,8 @@ class Settings:
             more than that, unless given.
         discard_unknown_kinds: the leader discards lost jobs of kinds that it has no worker for, as River's does, instead of
             leaving them to the clients that have one.
-        job_stuck_threshold: time an attempt may go on after it timed out or was cancelled, before it counts as stuck, and
-            an error handler may take.
+        job_stuck_threshold: time an attempt may go on after it timed out or was cancelled, before it counts as stuck;
+            an error handler may take as long, and 10 s at least.
         job_stuck_handler: told of each stuck job.
         error_handler: sees each failed attempt.
         retry_policy: when a failed job runs again; ``job.errors`` are the failures before.

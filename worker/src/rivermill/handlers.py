@@ -13,28 +13,38 @@ from typing import Protocol
 from rivermill.errors import WorkerCrashError
 from rivermill.job import JobRow
 
+#: What a handler may take at least: an attempt may be stuck at once, while a report takes its time on a network.
+LEAST_PATIENCE = timedelta(seconds=10)
+
 logger = logging.getLogger("rivermill.executor")
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorHandlerResult:
-    """What is to become of a failed job; ``set_cancelled`` cancels it, whatever attempts are left."""
+    """What is to become of a failed job; ``set_cancelled`` cancels it, whatever attempts are left.
+
+    Mirrors River's ``ErrorHandlerResult``.
+    """
 
     set_cancelled: bool = False
+
+
+HandlerAnswer = Awaitable[ErrorHandlerResult | None] | ErrorHandlerResult | None
+"""What an error handler returns, or what that is awaited for: its methods may be ``async``, or plain where nothing waits."""
 
 
 class ErrorHandler(Protocol):
     """Sees every failed attempt before it is recorded. Mirrors River's ``ErrorHandler``.
 
     Not called for success, snoozes, cancellations and jobs that are given back because the client stops. The job keeps its slot
-    meanwhile, so a handler is cancelled after ``job_stuck_threshold``.
+    meanwhile, so a handler is cancelled after ``job_stuck_threshold``, or after 10 s if that is less.
     """
 
-    async def handle_error(self, job: JobRow, error: BaseException) -> ErrorHandlerResult | None:
+    def handle_error(self, job: JobRow, error: BaseException) -> HandlerAnswer:
         """The worker raised ``error``, or its kind is unknown, or the row could not be decoded."""
         ...
 
-    async def handle_panic(self, job: JobRow, error: BaseException, trace: str) -> ErrorHandlerResult | None:
+    def handle_panic(self, job: JobRow, error: BaseException, trace: str) -> HandlerAnswer:
         """The worker raised what is no ``Exception``, such as ``SystemExit``, or its process died."""
         ...
 
@@ -42,6 +52,8 @@ class ErrorHandler(Protocol):
 @dataclass(frozen=True, slots=True)
 class StuckJob:
     """A job that went on running for ``job_stuck_threshold`` after it timed out or was cancelled.
+
+    Mirrors what River's ``JobStuckHandler`` is told.
 
     Attributes:
         total: jobs of this client that are stuck now, this one included.
@@ -58,11 +70,14 @@ StuckHandler = Callable[[StuckJob], bool]
 
 
 async def ask_error_handler(handler: ErrorHandler, job: JobRow, error: BaseException, trace: str, limit: timedelta) -> bool:
-    """Whether the handler cancels the job; what it raises is logged and counts as no, as does no answer within ``limit``."""
+    """Whether the handler cancels the job; what it raises is logged and counts as no, as does no answer in time.
+
+    That is ``limit``, or ``LEAST_PATIENCE`` if it is more.
+    """
+    limit = max(limit, LEAST_PATIENCE)
     panic = not isinstance(error, Exception) or isinstance(error, WorkerCrashError)
     try:
         async with asyncio.timeout(limit.total_seconds()) as patience:
-            answer: Awaitable[ErrorHandlerResult | None] | ErrorHandlerResult | None
             answer = handler.handle_panic(job, error, trace) if panic else handler.handle_error(job, error)
             result = await answer if inspect.isawaitable(answer) else answer
     except (Exception, asyncio.CancelledError):

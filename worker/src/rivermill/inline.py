@@ -19,7 +19,7 @@ from rivermill.db import SharedConnection
 from rivermill.errors import ConfigError, RivermillError, ValidationError
 from rivermill.events import EventKind, Subscribers
 from rivermill.executor import Executor
-from rivermill.handlers import ErrorHandler, ErrorHandlerResult
+from rivermill.handlers import ErrorHandler, HandlerAnswer
 from rivermill.job import JobRow, JobState
 from rivermill.job_events import JobEvents
 from rivermill.metrics import Metrics
@@ -56,13 +56,13 @@ class _Failures:
         self._own = own
         self.error: BaseException | None = None
 
-    async def handle_error(self, job: JobRow, error: BaseException) -> ErrorHandlerResult | None:
+    def handle_error(self, job: JobRow, error: BaseException) -> HandlerAnswer:
         self.error = error
-        return await self._own.handle_error(job, error) if self._own is not None else None
+        return self._own.handle_error(job, error) if self._own is not None else None
 
-    async def handle_panic(self, job: JobRow, error: BaseException, trace: str) -> ErrorHandlerResult | None:
+    def handle_panic(self, job: JobRow, error: BaseException, trace: str) -> HandlerAnswer:
         self.error = error
-        return await self._own.handle_panic(job, error, trace) if self._own is not None else None
+        return self._own.handle_panic(job, error, trace) if self._own is not None else None
 
 
 async def work_job(client: Client, shared: SharedConnection, job_id: int) -> WorkResult:
