@@ -27,6 +27,37 @@ def workers() -> Workers:
     return workers
 
 
+async def test_what_was_missed_without_the_connection_is_fetched_after_it(
+    dsn: str, connection: Connection, schema: Schema
+) -> None:
+    """Nobody polls here, and nothing is told: a new connection says that there may be jobs."""
+    workers = Workers()
+
+    @workers.work
+    async def work(job: Job[Note]) -> None: ...
+
+    async with working(dsn, connection, schema, workers, poll_interval=timedelta(hours=1)) as bench:
+
+        async def unseen() -> int | None:
+            """A job that no claim is on its way for any more, such as the one that came with the start."""
+            sql = f"INSERT INTO {schema.table('river_job')} (kind, args) VALUES ('note', '{{}}') RETURNING id"
+            job_id: int = await connection.fetchval(sql)
+            await asyncio.sleep(0.3)
+            return job_id if (await bench.job(job_id)).state is JobState.AVAILABLE else None
+
+        async def cut() -> bool:
+            name = f"rivermill {bench.client.settings.client_id}"[:63]
+            sql = (
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+                "WHERE application_name = $1 AND query LIKE 'LISTEN%'"
+            )
+            return bool(await connection.fetchval(sql, name))
+
+        job_id = await eventually(unseen)
+        await eventually(cut)
+        await bench.reaches(job_id, JobState.COMPLETED)
+
+
 async def test_a_listener_that_cannot_begin_fails_the_start(dsn: str, schema: Schema, workers: Workers) -> None:
     client = Client(dsn, workers=workers, schema=schema, queues={"default": 1}, listener_dsn="mysql://127.0.0.1/library")
     async with asyncio.timeout(20):
