@@ -9,6 +9,7 @@ import msgspec
 from rivermill import ClientQueues, JobFilter, JobState, Queue
 from tests.interop.adapter import params
 from tests.interop.adapter.methods import insert_params
+from tests.interop.adapter.order import order
 from tests.interop.adapter.rows import encode_job, encode_time
 from tests.interop.adapter.rpc import REFUSED, Failure, Method
 from tests.interop.adapter.state import State
@@ -33,6 +34,7 @@ class MethodsBeside:
             "delete_many": Method(params.DeleteMany, self.delete_many),
             "get": Method(params.OneJob, self.get),
             "insert_fast": Method(params.Insert, self.insert_fast),
+            "order": Method(params.Strict, self.order),
             "queue_add": Method(params.QueueAdd, self.queue_add),
             "queue_get": Method(params.QueueName, self.queue_get),
             "queue_list": Method(params.QueueList, self.queue_list),
@@ -65,6 +67,9 @@ class MethodsBeside:
     async def insert_fast(self, request: params.Insert) -> dict[str, int]:
         client, tx = await self._state.on(request)
         return {"count": await client.insert_many_fast(insert_params(request), tx=tx)}
+
+    async def order(self, _: params.Strict) -> dict[str, list[str]]:
+        return await order(self._state.dsn, await self._state.schema(""))
 
     # --- queues ---
 

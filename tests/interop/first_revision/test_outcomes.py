@@ -61,6 +61,15 @@ async def test_error_handler(peers: list[Peer], connection: Connection, river: S
     assert histories[0][1:] == (["job_cancelled", "job_cancelled", "job_snoozed"], 1)
 
 
+@scenario("extension_hook_middleware_order", SIDE_BY_SIDE)
+async def test_order_of_extensions(peers: list[Peer]) -> None:
+    """Around an insert of three jobs, and around an attempt that ends well, one that fails and one that a hook refuses."""
+    ours, theirs = [await peer.call("order") for peer in peers]
+    assert ours == theirs
+    assert theirs["calls"][:2] == ["plugin 1: insert_many 3", "plugin 2: insert_many 3"]
+    assert len(theirs["errors"]) == 2
+
+
 @scenario("timeout_cancellation", EACH)
 async def test_timeout(peers: list[Peer]) -> None:
     """The words differ: Go's context says ``context deadline exceeded``."""

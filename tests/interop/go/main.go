@@ -91,6 +91,7 @@ func (p *peer) methods() map[string]handler {
 		"existing_versions": method(p.existingVersions),
 		"get":               method(p.get),
 		"insert_fast":       method(p.insertFast),
+		"order":             method(p.order),
 		"queue_add":         method(p.queueAdd),
 		"queue_get":         method(p.queueGet),
 		"queue_list":        method(p.queueList),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from rivermill.db import Connection
 from tests.interop.peers import Peer
 from tests.interop.scenarios.database import listener, lock_waits
-from tests.interop.scenarios.support import BOTH_WAYS, get, insert, job, reaches, scenario, sees, until
+from tests.interop.scenarios.support import BOTH_WAYS, WORK, get, insert, job, reaches, scenario, sees, until
 
 _TIME_TO_HEAR = 0.5
 _TIME_TO_POLL = 3.0
@@ -29,15 +31,16 @@ async def test_claim_time(peers: list[Peer]) -> None:
     assert (await working.call("stats"))["cancelled_at_start"] == 1
 
 
+@pytest.mark.parametrize("within", [WORK, pytest.param(6.0, marks=pytest.mark.long)], ids=["15 s", "6 s"])
 @scenario("TestCancel/PollOnly", BOTH_WAYS)
-async def test_poll_only(peers: list[Peer], connection: Connection) -> None:
+async def test_poll_only(peers: list[Peer], connection: Connection, within: float) -> None:
     cancelling, working = peers
     await working.call("start", poll_only=True, fetch_poll_interval_ms=100)
     for _ in range(2):
         (row,) = await insert(cancelling, job("cooperative_cancel"))
         await reaches(cancelling, row["id"], "running")
         await cancelling.call("cancel", id=row["id"])
-        await reaches(cancelling, row["id"], "cancelled")
+        await reaches(cancelling, row["id"], "cancelled", within)
         assert await listener(connection, working.application) is None
     await cancelling.call("queue", action="pause", name="default")
     await asyncio.sleep(_TIME_TO_POLL)
@@ -63,15 +66,16 @@ async def test_race(peers: list[Peer], connection: Connection) -> None:
         assert await loser == winner == await get(first, row["id"])
 
 
+@pytest.mark.parametrize("within", [WORK, pytest.param(5.0, marks=pytest.mark.long)], ids=["15 s", "5 s"])
 @scenario("TestCancel/Remote", BOTH_WAYS)
-async def test_remote(peers: list[Peer]) -> None:
+async def test_remote(peers: list[Peer], within: float) -> None:
     cancelling, working = peers
     await working.call("start", fetch_poll_interval_ms=60_000, leader_election_disabled=True)
     (row,) = await insert(cancelling, job("cooperative_cancel"))
     running = await reaches(cancelling, row["id"], "running")
     asked = await cancelling.call("cancel", id=row["id"])
     assert asked == running | {"metadata": asked["metadata"]}
-    ended = await reaches(cancelling, row["id"], "cancelled")
+    ended = await reaches(cancelling, row["id"], "cancelled", within)
     assert [(e["attempt"], e["error"], e["trace"]) for e in ended["errors"]] == [
         (1, "JobCancelError: job cancelled remotely", "")
     ]

@@ -195,8 +195,9 @@ async def test_leader_death(peers: list[Peer], connection: Connection, river: Sc
     assert await connection.fetchval(periodic) == 2
 
 
+@pytest.mark.parametrize("within", [MAINTENANCE, pytest.param(10.0, marks=pytest.mark.long)], ids=["45 s", "10 s"])
 @scenario("TestChaos/ListenerReconnect", BOTH_WAYS)
-async def test_listener_reconnect(peers: list[Peer], connection: Connection) -> None:
+async def test_listener_reconnect(peers: list[Peer], connection: Connection, within: float) -> None:
     """The connection that it listens on is lost, then all that it has."""
     inserting, working = peers
     await working.call("start", fetch_poll_interval_ms=_NEVER, leader_election_disabled=True)
@@ -209,7 +210,7 @@ async def test_listener_reconnect(peers: list[Peer], connection: Connection) -> 
         async def again(killed: set[int] = killed) -> bool:
             return await listener(connection, working.application) not in {None, *killed}
 
-        await until(again, MAINTENANCE)
+        await until(again, within)
         await asyncio.sleep(1)
         (row,) = await insert(inserting, job())
         await reaches(inserting, row["id"], "completed")
