@@ -3,12 +3,20 @@ tests that exist."""
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
+
+import rivermill
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs" / "river-compatibility.md").read_text()
 SCENARIOS = 73
+#: What River has nothing like.
+OURS = {"BlockingCallError", "ConfigError", "JobQueue", "NotStartedError", "PodIdentity", "RateLimit", "RivermillError"}
+OURS |= {"SyncClient", "WorkerCrashError", "load_settings"}
+#: Their module says it for all of them.
+IN_ONE = {"Hook", "Middleware", "Plugin"}
 
 
 def _named(section: str) -> list[str]:
@@ -44,3 +52,11 @@ def test_scenarios_of_the_first_revision_are_named_once() -> None:
     for path in sorted((ROOT / "tests" / "interop" / "first_revision").glob("test_*.py")):
         tested += re.findall(r'^@scenario\("(\w+)"', path.read_text(), re.MULTILINE)
     assert set(tested) <= set(listed)
+
+
+def test_public_names_say_what_of_rivers_they_mirror() -> None:
+    public = {name: getattr(rivermill, name) for name in rivermill.__all__}
+    documented = {name: value for name, value in public.items() if inspect.isclass(value) or inspect.isfunction(value)}
+    assert {name for name, value in documented.items() if "River" not in value.__doc__ and "Mirrors" not in value.__doc__} == (
+        OURS | IN_ONE
+    )

@@ -23,7 +23,7 @@ class QueueWork(Protocol):
 
 
 class ClientQueues:
-    """The queues of one client.
+    """The queues of one client. Mirrors ``QueueBundle``.
 
     Args:
         configs: those to begin with.

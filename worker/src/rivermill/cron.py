@@ -55,6 +55,8 @@ _FIELDS = (
 class Cron:
     """Due as a cron expression says, read as robfig/cron's ``ParseStandard`` reads it.
 
+    River takes a schedule of that library's as a ``PeriodicSchedule``.
+
     Five fields: minute, hour, day of month, month, day of week, each ``*``, ``?``, a number or a name (``jan``, ``mon``), a
     range, a step (``*/15``, ``5/15``, ``9-17/2``) or a list of these. Sunday is 0. With both days restricted either one
     suffices; ``*/2`` is a restriction. Or ``@yearly``, ``@annually``, ``@monthly``, ``@weekly``, ``@daily``, ``@midnight``,

@@ -43,31 +43,37 @@ class ValidationError(RivermillError, ValueError):
 
 
 class UnknownKindError(ValidationError):
-    """No worker is registered for the kind."""
+    """No worker is registered for the kind. Mirrors River's ``UnknownJobKindError``."""
 
 
 class NotFoundError(RivermillError, LookupError):
-    """There is no such job or queue."""
+    """There is no such job or queue. Mirrors ``rivertype.ErrNotFound``."""
 
 
 class JobRunningError(RivermillError):
-    """The job is running and so cannot be deleted."""
+    """The job is running and so cannot be deleted. Mirrors ``rivertype.ErrJobRunning``."""
 
 
 class JobNotRunningError(RivermillError):
-    """The job is not being run by the attempt that wants to complete it: it has ended, or was given to another client."""
+    """The job is not being run by the attempt that wants to complete it: it has ended, or was given to another client.
+
+    River's ``JobCompleteTx`` leaves such a row alone and says nothing.
+    """
 
 
 class UniqueConflictError(RivermillError):
-    """Another live job holds the same unique key."""
+    """Another live job holds the same unique key. River passes on the violation of the index."""
 
 
 class MigrationError(RivermillError):
-    """The schema cannot be migrated, or is not at the version needed."""
+    """The schema cannot be migrated, or is not at the version needed. Mirrors the errors of River's ``rivermigrate``."""
 
 
 class ArgsDecodeError(RivermillError):
-    """The args of a row do not fit the type its worker declares."""
+    """The args of a row do not fit the type its worker declares.
+
+    It fails the attempt, as what River's decoding of args returns does.
+    """
 
 
 class NotStartedError(RivermillError):
@@ -79,11 +85,14 @@ class JobFailure(RivermillError):  # noqa: N818 - what happened to the job, not 
 
 
 class JobTimeoutError(RivermillError):
-    """An attempt took longer than its timeout."""
+    """An attempt took longer than its timeout. River's workers end with Go's ``context.DeadlineExceeded`` then."""
 
 
 class JobInterruptedError(RivermillError):
-    """The attempt was asked to end: it was cancelled, took too long, or its client stops."""
+    """The attempt was asked to end: it was cancelled, took too long, or its client stops.
+
+    River's workers find their context cancelled then.
+    """
 
 
 class WorkerCrashError(RivermillError):
@@ -95,11 +104,14 @@ class WorkerCrashError(RivermillError):
 
 
 class JobOutcome(Exception):  # noqa: N818 - an outcome, not an error
-    """Base class of what a worker may raise to say how the attempt ends without having failed."""
+    """Base class of what a worker may raise to say how the attempt ends without having failed.
+
+    Mirrors what ``JobCancel`` and ``JobSnooze`` of River's have in common.
+    """
 
 
 class JobCancel(JobOutcome):
-    """Finish the job as ``cancelled``, whatever attempts are left.
+    """Finish the job as ``cancelled``, whatever attempts are left. Mirrors ``JobCancel`` and its ``JobCancelError``.
 
     Args:
         reason: recorded in the job's ``errors`` as ``JobCancelError: <reason>``.

@@ -24,7 +24,10 @@ logger = logging.getLogger("rivermill.events")
 
 
 class EventKind(StrEnum):
-    """What can be subscribed to. There may be more kinds some day, so there is no way to ask for all."""
+    """What can be subscribed to. There may be more kinds some day, so there is no way to ask for all.
+
+    Mirrors River's ``EventKind``.
+    """
 
     JOB_CANCELLED = "job_cancelled"
     JOB_COMPLETED = "job_completed"
@@ -57,7 +60,7 @@ class JobStats:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened in this client.
+    """Something that happened in this client. Mirrors River's ``Event``.
 
     Attributes:
         job: of job events, the row as it was written.

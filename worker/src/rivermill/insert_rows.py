@@ -63,7 +63,7 @@ class InsertOpts:
 
 @dataclass(frozen=True, slots=True)
 class InsertParams:
-    """One job to insert: its args and options, for ``insert_many``."""
+    """One job to insert: its args and options, for ``insert_many``. Mirrors ``InsertManyParams``."""
 
     args: Any
     opts: InsertOpts = InsertOpts()

@@ -25,7 +25,7 @@ _RESERVED = "river:"
 
 
 class JobState(StrEnum):
-    """The states of ``river_job_state``."""
+    """The states of ``river_job_state``. Mirrors ``rivertype.JobState``."""
 
     AVAILABLE = "available"
     CANCELLED = "cancelled"
@@ -44,7 +44,7 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AttemptError:
-    """One element of ``river_job.errors``.
+    """One element of ``river_job.errors``. Mirrors ``rivertype.AttemptError``.
 
     Attributes:
         encoded_at: ``at`` as it is stored; clients in other languages write nanoseconds.
@@ -59,7 +59,7 @@ class AttemptError:
 
 @dataclass(frozen=True, slots=True)
 class JobRow:
-    """One row of ``river_job``. Times are aware and in UTC.
+    """One row of ``river_job``. Times are aware and in UTC. Mirrors ``rivertype.JobRow``.
 
     Attributes:
         args: the decoded JSON object.
@@ -151,7 +151,7 @@ class AttemptState:
 
 
 class Job(Generic[ArgsT]):
-    """What a worker is given: the typed ``args`` and the row as it was claimed.
+    """What a worker is given: the typed ``args`` and the row as it was claimed. Mirrors River's ``Job``.
 
     Args:
         args: the decoded args; hooks and middleware that run before the worker find None there and ``row.args`` filled.

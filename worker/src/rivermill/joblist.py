@@ -26,7 +26,10 @@ _GO_ZERO_TIME = datetime(1, 1, 1, tzinfo=UTC)
 
 
 class JobListOrder(StrEnum):
-    """What to order a list by; ``TIME`` is the time that belongs to the first listed state. Ties go by id."""
+    """What to order a list by; ``TIME`` is the time that belongs to the first listed state. Ties go by id.
+
+    Mirrors ``JobListOrderByField``.
+    """
 
     ID = "id"
     FINALIZED_AT = "finalized_at"
@@ -36,7 +39,10 @@ class JobListOrder(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JobListCursor:
-    """The place after one job of a list; ``time`` is None where the list goes by id or the job's time is null."""
+    """The place after one job of a list; ``time`` is None where the list goes by id or the job's time is null.
+
+    Mirrors River's ``JobListCursor``, with the same text.
+    """
 
     id: int
     kind: str
@@ -135,7 +141,7 @@ class JobFilter:
 
 @dataclass(frozen=True, slots=True)
 class JobListParams(JobFilter):
-    """Which jobs to list, in which order: the fields of ``JobFilter``, and these.
+    """Which jobs to list, in which order: the fields of ``JobFilter``, and these. Mirrors River's ``JobListParams``.
 
     Args:
         tags_all: tags that a job must all have.
@@ -236,7 +242,7 @@ class JobListParams(JobFilter):
 
 @dataclass(frozen=True, slots=True)
 class JobListResult:
-    """One page of jobs, and the cursor after its last; None when it is empty."""
+    """One page of jobs, and the cursor after its last; None when it is empty. Mirrors River's ``JobListResult``."""
 
     jobs: list[JobRow]
     last_cursor: JobListCursor | None

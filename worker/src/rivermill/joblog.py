@@ -24,6 +24,8 @@ own_logger = logging.getLogger("rivermill.joblog")
 class JobLog(Middleware):
     """Middleware that stores what each attempt logs, as an element ``{"attempt": 1, "log": "…"}`` of ``river:log``.
 
+    Mirrors ``riverlog.Middleware``, and collects records instead of giving a logger.
+
     It collects the records that reach ``logger`` from the worker, and from what it awaits or calls, on the loop as well as in a
     thread; other loggers and handlers see them as before. What a worker logs in a process of its own is not collected. Use it
     for a client (``middleware=[JobLog()]``) or for a worker.

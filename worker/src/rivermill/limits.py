@@ -29,6 +29,8 @@ logger = logging.getLogger("rivermill.limits")
 class Concurrency:
     """How many jobs of a queue run at once; with a partition, how many of each part of it.
 
+    Mirrors River Pro's concurrency limits.
+
     Args:
         global_limit: in all clients together; None is no limit.
         local_limit: in each client; None is no limit.

@@ -26,7 +26,7 @@ logger = logging.getLogger("rivermill.periodic")
 
 @dataclass(frozen=True, slots=True)
 class PeriodicJob:
-    """A job that the leader inserts again and again.
+    """A job that the leader inserts again and again. Mirrors ``NewPeriodicJob`` and ``PeriodicJobOpts``.
 
     Args:
         schedule: when: an ``Interval``, a ``Cron``, or any object with such a ``next``.

@@ -21,7 +21,7 @@ ALL_QUEUES = "*"
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """One row of ``river_queue``; ``paused_at`` is set while no client may claim from it."""
+    """One row of ``river_queue``; ``paused_at`` is set while no client may claim from it. Mirrors ``rivertype.Queue``."""
 
     name: str
     created_at: datetime

@@ -25,6 +25,8 @@ PROGRESS = '"river:resumable_'
 class Step:
     """One step, as ``with job.step("name") as step:`` gives it.
 
+    Mirrors ``ResumableStep``, ``ResumableStepCursor`` and ``ResumableSetCursor``.
+
     Attributes:
         needed: whether the step is to be run; False if an earlier attempt has done it.
         cursor: what ``set_cursor`` was last given when the step failed in an earlier attempt; None if there is nothing.

@@ -34,6 +34,8 @@ class ExecutorKind(StrEnum):
 class Worker(Generic[ArgsT]):
     """Base class of workers; subclass it as ``Worker[MyArgs]`` and define ``work``.
 
+    Mirrors River's ``Worker`` and ``WorkerDefaults``.
+
     ``work`` may be ``async def`` (runs on the event loop) or a plain ``def`` (runs in a thread, or with
     ``executor = "process"`` in a process of its own, which is killed when the job is cancelled or takes too long; the
     worker is pickled for it).
