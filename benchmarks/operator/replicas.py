@@ -1,4 +1,7 @@
-"""When replicas were written, by the API server's audit log: a watch tells it as late as its server and its reader are busy."""
+"""When more replicas were decided on, by the operator's log, and written, by the API server's audit log.
+
+A watch tells it as late as its server and its reader are busy.
+"""
 
 from __future__ import annotations
 
@@ -42,3 +45,25 @@ class Replicas:
                     grown.setdefault(name, at.timestamp())
                 replicas[name] = wanted
         return grown
+
+
+def grown_decisions(log: Path, since: float) -> dict[str, float]:
+    """JobQueues for which the operator's log has a decision for more pods, and when the first was taken.
+
+    Args:
+        log: the operator's.
+        since: seconds since 1970, as what is returned.
+    """
+    desired, grown = dict[str, int](), dict[str, float]()
+    with log.open(encoding="utf-8") as lines:
+        for line in map(json.loads, filter(_is_decision, lines)):
+            name, wanted = line["jobqueue"].rpartition("/")[2], line["decision"]["desired_replicas"]
+            at = datetime.fromisoformat(line["time"]).timestamp()
+            if wanted is not None and wanted > desired.get(name, 0) and at >= since:
+                grown.setdefault(name, at)
+            desired[name] = wanted or 0
+    return grown
+
+
+def _is_decision(line: str) -> bool:
+    return line.startswith("{") and '"message": "decision"' in line

@@ -18,7 +18,7 @@ from benchmarks.operator import measure, world
 from benchmarks.operator.api import Api
 from benchmarks.operator.fleet import FakeFleet
 from benchmarks.operator.measure import Steps, Usage
-from benchmarks.operator.replicas import Replicas
+from benchmarks.operator.replicas import Replicas, grown_decisions
 from devcluster import Cluster, DevclusterError, Postgres
 from devcluster.progress import say
 from rivermill_operator.simulate.outcome import percentile
@@ -109,7 +109,9 @@ async def run(
         port = world.free_port()
         with world.operator(cluster, logs / "operator.log", port) as operator:
             async with background(watch, *(fake.run() for fake in fakes.values())):
-                bench = _Bench(api, replicas, scale, fakes, fleets, operator.pid, port, next(iter(urls.values())))
+                bench = _Bench(
+                    api, replicas, logs / "operator.log", scale, fakes, fleets, operator.pid, port, next(iter(urls.values()))
+                )
                 warm = await bench.warm_up()
                 # Else the first replicas set a thousand pods going at once, on the cores that write the other replicas.
                 await asyncio.to_thread(cluster.restart_controller_manager, quick=False)
@@ -130,6 +132,7 @@ class _Bench:
         self,
         api: Api,
         replicas: Replicas,
+        log: Path,
         scale: world.Scale,
         fakes: Mapping[str, FakeFleet],
         fleets: Fleets,
@@ -137,7 +140,7 @@ class _Bench:
         port: int,
         url: str,
     ) -> None:
-        self._api, self._replicas, self._scale, self._fakes, self._fleets = api, replicas, scale, fakes, fleets
+        self._api, self._replicas, self._log, self._scale, self._fakes, self._fleets = api, replicas, log, scale, fakes, fleets
         self._pid, self._port, self._url = pid, port, url
 
     def _usage(self) -> Usage:
@@ -183,10 +186,15 @@ class _Bench:
         grown = self._replicas.grown(begun)
         await asyncio.to_thread(make_pods_quickly)
         times = [max(0.0, grown[name] - ended[number]) for name, number in hot.items()]
+        taken = grown_decisions(self._log, begun)
+        decided = [max(0.0, taken[name] - ended[number]) for name, number in hot.items()]
         seconds = await self._grow(scale.pods)
         used, made = self._usage(), (await self._steps()).since(steps)
         return {
             "queues": len(hot),
+            "commit_to_decision_p50_seconds": round(percentile(decided, 0.5), 3),
+            "commit_to_decision_p95_seconds": round(percentile(decided, 0.95), 3),
+            "commit_to_decision_max_seconds": round(max(decided), 3),
             "commit_to_replicas_p50_seconds": round(percentile(times, 0.5), 3),
             "commit_to_replicas_p95_seconds": round(percentile(times, 0.95), 3),
             "commit_to_replicas_max_seconds": round(max(times), 3),

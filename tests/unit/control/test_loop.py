@@ -126,3 +126,15 @@ async def test_the_last_pod_that_becomes_ready_makes_one_status_and_no_more(monk
     told = [(status["readyReplicas"], status["conditions"][0]["reason"]) for status in kube.written]
     assert told == [(0, "PodsStarting"), (2, "AsDesired"), (1, "PodsStarting"), (2, "AsDesired")]
     assert {status["conditions"][0]["status"] for status in kube.written} == {"True"}
+
+
+async def test_a_decision_is_logged_when_it_is_taken_and_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Before it is carried out: that may take long, or fail."""
+    caplog.set_level("INFO", "rivermill.control")
+    kube = Statuses()
+    loop = loop_of(kube)
+    for waiting in (0, 0, 10**6, 10**6):
+        inputs = Inputs(Observed(0.0, StoreView((depth(waiting=waiting),))), job_queue(), Memory())
+        loop._tell(inputs, inputs.decide())
+    assert [record.__dict__["decision"]["desired_replicas"] for record in caplog.records] == [0, 20]
+    assert kube.written == []

@@ -84,6 +84,7 @@ class Loop:
         self._asked_at = float("-inf")
         self._read: tuple[Any, JobQueue] | None = None
         self._reported: tuple[Any, ...] | None = None
+        self._logged: tuple[Any, ...] | None = None
         self._shown: tuple[int, int] | None = None
         self._pace = Pace()
         self._compared_at = self._written_at = float("-inf")
@@ -167,6 +168,7 @@ class Loop:
         inputs = Inputs(observed, job_queue, self._memory)
         decided = inputs.decide()
         self._memory = decided.memory
+        self._tell(inputs, decided)
         problems = await apply(decided, job_queue, self._ports.kube, self._observer.store, self._ports.turns)
         if decided.done and not problems:
             await self._ports.kube.remove_finalizer(job_queue)
@@ -183,6 +185,15 @@ class Loop:
             return delay if refused else min(decided.wake_after, delay)
         self._failures = 0
         return min(decided.wake_after, due)
+
+    def _tell(self, inputs: Inputs, decided: Plan) -> None:
+        """Log a decision that says something new, when it is taken."""
+        summary = _summary(inputs, decided)
+        if summary != self._logged:
+            self._logged = summary
+            logger.info("decision", extra={"jobqueue": self._name, "decision": asdict(decided.decision)})
+            if logger.isEnabledFor(logging.DEBUG):
+                logger.debug("inputs of the decision", extra={"jobqueue": self._name, "inputs": save(inputs)})
 
     async def _report(self, inputs: Inputs, decided: Plan) -> float:
         """Write the status where there is something to tell; returns the seconds after which what waits may be told."""
@@ -204,10 +215,6 @@ class Loop:
             return math.inf
         async with self._ports.turns.report:
             await self._ports.kube.write_status(job_queue, status, body)
-        if not known:
-            logger.info("decision", extra={"jobqueue": self._name, "decision": asdict(decided.decision)})
-            if logger.isEnabledFor(logging.DEBUG):
-                logger.debug("inputs of the decision", extra={"jobqueue": self._name, "inputs": save(inputs)})
         self._pace.spend(now)
         self._reported, self._shown, self._written_at, self._conditions = summary, shown, now, status["conditions"]
         return math.inf
