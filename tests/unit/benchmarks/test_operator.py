@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.operator import measure, report
 from benchmarks.operator.measure import Steps
-from benchmarks.operator.replicas import Replicas
+from benchmarks.operator.replicas import Replicas, grown_decisions
 from benchmarks.operator.world import Scale
 
 METRICS = """
@@ -51,6 +51,23 @@ def test_growth_is_the_first_write_of_more_replicas_since(tmp_path: Path) -> Non
     assert replicas.grown(0.0) == {"queue-a": 1.25, "queue-b": 2.25}
 
 
+def test_decisions_are_for_more_pods_and_since(tmp_path: Path) -> None:
+    log = tmp_path / "operator.log"
+
+    def line(second: int, name: str, wanted: int | None, message: str = "decision") -> str:
+        decision = {"desired_replicas": wanted}
+        return json.dumps(
+            {"time": f"1970-01-01T00:00:0{second}.500Z", "message": message, "jobqueue": name, "decision": decision}
+        )
+
+    lines = [line(1, "n/a", 2), line(2, "n/b", 3), line(3, "n/a", 2), line(4, "n/a", 5, "inputs of the decision")]
+    log.write_text(
+        "\n".join([*lines, "no JSON", line(5, "n/a", 5), line(6, "n/a", 7), line(7, "n/b", None), line(8, "n/b", 1)])
+    )
+    assert grown_decisions(log, 0.0) == {"a": 1.5, "b": 2.5}
+    assert grown_decisions(log, 3.0) == {"a": 5.5, "b": 8.5}
+
+
 def test_steps_are_those_since() -> None:
     before = Steps({0.1: 10.0, 1.0: 10.0, float("inf"): 10.0}, 10.0)
     made = Steps({0.1: 100.0, 1.0: 108.0, float("inf"): 110.0}, 110.0).since(before)
@@ -66,6 +83,9 @@ def figures(**steady: Any) -> dict[str, Any]:
         "scale": {"databases": 5, "job_queues": 40, "idle_pods": 20},
         "warm_up": {"seconds": 60.0, "cpu_seconds": 20.0, "peak_mb": 100.0},
         "reaction": {
+            "commit_to_decision_p50_seconds": 0.1,
+            "commit_to_decision_p95_seconds": 0.2,
+            "commit_to_decision_max_seconds": 0.3,
             "commit_to_replicas_p50_seconds": 0.4,
             "commit_to_replicas_p95_seconds": 0.9,
             "commit_to_replicas_max_seconds": 1.1,
