@@ -230,7 +230,7 @@ async def test_a_turn_that_was_over_before_any_client_started(dsn: str, connecti
 
 
 async def test_a_sequence_that_is_held_up_holds_up_no_other(
-    dsn: str, connection: Connection, other: Connection, schema: Schema
+    dsn: str, connection: Connection, schema: Schema, other: Connection
 ) -> None:
     """Two sequences are nobody's turn though jobs wait, and one of them is begun in a transaction that stays open for long."""
     async with Client(dsn, schema=schema) as client:

@@ -269,4 +269,4 @@ class SharedConnection:
                     await self._connection.close(timeout=5)
                 except DATABASE_ERRORS:
                     self._connection.terminate()
-            self._connection, self.login = None, Login()
+            self._connection = None  # while ``login`` stays: who closes it after each use is refused as well
