@@ -14,7 +14,7 @@ from rivermill.db import Connection
 from rivermill.fetcher import Fetcher
 from rivermill.producer import Producer
 from rivermill.schema import Schema
-from tests.db.run.support import Bench, Note, working
+from tests.db.run.support import Bench, Note, eventually, working
 
 
 @pytest.fixture
@@ -97,6 +97,34 @@ async def test_one_that_the_server_made_late_is_given_back_although_no_claim_is_
         )
         row = await bench.reaches(late, JobState.COMPLETED)
     assert row.attempt == 1
+
+
+async def test_a_job_whose_outcome_was_refused_is_not_lost(
+    dsn: str, connection: Connection, schema: Schema, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its row says that it runs, as that of a claim does whose answer was lost; run again, it would be refused again."""
+    runs: list[str] = []
+    workers = Workers()
+
+    @workers.work
+    async def work(job: Job[Note]) -> None:
+        runs.append(job.args.text)
+
+    refusal = "CHECK (state <> 'completed' OR args ->> 'text' IS DISTINCT FROM 'refused')"
+    await connection.execute(f"ALTER TABLE {schema.table('river_job')} ADD CONSTRAINT mine {refusal}")
+    async with working(dsn, connection, schema, workers) as bench:
+        refused = await bench.client.enqueue(Note("refused"))
+        runtime = bench.client._runtime
+        assert runtime is not None
+
+        async def given_up() -> bool:
+            return bool(runtime.metrics.registry.get_sample_value("rivermill_completions_refused_total"))
+
+        await eventually(given_up)
+        lost = await lose_an_answer(bench, monkeypatch)
+        await bench.reaches(lost, JobState.COMPLETED)
+        row = await bench.job(refused.id)
+    assert (row.state, row.attempt, runs.count("refused")) == (JobState.RUNNING, 1, 1)
 
 
 async def test_it_is_rescued_soon_when_the_client_stops(
