@@ -40,7 +40,12 @@ def ended(code: int, message: str) -> dict[str, Any]:
             "rivermill: no",
         ),
         (
-            {"state": ended(2, ""), "restartCount": 2, "started": False, "lastState": ended(2, "rivermill: no")},
+            {
+                "state": ended(2, "rivermill: no"),
+                "restartCount": 2,
+                "started": False,
+                "lastState": ended(2, "rivermill: before"),
+            },
             "CrashLoopBackOff",
             "rivermill: no",
         ),
@@ -58,6 +63,39 @@ def ended(code: int, message: str) -> dict[str, Any]:
 )
 def test_trouble_and_its_cause(container: dict[str, Any], trouble: str | None, cause: str) -> None:
     view = pod_view(pod(**container), NOW)
+    assert (view.trouble, view.cause) == (trouble, cause)
+
+
+@pytest.mark.parametrize(
+    ("init", "trouble", "cause"),
+    [
+        # It has done its work; of the times before the kubelet may know no more.
+        ({"state": ended(0, ""), "restartCount": 2, "lastState": {}}, None, ""),
+        ({"state": ended(0, ""), "restartCount": 2}, None, ""),
+        ({"state": ended(0, ""), "restartCount": 2, "lastState": ended(1, "")}, None, ""),
+        ({"state": {"running": {}}, "restartCount": 2, "lastState": {}}, None, ""),
+        ({"state": {"running": {}}, "restartCount": 1, "lastState": ended(1, "")}, None, ""),
+        (
+            {"state": {"running": {}}, "restartCount": 2, "lastState": ended(1, "")},
+            "CrashLoopBackOff",
+            "container wait ended with code 1: see `kubectl logs --previous -c wait`.",
+        ),
+        (
+            {"state": ended(3, ""), "restartCount": 2, "lastState": {}},
+            "CrashLoopBackOff",
+            "container wait ended with code 3: see `kubectl logs --previous -c wait`.",
+        ),
+        (
+            {"state": waiting("CrashLoopBackOff", "back-off 20s"), "restartCount": 2, "lastState": {}},
+            "CrashLoopBackOff",
+            "back-off 20s",
+        ),
+    ],
+)
+def test_trouble_of_an_init_container_and_its_cause(init: dict[str, Any], trouble: str | None, cause: str) -> None:
+    starting = pod(state=waiting("PodInitializing"), started=False, restartCount=0)
+    starting["status"]["initContainerStatuses"] = [{"name": "wait", "started": False, **init}]
+    view = pod_view(starting, NOW)
     assert (view.trouble, view.cause) == (trouble, cause)
 
 

@@ -171,7 +171,9 @@ def _trouble(status: Mapping[str, Any]) -> str | None:
     """Why a container cannot run. One that crashes again and again runs for moments in between, and is no better then."""
     waiting = (status.get("state") or {}).get("waiting") or {}
     again = status.get("restartCount", 0) >= _RESTARTS_OF_A_LOOP and status.get("started") is not True and not waiting
-    if again and _ended(status).get("exitCode") != 0:
+    ended = _ended(status)
+    # An init container that has done its work is never started again, nor says how it ended before.
+    if again and ended and ended["exitCode"] != 0:
         return _CRASHING
     return _TROUBLE.get(waiting.get("reason", ""))
 
@@ -183,7 +185,7 @@ def _cause(status: Mapping[str, Any]) -> str:
     """
     ended = _ended(status)
     if not ended:
-        return str(status["state"]["waiting"].get("message") or "")
+        return str(((status.get("state") or {}).get("waiting") or {}).get("message") or "")
     last = str(ended.get("message") or "").strip().rpartition("\n")[2]
     if last.startswith(_OWN):
         return last
@@ -192,9 +194,9 @@ def _cause(status: Mapping[str, Any]) -> str:
 
 
 def _ended(status: Mapping[str, Any]) -> Mapping[str, Any]:
-    """How a container ended before it was restarted; empty if it was not."""
-    ended: Mapping[str, Any] = (status.get("lastState") or {}).get("terminated") or {}
-    return ended
+    """How a container ended last; empty if it never did, or if the kubelet knows no more of it."""
+    found = ((status.get(state) or {}).get("terminated") for state in ("state", "lastState"))
+    return next((ended for ended in found if ended), {})
 
 
 def _integer(text: Any) -> int:
