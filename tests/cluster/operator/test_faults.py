@@ -46,6 +46,20 @@ def test_replicas_are_held_while_the_database_is_away(world: World, seconds: flo
         assert sql(world, INTERRUPTED) == 0
 
 
+def test_a_job_whose_pod_is_deleted_is_seen_to_be_interrupted(world: World) -> None:
+    """Else no test that counts such jobs could fail: the attempt is the first one once more."""
+    with world.operator():
+        ready(world)
+        enqueue(world, 1, 10)
+        eventually(lambda: sql(world, "SELECT count(*) FROM river_job WHERE state = 'running'") == 1)
+        assert sql(world, "SELECT cardinality(attempted_by) FROM river_job") == 1
+        world.kubectl("delete", "pods", "--all", "--wait=false")
+        eventually(lambda: sql(world, "SELECT cardinality(attempted_by) FROM river_job") == 2)
+        eventually(lambda: unfinished(world) == 0)
+        assert sql(world, "SELECT attempt FROM river_job") == 1
+        assert sql(world, INTERRUPTED) == 1
+
+
 @pytest.mark.parametrize("times", [4, pytest.param(20, marks=pytest.mark.long)])
 def test_the_operator_may_be_killed_at_any_time(world: World, times: int) -> None:
     rng = random.Random(times)

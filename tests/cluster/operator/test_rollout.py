@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.world import World, enqueue, eventually, sql, unfinished
-
-INTERRUPTED = "SELECT count(*) FROM river_job WHERE attempt <> 1 OR state IN ('retryable', 'discarded', 'cancelled')"
+from tests.cluster.world import INTERRUPTED, World, enqueue, eventually, sql, unfinished
 
 
 def set_environment(manifest: dict[str, Any], **values: str) -> dict[str, Any]:
