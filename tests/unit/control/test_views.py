@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from rivermill_operator.control.views import PodViews, deployment_view, pod_view
+from rivermill_operator.model import names
+from rivermill_operator.model.observed import Observed, StoreView
+from rivermill_operator.plan import Memory, plan
+from tests.unit.plan.build import VERSION, client, deployment, depth, job_queue
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -202,3 +207,34 @@ def test_looks_within_a_second_share_their_values() -> None:
     first, same, later = (views.see([obj], NOW)[0] for _ in range(3))
     assert same is first
     assert (first.age_seconds, later.age_seconds) == (0.0, 1.0)
+
+
+def in_phase(phase: str) -> dict[str, Any]:
+    found = pod(state={"running": {}} if phase == "Running" else ended(137, ""))
+    found["metadata"] |= {"uid": "uid1", "labels": {names.HASH_LABEL: VERSION}}
+    found["status"]["phase"] = phase
+    return found
+
+
+@pytest.mark.parametrize("phase", ["Failed", "Succeeded"])
+def test_a_pod_that_has_ended_holds_up_no_deletion(phase: str) -> None:
+    """The object of a pod that the kubelet has evicted stays until somebody deletes it."""
+    views, gone = PodViews(), replace(job_queue(), deleting=True)
+    idle = StoreView((depth(),))
+    running = Observed(0.0, idle, (deployment(0),), views.see([in_phase("Running")], NOW))
+    assert plan(running, gone, Memory()).deletions == ()
+    left = Observed(0.0, idle, (deployment(0),), views.see([in_phase(phase)], NOW))
+    assert [version.name for version in plan(left, gone, Memory()).deletions] == [f"q-{VERSION}"]
+    assert plan(replace(left, deployments=()), gone, Memory()).done
+
+
+@pytest.mark.parametrize("phase", ["Failed", "Succeeded"])
+def test_the_client_of_a_pod_that_has_ended_is_declared_dead(phase: str) -> None:
+    views, busy = PodViews(), StoreView((depth(),), (client(1, running=2),))
+    here = Observed(0.0, busy, (deployment(1),), views.see([in_phase("Running")], NOW))
+    memory = plan(here, job_queue(), Memory()).memory
+    memory = plan(replace(here, now=1.0, pods=views.see([in_phase(phase)], NOW)), job_queue(), memory).memory
+    silent = StoreView((depth(),), (client(1, running=2, silent_seconds=13.0),))
+    assert plan(replace(here, now=14.0, store=silent, pods=views.see([in_phase(phase)], NOW)), job_queue(), memory).bury == (
+        "c1",
+    )

@@ -23,6 +23,8 @@ _TROUBLE = {
 """Kubernetes' reasons, and what is told: it takes turns with some of them."""
 
 _OWN = "rivermill: "
+#: Phases of pods whose containers have all stopped for good.
+_ENDED = ("Succeeded", "Failed")
 
 
 def deployment_view(obj: Mapping[str, Any], now: datetime) -> DeploymentView:
@@ -58,7 +60,7 @@ def pod_view(obj: Mapping[str, Any], now: datetime) -> PodView:
         age_seconds=_age(meta, now),
         started=any("running" in (c.get("state") or {}) for c in containers if c["name"] == names.WORKER_CONTAINER),
         ready=conditions.get("Ready") == "True",
-        deleting=meta.get("deletionTimestamp") is not None or status.get("phase") in ("Succeeded", "Failed"),
+        deleting=meta.get("deletionTimestamp") is not None,
         deletion_cost=_integer(annotations.get(names.DELETION_COST)),
         scheduled=bool(obj["spec"].get("nodeName")) or conditions.get("PodScheduled") == "True",
         unplaced=_unplaced(status),
@@ -98,10 +100,15 @@ class PodViews:
         self._known: dict[str, _Seen] = {}
 
     def see(self, objects: Sequence[Mapping[str, Any]], now: datetime) -> tuple[PodView, ...]:
-        """The pods of one look; an object that is the same as at the last look has not changed."""
+        """The pods of one look; an object that is the same as at the last look has not changed.
+
+        Those that have ended are left out, evicted ones, say: nothing runs in them any more, and they may stay for ever.
+        """
         known, self._known = self._known, {}
         moment = math.floor(self._clock())
         for obj in objects:
+            if (obj.get("status") or {}).get("phase") in _ENDED:
+                continue
             uid = obj["metadata"]["uid"]
             seen = known.get(uid) or _Seen(obj, pod_view(obj, now), moment - _age(obj["metadata"], now))
             if seen.obj is not obj:
