@@ -95,6 +95,21 @@ async def test_a_number_that_moves_in_a_conditions_words_does_not_make_it_anothe
     assert len(kube.written) == 2
 
 
+async def test_terms_that_take_turns_at_the_same_number_make_no_status_each(caplog: pytest.LogCaptureFixture) -> None:
+    """Spare slots and the jobs that run ask for the same pods now and again, many times a minute."""
+    caplog.set_level("INFO", "rivermill.control")
+    kube = Statuses()
+    loop = loop_of(kube)
+    inputs = Inputs(Observed(0.0, StoreView((depth(),)), (deployment(1),), (pod(0),)), job_queue(minReplicas=1), Memory())
+    decided = inputs.decide()
+    for won in ("idleSlots", "steady") * 10:
+        told = replace(decided, decision=replace(decided.decision, won=won))
+        loop._tell(inputs, told)
+        await loop._report(inputs, told)
+    assert [status["decision"]["won"] for status in kube.written] == ["idleSlots"]
+    assert len(caplog.records) == 1
+
+
 @pytest.mark.parametrize(("step", "ready"), [(0.0, [0, 1, 2, 3]), (60.0, [0])])
 async def test_ready_pods_are_told_at_once_by_few_statuses(
     monkeypatch: pytest.MonkeyPatch, step: float, ready: list[int]
