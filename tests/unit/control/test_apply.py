@@ -10,7 +10,9 @@ from typing import Any, cast
 
 import pytest
 
-from rivermill_operator.control.apply import Problem, apply
+from rivermill_operator.control import apply as module
+from rivermill_operator.control import retries as retries_module
+from rivermill_operator.control.retries import Problem, Retries
 from rivermill_operator.control.turns import Turns
 from rivermill_operator.control.views import deployment_view
 from rivermill_operator.kube.port import Kube, KubeError
@@ -69,6 +71,17 @@ class SlowDatabase:
     async def want(self, state: str, client_ids: Sequence[str]) -> None:
         self.asked.set()
         await self.answer.wait()
+
+
+async def apply(
+    wanted: Plan, queue: JobQueue, kube: Kube, store: Store | None, turns: Turns, retries: Retries | None = None
+) -> list[Problem]:
+    return await module.apply(wanted, queue, kube, store, turns, retries or Retries())
+
+
+@pytest.fixture
+def long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retries_module, "back_off", lambda _: 3600.0)
 
 
 async def write(kube: Scales, store: SlowDatabase | None, turns: Turns) -> list[Problem]:
@@ -162,12 +175,18 @@ class Versions:
     error: KubeError | None = None
     refusal: KubeError | None = None
     deployments: list[Mapping[str, Any]] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+    async def set_replicas(self, namespace: str, name: str, replicas: int, resource_version: str) -> None:
+        self.asked.append("scale")
 
     async def apply_budget(self, namespace: str, manifest: Mapping[str, Any]) -> None:
+        self.asked.append("budget")
         if self.error is not None:
             raise self.error
 
     async def apply_deployment(self, namespace: str, manifest: Mapping[str, Any]) -> None:
+        self.asked.append("deployment")
         if self.refusal is not None:
             raise self.refusal
         self.deployments.append(manifest)
@@ -195,3 +214,34 @@ async def test_a_budget_that_could_not_be_written_is_applied_again(error: KubeEr
     view = deployment_view({**made, "metadata": {**made["metadata"], "resourceVersion": "1", "creationTimestamp": START}}, NOW)
     again = plan(Observed(1.0, StoreView((depth(),)), (view,)), queue, wanted.memory)
     assert bool(again.apply) is (error is not None)
+
+
+@pytest.mark.usefixtures("long_pauses")
+@pytest.mark.parametrize("status", [422, 429, 500, 0])
+@pytest.mark.parametrize("whose", ["error", "refusal"])
+async def test_what_could_not_be_written_is_left_alone_for_a_while_and_all_else_goes_on(whose: str, status: int) -> None:
+    """Jobs bring many looks a second, and each wants the same version once more."""
+    queue = job_queue()
+    kube, retries = Versions(**{whose: KubeError(status, "no")}), Retries()
+    wanted = plan(Observed(0.0, StoreView((depth(),))), queue, Memory())
+    wanted = replace(wanted, scales=(SetReplicas("q-0", 4, "7", grows=True),))
+    (first,) = await apply(wanted, queue, cast(Kube, kube), None, Turns(), retries)
+    for _ in range(10):
+        problems = await apply(wanted, queue, cast(Kube, kube), None, Turns(), retries)
+        assert problems == [replace(first, kept=True)]
+    assert [kube.asked.count(what) for what in ("budget", "deployment", "scale")] == [1, 1, 11]
+    # Another spec, to which the plan now belongs, may be what was waited for.
+    await apply(wanted, replace(queue, generation=2), cast(Kube, kube), None, Turns(), retries)
+    assert [kube.asked.count(what) for what in ("budget", "deployment", "scale")] == [2, 2, 12]
+
+
+@pytest.mark.usefixtures("long_pauses")
+async def test_a_scale_that_is_refused_keeps_no_other_from_being_written() -> None:
+    kube, retries = Scales(KubeError(403, "forbidden")), Retries()
+    await apply(PLAN, job_queue(), cast(Kube, kube), None, Turns(), retries)
+    kube.error = None
+    (kept,) = await apply(PLAN, job_queue(), cast(Kube, kube), None, Turns(), retries)
+    assert (kept.refused, kept.kept, kube.written) == (True, True, [])
+    fewer = replace(PLAN, scales=(SetReplicas("q-1", 0, "7"),))
+    assert await apply(fewer, job_queue(), cast(Kube, kube), None, Turns(), retries) == []
+    assert kube.written == ["q-1=0"]

@@ -1,8 +1,9 @@
-"""When a status is written."""
+"""When a loop looks, and when a status is written."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -10,11 +11,12 @@ from typing import Any, cast
 
 import pytest
 
-from rivermill_operator.control import pace
+from rivermill_operator.control import loop as module
+from rivermill_operator.control import pace, retries
 from rivermill_operator.control.loop import Loop, Ports
 from rivermill_operator.control.turns import Turns
 from rivermill_operator.control.wake import Wakes
-from rivermill_operator.kube.port import Kube
+from rivermill_operator.kube.port import Kube, KubeError
 from rivermill_operator.metrics import Metrics
 from rivermill_operator.model.observed import Observed, ServerView, StoreView
 from rivermill_operator.model.spec import JobQueue
@@ -29,8 +31,13 @@ class Statuses:
     """Takes them."""
 
     written: list[Mapping[str, Any]] = field(default_factory=list)
+    error: KubeError | None = None
+    asked: int = 0
 
     async def write_status(self, job_queue: JobQueue, status: Mapping[str, Any], old: Mapping[str, Any]) -> None:
+        self.asked += 1
+        if self.error is not None:
+            raise self.error
         self.written.append(status)
 
 
@@ -153,3 +160,102 @@ async def test_a_decision_is_logged_when_it_is_taken_and_once(caplog: pytest.Log
         loop._tell(inputs, inputs.decide())
     assert [record.__dict__["decision"]["desired_replicas"] for record in caplog.records] == [0, 20]
     assert kube.written == []
+
+
+@dataclass
+class Looks:
+    """An observer that sees the same each time a second later, or fails."""
+
+    seen: Observed | None = None
+    at: list[float] = field(default_factory=list)
+    doubted: float | None = None
+    refused: str | None = None
+    store: None = None
+
+    async def observe(self, job_queue: JobQueue, memory: Memory) -> Observed:
+        self.at.append(asyncio.get_running_loop().time())
+        if self.seen is None:
+            raise RuntimeError("a mistake")
+        return replace(self.seen, now=float(len(self.at)), refused=self.refused)
+
+
+async def look_on(wakes: Wakes, looks: Looks, count: int) -> None:
+    """Wake the loop all the time until there were so many looks."""
+    async with asyncio.timeout(30):
+        while len(looks.at) < count:
+            wakes.wake(("n", "q"))
+            await asyncio.sleep(0.005)
+
+
+async def test_news_brings_no_look_before_the_pause_after_an_error_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy queue has news all the time: each look would end as the last one did, with a traceback in the log."""
+    pause = 0.4  # longer than between two looks that are asked for
+    monkeypatch.setattr(module, "back_off", lambda _: pause)
+    loop, looks = loop_of(Statuses()), Looks()
+    monkeypatch.setattr(loop, "_observer", looks)
+    running = asyncio.create_task(loop.run())
+    await look_on(loop._ports.wakes, looks, 4)
+    running.cancel()
+    assert min(later - sooner for sooner, later in itertools.pairwise(looks.at)) >= pause
+
+
+async def test_an_operator_that_leaves_waits_for_no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "back_off", lambda _: 3600.0)
+    loop, looks = loop_of(Statuses()), Looks()
+    monkeypatch.setattr(loop, "_observer", looks)
+    running = asyncio.create_task(loop.run())
+    await look_on(loop._ports.wakes, looks, 1)
+    await asyncio.sleep(0)
+    loop._ports.wakes.close()
+    async with asyncio.timeout(30):
+        await running
+
+
+@dataclass
+class Refusing(Statuses):
+    """Takes replicas and statuses, and no version."""
+
+    tried: int = 0
+    scaled: list[int] = field(default_factory=list)
+
+    async def apply_budget(self, namespace: str, manifest: Mapping[str, Any]) -> None:
+        pass
+
+    async def apply_deployment(self, namespace: str, manifest: Mapping[str, Any]) -> None:
+        self.tried += 1
+        raise KubeError(422, "spec.template: invalid")
+
+    async def set_replicas(self, namespace: str, name: str, replicas: int, resource_version: str) -> None:
+        self.scaled.append(replicas)
+
+    async def emit_event(self, job_queue: JobQueue, kind: str, reason: str, message: str) -> None:
+        pass
+
+
+async def test_while_a_template_is_refused_the_fleet_is_scaled_and_the_refusal_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retries, "back_off", lambda _: 3600.0)
+    kube = Refusing()
+    loop = loop_of(kube)
+    looks = Looks(Observed(0.0, StoreView((depth(waiting=10**6),)), (deployment(1, "0ld"),), (pod(1, "0ld"),)))
+    monkeypatch.setattr(loop, "_observer", looks)
+    delays = [await loop._guarded_step() for _ in range(10)]
+    assert kube.tried == 1
+    assert kube.scaled == [20] * 9  # not at the first look, which did not know of the refusal yet
+    assert all(delay is not None and delay <= 1.5 for delay in delays)
+    conditions = {c["type"]: c["reason"] for c in kube.written[-1]["conditions"]}
+    assert conditions["WorkersAvailable"] == "WriteRefused"
+    assert len(kube.written) < 5
+
+
+async def test_a_status_that_is_refused_holds_up_no_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is it asked for at each of them."""
+    monkeypatch.setattr(retries, "back_off", lambda _: 3600.0)
+    kube = Statuses(error=KubeError(403, "forbidden"))
+    loop = loop_of(kube)
+    looks = Looks(Observed(0.0, StoreView((depth(),))))
+    monkeypatch.setattr(loop, "_observer", looks)
+    monkeypatch.setattr(kube, "apply_budget", Refusing().apply_budget, raising=False)
+    monkeypatch.setattr(kube, "apply_deployment", Refusing().apply_budget, raising=False)
+    for _ in range(5):
+        await loop._guarded_step()
+    assert (kube.asked, kube.written, loop._not_before) == (1, [], -math.inf)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from rivermill_operator.control.retries import Problem, Retries
 from rivermill_operator.control.turns import Turns
 from rivermill_operator.kube.port import Kube, KubeError
 from rivermill_operator.model import names
@@ -18,19 +19,14 @@ from rivermill_operator.plan.plan import Plan
 from rivermill_operator.store.port import Store, StoreError
 
 Write = Callable[[], Awaitable[None]]
+_Turn = AbstractAsyncContextManager[Any]
 
 logger = logging.getLogger("rivermill.control.apply")
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """A write that went wrong: ``text`` begins with what was to be done; ``refused`` says that trying again does not help."""
-
-    text: str
-    refused: bool
-
-
-async def apply(plan: Plan, job_queue: JobQueue, kube: Kube, store: Store | None, turns: Turns) -> list[Problem]:
+async def apply(
+    plan: Plan, job_queue: JobQueue, kube: Kube, store: Store | None, turns: Turns, retries: Retries
+) -> list[Problem]:
     """Write everything, in the plan's order; what fails stops nothing that does not depend on it.
 
     Args:
@@ -39,41 +35,40 @@ async def apply(plan: Plan, job_queue: JobQueue, kube: Kube, store: Store | None
         kube: the API server.
         store: the database, if it is open.
         turns: not waited for before a write to the database, which may be slow and is nobody else's trouble.
+        retries: of this JobQueue. What went wrong with a write whose pause is not over is as it was.
 
     Returns:
         What went wrong, without what had merely changed since it was seen.
     """
     problems: list[Problem] = []
+    retries.begin(job_queue.generation)
 
-    async def attempt(
-        what: str,
-        write: Write,
-        turn: AbstractAsyncContextManager[Any],
-        *,
-        tells: bool = False,
-        words: Callable[[str], str] = str,
-    ) -> bool:
-        try:
-            async with turn:
-                await write()
-            return True
-        except KubeError as error:
-            if not error.stale:
-                # The fleet is as it should be without an Event, which nobody writes again.
-                problems.append(Problem(f"{what}: {words(str(error))}", error.refused and not tells))
-            logger.info("write refused", extra={"what": what, "error": str(error)})
-        except StoreError as error:
-            problems.append(Problem(f"{what}: {error.message}", refused=False))
-        return False
+    async def attempt(what: str, write: Write, turn: _Turn, words: Callable[[str], str] = str) -> bool:
+        kept = retries.kept(what)
+        if kept:
+            problems.extend(kept)
+            return False
+        problem, done = await _attempt(what, write, turn, words)
+        retries.note(what, problem)
+        problems.extend([problem] if problem else [])
+        return done
 
     namespace = job_queue.namespace
     for item in plan.apply:
+        covering, applying = (
+            f"apply disruption budget {item.name}",
+            f"apply Deployment {item.name}, whose template is made from spec.worker",
+        )
+        kept = retries.kept(covering, applying)
+        if kept:
+            # As a whole: whatever of it goes well is written again each time.
+            problems += kept
+            continue
         budget = partial(kube.apply_budget, namespace, item.budget)
-        covered = await attempt(f"apply disruption budget {item.name}", budget, turns.fleet)
+        covered = await attempt(covering, budget, turns.fleet)
         manifest = item.deployment if covered else _unfinished(item.deployment)
-        what = f"apply Deployment {item.name}, whose template is made from spec.worker"
         words = partial(name_as_written, made=manifest["spec"]["template"], given=job_queue.spec.worker.template)
-        await attempt(what, partial(kube.apply_deployment, namespace, manifest), turns.fleet, words=words)
+        await attempt(applying, partial(kube.apply_deployment, namespace, manifest), turns.fleet, words)
     events = list(plan.events)
     for mark in plan.verdicts:
         verdict = partial(kube.set_verdict, namespace, mark.deployment, mark.verdict, mark.trial, mark.resource_version)
@@ -89,8 +84,23 @@ async def apply(plan: Plan, job_queue: JobQueue, kube: Kube, store: Store | None
             await attempt(what, write, turn)
     for event in events:
         told = partial(kube.emit_event, job_queue, event.type, event.reason, event.message)
-        await attempt(f"record Event {event.reason}", told, turns.report, tells=True)
+        problem, _ = await _attempt(f"record Event {event.reason}", told, turns.report)
+        # The fleet is as it should be without an Event, which nobody writes again.
+        problems += [replace(problem, refused=False)] if problem else []
     return problems
+
+
+async def _attempt(what: str, write: Write, turn: _Turn, words: Callable[[str], str] = str) -> tuple[Problem | None, bool]:
+    """What went wrong with a write, and whether it was done: what had changed meanwhile is neither."""
+    try:
+        async with turn:
+            await write()
+    except KubeError as error:
+        logger.info("write refused", extra={"what": what, "error": str(error)})
+        return (None if error.stale else Problem(f"{what}: {words(str(error))}", error.refused)), False
+    except StoreError as error:
+        return Problem(f"{what}: {error.message}", refused=False), False
+    return None, True
 
 
 def _fleet_writes(plan: Plan, namespace: str, kube: Kube) -> Iterator[tuple[str, Write]]:

@@ -6,14 +6,13 @@ import asyncio
 import contextlib
 import logging
 import math
-import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from rivermill_operator.control.apply import Problem, apply
+from rivermill_operator.control.apply import apply
 from rivermill_operator.control.observe import Observer
 from rivermill_operator.control.pace import NUMBERS_SECONDS, STILL_SECONDS, Pace
 from rivermill_operator.control.report import (
@@ -24,6 +23,7 @@ from rivermill_operator.control.report import (
     restore_conflict,
     restore_manual,
 )
+from rivermill_operator.control.retries import Problem, Retries, back_off
 from rivermill_operator.control.series import Series
 from rivermill_operator.control.turns import Turns
 from rivermill_operator.control.wake import Wakes
@@ -34,13 +34,14 @@ from rivermill_operator.model.parse import by_scale, read_job_queue
 from rivermill_operator.model.spec import JobQueue
 from rivermill_operator.model.times import stamp
 from rivermill_operator.plan import Memory, Plan
-from rivermill_operator.plan.looks import until_look, until_tick
+from rivermill_operator.plan.looks import LOOK_SECONDS, until_look, until_tick
 from rivermill_operator.plan.memory import ScalingMemory
 from rivermill_operator.plan.reasons import READY
 from rivermill_operator.plan.replay import Inputs, save
 from rivermill_operator.store.port import StoreProvider
 
-_MAX_BACKOFF = 30.0
+#: What a status that could not be written is called.
+_STATUS = "write the status"
 
 logger = logging.getLogger("rivermill.control")
 
@@ -79,7 +80,10 @@ class Loop:
         self._memory = Memory(scaling=ScalingMemory(manual=manual), conditions=restore_conditions(status))
         self._observer = Observer(key, ports.kube, ports.stores, ports.metrics, restore_conflict(status))
         self._series = Series(key, ports.metrics)
+        self._retries = Retries()
         self._failures = 0
+        #: Until then no news brings a look, for the last one ended with an error.
+        self._not_before = float("-inf")
         self._doubted = False
         self._asked_at = float("-inf")
         self._read: tuple[Any, JobQueue] | None = None
@@ -108,8 +112,12 @@ class Loop:
 
     async def _pause(self, delay: float) -> None:
         now = time.monotonic()
-        regular = now + until_tick(now, max(0.01, delay))
-        if not await self._asked(regular):
+        regular = max(now + until_tick(now, max(0.01, delay)), self._not_before)
+        while await self._asked(regular):
+            if self._ports.wakes.closed or time.monotonic() >= self._not_before:
+                break
+            self._wake.clear()
+        else:
             return
         now = time.monotonic()
         wait = until_look(now, self._asked_at, self._ports.wakes.interval)
@@ -137,7 +145,9 @@ class Loop:
         except Exception:
             logger.exception("step failed", extra={"jobqueue": self._name})
         self._ports.metrics.errors.labels("step").inc()
-        return self._back_off()
+        delay = self._back_off()
+        self._not_before = time.monotonic() + delay
+        return delay
 
     def _job_queue(self) -> JobQueue:
         """The object as it is now; what is wanted is read anew only where it may have changed."""
@@ -155,7 +165,7 @@ class Loop:
 
     def _back_off(self) -> float:
         self._failures += 1
-        return min(_MAX_BACKOFF, 2.0 ** min(self._failures - 1, 10)) * random.uniform(0.5, 1.0)
+        return back_off(self._failures)
 
     async def _step(self) -> float | None:
         started = time.monotonic()
@@ -169,7 +179,7 @@ class Loop:
         decided = inputs.decide()
         self._memory = decided.memory
         self._tell(inputs, decided)
-        problems = await apply(decided, job_queue, self._ports.kube, self._observer.store, self._ports.turns)
+        problems = await apply(decided, job_queue, self._ports.kube, self._observer.store, self._ports.turns, self._retries)
         if decided.done and not problems:
             await self._ports.kube.remove_finalizer(job_queue)
             return None
@@ -178,13 +188,12 @@ class Loop:
         self._observer.refused = refused
         if refused is not None and observed.refused is None:
             # The next look tells it; a status written now would say that all is well.
-            return self._back_off()
-        due = await self._report(inputs, decided)
-        if problems or (isinstance(observed.store, Unknown) and not observed.store.untried):
-            delay = self._back_off()
-            return delay if refused else min(decided.wake_after, delay)
+            return LOOK_SECONDS
+        due = min(decided.wake_after, await self._report(inputs, decided), self._retries.wait())
+        if isinstance(observed.store, Unknown) and not observed.store.untried:
+            return min(due, self._back_off())
         self._failures = 0
-        return min(decided.wake_after, due)
+        return due
 
     def _tell(self, inputs: Inputs, decided: Plan) -> None:
         """Log a decision that says something new, when it is taken."""
@@ -213,19 +222,39 @@ class Loop:
         self._compared_at = now
         if known and not moved and now - self._written_at < STILL_SECONDS and not news(status, body):
             return math.inf
-        async with self._ports.turns.report:
-            await self._ports.kube.write_status(job_queue, status, body)
+        if not await self._write(job_queue, status, body):
+            return math.inf
         self._pace.spend(now)
         self._reported, self._shown, self._written_at, self._conditions = summary, shown, now, status["conditions"]
         return math.inf
+
+    async def _write(self, job_queue: JobQueue, status: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+        """Write a status; the fleet is looked after also where that fails."""
+        if self._retries.kept(_STATUS):
+            return False
+        problem = None
+        try:
+            async with self._ports.turns.report:
+                await self._ports.kube.write_status(job_queue, status, old)
+        except KubeError as error:
+            if error.stale:
+                raise
+            problem = Problem(f"{_STATUS}: {error}", error.refused)
+            self._warn(problem)
+        self._retries.note(_STATUS, problem)
+        return problem is None
 
     def _count(self, observed: Observed, decided: Plan, started: float, problems: Sequence[Problem]) -> None:
         metrics = self._ports.metrics
         self._series.show(observed, decided.decision)
         metrics.step_seconds.observe(time.monotonic() - started)
         for problem in problems:
-            metrics.errors.labels("write").inc()
-            logger.warning("write failed", extra={"jobqueue": self._name, "error": problem.text})
+            if not problem.kept:
+                self._warn(problem)
+
+    def _warn(self, problem: Problem) -> None:
+        self._ports.metrics.errors.labels("write").inc()
+        logger.warning("write failed", extra={"jobqueue": self._name, "error": problem.text})
 
 
 def _summary(inputs: Inputs, decided: Plan) -> tuple[Any, ...]:
