@@ -103,6 +103,7 @@ async def test_rights_are_those_that_requests_need() -> None:
     requests: dict[str, tuple[Any, ...]] = {
         "secret": ("n", "s"),
         "conflict": ("n", "q", ["d"]),
+        "make_deployment": ("n", manifest),
         "apply_deployment": ("n", manifest),
         "apply_budget": ("n", manifest),
         "set_verdict": ("n", "d", Verdict.REJECTED, (3, 3), "1"),

@@ -174,6 +174,7 @@ class Versions:
 
     error: KubeError | None = None
     refusal: KubeError | None = None
+    unmade: KubeError | None = None
     deployments: list[Mapping[str, Any]] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
 
@@ -185,6 +186,11 @@ class Versions:
         if self.error is not None:
             raise self.error
 
+    async def make_deployment(self, namespace: str, manifest: Mapping[str, Any]) -> None:
+        self.asked.append("make")
+        if self.unmade is not None:
+            raise self.unmade
+
     async def apply_deployment(self, namespace: str, manifest: Mapping[str, Any]) -> None:
         self.asked.append("deployment")
         if self.refusal is not None:
@@ -192,15 +198,33 @@ class Versions:
         self.deployments.append(manifest)
 
 
-async def test_a_template_that_is_refused_is_told_by_the_fields_of_the_job_queue() -> None:
+@pytest.mark.parametrize("whose", ["unmade", "refusal"])
+async def test_a_template_that_is_refused_is_told_by_the_fields_of_the_job_queue(whose: str) -> None:
     value = body()
     value["spec"]["worker"]["template"] = {"spec": {"containers": [{"name": "worker", "env": [{"name": "A B"}]}]}}
     queue = parse_job_queue(value)
-    kube = Versions(refusal=KubeError(422, "PATCH: spec.template.spec.containers[0].env[13].name: Invalid value"))
+    kube = Versions(**{whose: KubeError(422, "PATCH: spec.template.spec.containers[0].env[13].name: Invalid value")})
     wanted = plan(Observed(0.0, StoreView((depth(),))), queue, Memory())
     (problem,) = await apply(wanted, queue, cast(Kube, kube), None, Turns(1, 1))
     assert problem.refused
     assert problem.text.endswith("422 PATCH: spec.worker.template.spec.containers[0].env[0].name: Invalid value")
+
+
+async def test_a_version_that_is_refused_leaves_no_budget() -> None:
+    """Without its Deployment nobody would ever remove that."""
+    queue, kube = job_queue(), Versions(unmade=KubeError(422, "invalid"))
+    (problem,) = await apply(
+        plan(Observed(0.0, StoreView((depth(),))), queue, Memory()), queue, cast(Kube, kube), None, Turns()
+    )
+    assert (problem.refused, kube.asked) == (True, ["make"])
+
+
+async def test_pods_of_a_version_that_is_there_have_their_budget_before_they_are_changed() -> None:
+    queue, kube = job_queue(), Versions()
+    assert (
+        await apply(plan(Observed(0.0, StoreView((depth(),))), queue, Memory()), queue, cast(Kube, kube), None, Turns()) == []
+    )
+    assert kube.asked == ["make", "budget", "deployment"]
 
 
 @pytest.mark.parametrize("error", [None, KubeError(0, "away"), KubeError(409, "changed"), KubeError(403, "forbidden")])
@@ -218,7 +242,7 @@ async def test_a_budget_that_could_not_be_written_is_applied_again(error: KubeEr
 
 @pytest.mark.usefixtures("long_pauses")
 @pytest.mark.parametrize("status", [422, 429, 500, 0])
-@pytest.mark.parametrize("whose", ["error", "refusal"])
+@pytest.mark.parametrize("whose", ["unmade", "error", "refusal"])
 async def test_what_could_not_be_written_is_left_alone_for_a_while_and_all_else_goes_on(whose: str, status: int) -> None:
     """Jobs bring many looks a second, and each wants the same version once more."""
     queue = job_queue()
@@ -229,10 +253,11 @@ async def test_what_could_not_be_written_is_left_alone_for_a_while_and_all_else_
     for _ in range(10):
         problems = await apply(wanted, queue, cast(Kube, kube), None, Turns(), retries)
         assert problems == [replace(first, kept=True)]
-    assert [kube.asked.count(what) for what in ("budget", "deployment", "scale")] == [1, 1, 11]
+    assert [kube.asked.count(what) for what in ("make", "scale")] == [1, 11]
+    assert max(kube.asked.count("budget"), kube.asked.count("deployment")) <= 1
     # Another spec, to which the plan now belongs, may be what was waited for.
     await apply(wanted, replace(queue, generation=2), cast(Kube, kube), None, Turns(), retries)
-    assert [kube.asked.count(what) for what in ("budget", "deployment", "scale")] == [2, 2, 12]
+    assert [kube.asked.count(what) for what in ("make", "scale")] == [2, 12]
 
 
 @pytest.mark.usefixtures("long_pauses")

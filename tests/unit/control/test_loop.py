@@ -21,6 +21,7 @@ from rivermill_operator.metrics import Metrics
 from rivermill_operator.model.observed import Observed, ServerView, StoreView
 from rivermill_operator.model.spec import JobQueue
 from rivermill_operator.plan import Memory
+from rivermill_operator.plan.manifests import build
 from rivermill_operator.plan.replay import Inputs
 from rivermill_operator.store.port import StoreProvider
 from tests.unit.plan.build import body, deployment, depth, job_queue, pod
@@ -218,10 +219,7 @@ class Refusing(Statuses):
     tried: int = 0
     scaled: list[int] = field(default_factory=list)
 
-    async def apply_budget(self, namespace: str, manifest: Mapping[str, Any]) -> None:
-        pass
-
-    async def apply_deployment(self, namespace: str, manifest: Mapping[str, Any]) -> None:
+    async def make_deployment(self, namespace: str, manifest: Mapping[str, Any]) -> None:
         self.tried += 1
         raise KubeError(422, "spec.template: invalid")
 
@@ -252,10 +250,9 @@ async def test_a_status_that_is_refused_holds_up_no_look(monkeypatch: pytest.Mon
     monkeypatch.setattr(retries, "back_off", lambda _: 3600.0)
     kube = Statuses(error=KubeError(403, "forbidden"))
     loop = loop_of(kube)
-    looks = Looks(Observed(0.0, StoreView((depth(),))))
+    digest = build(job_queue()).digest
+    looks = Looks(Observed(0.0, StoreView((depth(),)), (deployment(0, applied_hash=digest),)))
     monkeypatch.setattr(loop, "_observer", looks)
-    monkeypatch.setattr(kube, "apply_budget", Refusing().apply_budget, raising=False)
-    monkeypatch.setattr(kube, "apply_deployment", Refusing().apply_budget, raising=False)
     for _ in range(5):
         await loop._guarded_step()
     assert (kube.asked, kube.written, loop._not_before) == (1, [], -math.inf)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from typing import Any
 
@@ -13,6 +14,7 @@ from rivermill_operator.control.loop import Loop, Ports
 from rivermill_operator.control.turns import Turns
 from rivermill_operator.control.wake import Wakes
 from rivermill_operator.kube.client import KubeClient
+from rivermill_operator.kube.port import KubeError
 from rivermill_operator.kube.rest import Rest
 from rivermill_operator.metrics import Metrics
 from rivermill_operator.model import names
@@ -81,16 +83,22 @@ async def test_fields_of_the_status_are_replaced(
     assert written == [("PATCH", {"metadata": {"uid": "u1"}, "status": patch})]
 
 
+async def make_and_apply(client: KubeClient) -> None:
+    manifest = build(parse_job_queue(BODY)).deployment
+    await client.make_deployment("n", manifest)
+    await client.apply_deployment("n", manifest)
+
+
 async def test_what_the_api_server_does_not_know_of_a_template_is_refused_and_not_dropped(api: Api, rest: Rest) -> None:
     serve(api, found("u1"))
-    await kube(rest).apply_deployment("n", build(parse_job_queue(BODY)).deployment)
+    await make_and_apply(kube(rest))
     assert [(method, "fieldValidation=Strict" in path) for method, path in api.requests] == [("POST", True), ("PATCH", True)]
 
 
 async def test_what_is_made_first_does_not_count_as_applied(api: Api, rest: Rest) -> None:
     """Else a Deployment whose apply is refused would be left as it was made."""
     written = serve(api, found("u1"))
-    await kube(rest).apply_deployment("n", build(parse_job_queue(BODY)).deployment)
+    await make_and_apply(kube(rest))
     digests = [names.MANIFEST_ANNOTATION in manifest["metadata"]["annotations"] for _, manifest in written]
     assert digests == [False, True]
 
@@ -120,6 +128,45 @@ async def test_only_our_finalizer_is_removed_and_only_from_this_object(
     await kube(rest).remove_finalizer(parse_job_queue(BODY))
     expected = [("PATCH", {"metadata": {"resourceVersion": "7", "finalizers": left}})]
     assert written == ([] if left is None else expected)
+
+
+DEPLOYMENT, BUDGET = "/apis/apps/v1/namespaces/n/deployments/q-1", "/apis/policy/v1/namespaces/n/poddisruptionbudgets/q-1"
+
+
+@pytest.mark.parametrize(
+    ("failing", "asked"),
+    [
+        (None, [("PATCH", DEPLOYMENT), ("DELETE", BUDGET), ("DELETE", DEPLOYMENT)]),
+        # It has changed, and may be needed: nothing of it is removed.
+        (("PATCH", DEPLOYMENT, 409), [("PATCH", DEPLOYMENT)]),
+        # Tried before, or never made.
+        (("DELETE", BUDGET, 404), [("PATCH", DEPLOYMENT), ("DELETE", BUDGET), ("DELETE", DEPLOYMENT)]),
+        # The Deployment tells that there is still something to remove.
+        (("DELETE", BUDGET, 500), [("PATCH", DEPLOYMENT), ("DELETE", BUDGET)]),
+        (("DELETE", DEPLOYMENT, 409), [("PATCH", DEPLOYMENT), ("DELETE", BUDGET), ("DELETE", DEPLOYMENT)]),
+    ],
+)
+async def test_a_version_is_never_deleted_without_its_budget(
+    api: Api, rest: Rest, failing: tuple[str, str, int] | None, asked: list[tuple[str, str]]
+) -> None:
+    bodies: list[Any] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        text = await request.text()
+        bodies.append(json.loads(text) if text else None)
+        if failing is not None and (request.method, request.path) == failing[:2]:
+            return web.json_response({"message": "no"}, status=failing[2])
+        return web.json_response({"metadata": {"resourceVersion": "8"}})
+
+    api.handler = handler
+    fails = failing is not None and failing[2] != 404
+    with pytest.raises(KubeError) if fails else contextlib.nullcontext():
+        await kube(rest).delete_version("n", "q-1", "7")
+    assert [(method, path.partition("?")[0]) for method, path in api.requests] == asked
+    # Where it stays after all it is applied again, budget and all.
+    assert bodies[0]["metadata"] == {"resourceVersion": "7", "annotations": {names.MANIFEST_ANNOTATION: None}}
+    if len(asked) == 3:
+        assert bodies[2]["preconditions"] == {"resourceVersion": "8"}
 
 
 MANUAL = {"f:spec": {"f:scaling": {"f:manualReplicas": {}}}}

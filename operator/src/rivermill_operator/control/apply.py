@@ -15,7 +15,7 @@ from rivermill_operator.kube.port import Kube, KubeError
 from rivermill_operator.model import names
 from rivermill_operator.model.spec import JobQueue
 from rivermill_operator.model.template_paths import name_as_written
-from rivermill_operator.plan.plan import Plan
+from rivermill_operator.plan.plan import ApplyVersion, Plan
 from rivermill_operator.store.port import Store, StoreError
 
 Write = Callable[[], Awaitable[None]]
@@ -40,39 +40,14 @@ async def apply(
     Returns:
         What went wrong, without what had merely changed since it was seen.
     """
-    problems: list[Problem] = []
     retries.begin(job_queue.generation)
-
-    async def attempt(what: str, write: Write, turn: _Turn, words: Callable[[str], str] = str) -> bool:
-        kept = retries.kept(what)
-        if kept:
-            problems.extend(kept)
-            return False
-        problem, done = await _attempt(what, write, turn, words)
-        retries.note(what, problem)
-        problems.extend([problem] if problem else [])
-        return done
-
-    namespace = job_queue.namespace
+    writer, namespace = _Writer(retries), job_queue.namespace
     for item in plan.apply:
-        covering, applying = (
-            f"apply disruption budget {item.name}",
-            f"apply Deployment {item.name}, whose template is made from spec.worker",
-        )
-        kept = retries.kept(covering, applying)
-        if kept:
-            # As a whole: whatever of it goes well is written again each time.
-            problems += kept
-            continue
-        budget = partial(kube.apply_budget, namespace, item.budget)
-        covered = await attempt(covering, budget, turns.fleet)
-        manifest = item.deployment if covered else _unfinished(item.deployment)
-        words = partial(name_as_written, made=manifest["spec"]["template"], given=job_queue.spec.worker.template)
-        await attempt(applying, partial(kube.apply_deployment, namespace, manifest), turns.fleet, words)
+        await _apply_version(item, job_queue, kube, turns, writer)
     events = list(plan.events)
     for mark in plan.verdicts:
         verdict = partial(kube.set_verdict, namespace, mark.deployment, mark.verdict, mark.trial, mark.resource_version)
-        written = await attempt(f"annotate Deployment {mark.deployment} with its verdict", verdict, turns.fleet)
+        written = await writer.attempt(f"annotate Deployment {mark.deployment} with its verdict", verdict, turns.fleet)
         events += [mark.event] if written and mark.event is not None else []
     for turn, writes in (
         (turns.growth, _scale_writes(plan, namespace, kube, grow=True)),
@@ -81,13 +56,53 @@ async def apply(
         (turns.report, _own_writes(plan, job_queue, kube)),
     ):
         for what, write in writes:
-            await attempt(what, write, turn)
+            await writer.attempt(what, write, turn)
     for event in events:
         told = partial(kube.emit_event, job_queue, event.type, event.reason, event.message)
         problem, _ = await _attempt(f"record Event {event.reason}", told, turns.report)
         # The fleet is as it should be without an Event, which nobody writes again.
-        problems += [replace(problem, refused=False)] if problem else []
-    return problems
+        writer.problems += [replace(problem, refused=False)] if problem else []
+    return writer.problems
+
+
+class _Writer:
+    """Tries what may be tried, and gathers what went wrong."""
+
+    def __init__(self, retries: Retries) -> None:
+        self._retries = retries
+        self.problems: list[Problem] = []
+
+    def keeps(self, *writes: str) -> bool:
+        """Whether one of these is not to be tried yet."""
+        kept = self._retries.kept(*writes)
+        self.problems += kept
+        return bool(kept)
+
+    async def attempt(self, what: str, write: Write, turn: _Turn, words: Callable[[str], str] = str) -> bool:
+        """Write, unless that is not to be tried yet; False if it was not done."""
+        if self.keeps(what):
+            return False
+        problem, done = await _attempt(what, write, turn, words)
+        self._retries.note(what, problem)
+        self.problems += [problem] if problem else []
+        return done
+
+
+async def _apply_version(item: ApplyVersion, job_queue: JobQueue, kube: Kube, turns: Turns, writer: _Writer) -> None:
+    """A Deployment that is new has no pods yet, and a budget only when it was taken: without it, nothing would remove that."""
+    namespace, manifest = job_queue.namespace, item.deployment
+    source = f"{item.name}, whose template is made from spec.worker"
+    making, applying = f"make Deployment {source}", f"apply Deployment {source}"
+    covering = f"apply disruption budget {item.name}"
+    # As a whole: what of it went well would be written again at each look.
+    if writer.keeps(making, covering, applying):
+        return
+    words = partial(name_as_written, made=manifest["spec"]["template"], given=job_queue.spec.worker.template)
+    if not await writer.attempt(making, partial(kube.make_deployment, namespace, manifest), turns.fleet, words):
+        return
+    covered = await writer.attempt(covering, partial(kube.apply_budget, namespace, item.budget), turns.fleet)
+    manifest = manifest if covered else _unfinished(manifest)
+    await writer.attempt(applying, partial(kube.apply_deployment, namespace, manifest), turns.fleet, words)
 
 
 async def _attempt(what: str, write: Write, turn: _Turn, words: Callable[[str], str] = str) -> tuple[Problem | None, bool]:

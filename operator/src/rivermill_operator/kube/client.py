@@ -91,24 +91,29 @@ class KubeClient:
         targets = [(item["spec"]["scaleTargetRef"], item["metadata"]["name"]) for item in answer.get("items") or []]
         return {(target["kind"], target["name"]): name for target, name in targets}
 
-    async def apply_deployment(self, namespace: str, manifest: Mapping[str, Any]) -> None:
-        """Server-side apply; a Deployment that does not exist is made with no replicas.
+    async def make_deployment(self, namespace: str, manifest: Mapping[str, Any]) -> None:
+        """Make a Deployment with no replicas if it does not exist; applied it is not yet.
 
         Applied without ``spec.replicas``, a new Deployment would default to one replica, so it is created under another
         field manager first; the apply then owns everything but the replicas.
         """
         name, path = manifest["metadata"]["name"], f"{_APPS}/namespaces/{namespace}/deployments"
         cache = self._of(self._deployments, namespace)
-        if not any(d["metadata"]["name"] == name for d in cache.get(self._key(namespace, manifest))):
-            # Left to itself, the API server drops what it does not know, such as a misspelt field of the template.
-            query = {"fieldManager": f"{names.FIELD_MANAGER}-create", "fieldValidation": "Strict"}
-            try:
-                await self._rest.request("POST", path, query=query, body=_first(manifest))
-            except KubeError as error:
-                if not error.stale:
-                    raise
+        if any(d["metadata"]["name"] == name for d in cache.get(self._key(namespace, manifest))):
+            return
+        # Left to itself, the API server drops what it does not know, such as a misspelt field of the template.
+        query = {"fieldManager": f"{names.FIELD_MANAGER}-create", "fieldValidation": "Strict"}
+        try:
+            await self._rest.request("POST", path, query=query, body=_first(manifest))
+        except KubeError as error:
+            if not error.stale:
+                raise
+
+    async def apply_deployment(self, namespace: str, manifest: Mapping[str, Any]) -> None:
+        """Server-side apply of a Deployment that was made."""
+        path = f"{_APPS}/namespaces/{namespace}/deployments/{manifest['metadata']['name']}"
         query = {"fieldManager": names.FIELD_MANAGER, "force": "true", "fieldValidation": "Strict"}
-        await self._rest.request("PATCH", f"{path}/{name}", query=query, body=dict(manifest), content_type=APPLY_PATCH)
+        await self._rest.request("PATCH", path, query=query, body=dict(manifest), content_type=APPLY_PATCH)
 
     async def apply_budget(self, namespace: str, manifest: Mapping[str, Any]) -> None:
         """Server-side apply of a PodDisruptionBudget."""
@@ -152,10 +157,21 @@ class KubeClient:
         await self._patch(f"/api/v1/namespaces/{namespace}/pods/{pod}", body)
 
     async def delete_version(self, namespace: str, name: str, resource_version: str) -> None:
-        """Delete a Deployment, if it is still at this version, and its PodDisruptionBudget."""
-        body = {"preconditions": {"resourceVersion": resource_version}, "propagationPolicy": "Background"}
-        await self._rest.request("DELETE", f"{_APPS}/namespaces/{namespace}/deployments/{name}", body=body)
-        await self._rest.request("DELETE", f"{_POLICY}/namespaces/{namespace}/poddisruptionbudgets/{name}")
+        """Delete a Deployment, if it is still at this version, and before it its PodDisruptionBudget.
+
+        The other way round nobody would know of the budget any more when its removal failed. The Deployment does not count as
+        applied from then on, so that it gets its budget back where it stays after all.
+        """
+        path = f"{_APPS}/namespaces/{namespace}/deployments/{name}"
+        unfinished = {"resourceVersion": resource_version, "annotations": {names.MANIFEST_ANNOTATION: None}}
+        answer = await self._patch(path, {"metadata": unfinished})
+        try:
+            await self._rest.request("DELETE", f"{_POLICY}/namespaces/{namespace}/poddisruptionbudgets/{name}")
+        except KubeError as error:
+            if error.status != _NOT_FOUND:
+                raise
+        preconditions = {"resourceVersion": answer["metadata"]["resourceVersion"]}
+        await self._rest.request("DELETE", path, body={"preconditions": preconditions, "propagationPolicy": "Background"})
 
     async def release_ownership(self, namespace: str, name: str) -> None:
         """Remove the owner references of a version's objects, so that they outlive their ``JobQueue``."""
@@ -228,9 +244,9 @@ class KubeClient:
         }
         await self._rest.request("POST", f"/api/v1/namespaces/{job_queue.namespace}/events", body=body)
 
-    async def _patch(self, path: str, body: Mapping[str, Any]) -> None:
+    async def _patch(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
         query = {"fieldManager": names.FIELD_MANAGER}
-        await self._rest.request("PATCH", path, query=query, body=dict(body), content_type=MERGE_PATCH)
+        return await self._rest.request("PATCH", path, query=query, body=dict(body), content_type=MERGE_PATCH)
 
 
 def _first(manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -57,8 +57,12 @@ class Kube(Protocol):
         """A sentence about an autoscaler that targeted a ``JobQueue`` or one of its Deployments a moment ago, or None."""
         ...
 
+    async def make_deployment(self, namespace: str, manifest: Mapping[str, Any]) -> None:
+        """Make a Deployment with no replicas if it does not exist; applied it is not yet. Unknown fields are refused."""
+        ...
+
     async def apply_deployment(self, namespace: str, manifest: Mapping[str, Any]) -> None:
-        """Server-side apply; a Deployment that does not exist is made with no replicas. Unknown fields are refused."""
+        """Server-side apply of a Deployment that was made. Unknown fields are refused."""
         ...
 
     async def apply_budget(self, namespace: str, manifest: Mapping[str, Any]) -> None:
@@ -88,7 +92,7 @@ class Kube(Protocol):
         ...
 
     async def delete_version(self, namespace: str, name: str, resource_version: str) -> None:
-        """Delete a Deployment, if it is still at this version, and its PodDisruptionBudget."""
+        """Delete a Deployment, if it is still at this version, and before it its PodDisruptionBudget."""
         ...
 
     async def release_ownership(self, namespace: str, name: str) -> None:
