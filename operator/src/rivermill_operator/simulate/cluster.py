@@ -103,7 +103,8 @@ class Cluster:
         self._grace = grace_seconds
         self.pods: dict[int, Pod] = {}
         self.sets: dict[str, ReplicaSet] = {}
-        self.writes: list[float] = []
+        #: When a scaler wrote replicas, and how many the fleet was to have then.
+        self.writes: list[tuple[float, int]] = []
         self.pod_seconds = 0.0
         self.peak = 0
         self.first_ready = NEVER
@@ -144,8 +145,9 @@ class Cluster:
 
     def write_replicas(self, version: str, replicas: int) -> None:
         """A scaler's write of ``/scale``."""
-        if self.sets[version].replicas != replicas:
-            self.writes.append(self._world.now)
+        more = replicas - self.sets[version].replicas
+        if more:
+            self.writes.append((self._world.now, self.replicas + more))
             self.set_replicas(version, replicas)
 
     def _create(self, version: str, count: int) -> None:

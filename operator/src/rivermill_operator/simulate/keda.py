@@ -99,7 +99,7 @@ class Keda:
         if replicas == self._replicas:
             return
         cluster = self._simulation.cluster
-        cluster.writes.append(self._simulation.now)
+        cluster.writes.append((self._simulation.now, replicas))
         self._replicas = replicas
         if self._version == _OLD:
             cluster.set_replicas(_OLD, replicas)
