@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from rivermill_operator.simulate.bars import check, check_single_seeds
 from rivermill_operator.simulate.clairvoyant import Reachable
 from rivermill_operator.simulate.matrix import Run
-from rivermill_operator.simulate.outcome import Outcome
+from rivermill_operator.simulate.outcome import Outcome, QueueOutcome
 
 RIVAL = {"share": 0.97, "pod_seconds": 1000.0}
 
@@ -62,3 +63,33 @@ def test_bars(runs: list[Run], missed: list[str]) -> None:
 def test_what_means_hide_is_told_by_seed(runs: list[Run], missed: list[str]) -> None:
     assert check_single_seeds(runs) == missed
     assert len(runs) == 1 or check(runs) == []
+
+
+def queues(**shares: float) -> dict[str, QueueOutcome]:
+    return {name: QueueOutcome(5.0, share, 0.0, 0.0, 0.0) for name, share in shares.items()}
+
+
+@pytest.mark.parametrize(
+    ("ours", "rival", "reachable", "missed"),
+    [
+        ({"urgent": 0.99, "bulk": 1.0}, {"urgent": 0.98, "bulk": 1.0}, 1.0, []),
+        # Few of all jobs, so that the share of all is as good as can be.
+        (
+            {"urgent": 0.94, "bulk": 1.0},
+            {"urgent": 0.96, "bulk": 1.0},
+            1.0,
+            [
+                "steady, queue urgent: 94.00% within the goal, at least 95 % can be reached",
+                "steady, queue urgent: 94.000% within the goal, tuned KEDA 96.000%",
+            ],
+        ),
+        ({"urgent": 0.94, "bulk": 1.0}, {"urgent": 0.9, "bulk": 1.0}, 0.949, []),
+        # One queue is all jobs.
+        ({"default": 0.5}, {"default": 1.0}, 1.0, []),
+    ],
+)
+def test_each_of_several_queues_is_held_to_its_goal(
+    ours: dict[str, float], rival: dict[str, float], reachable: float, missed: list[str]
+) -> None:
+    one = run(queues=queues(**ours), rival={"queues": queues(**rival)})
+    assert check([replace(one, reachable=Reachable(1.0, dict.fromkeys(ours, reachable)))]) == missed
