@@ -261,12 +261,14 @@ async def test_what_could_not_be_written_is_left_alone_for_a_while_and_all_else_
 
 
 @pytest.mark.usefixtures("long_pauses")
-async def test_a_scale_that_is_refused_keeps_no_other_from_being_written() -> None:
-    kube, retries = Scales(KubeError(403, "forbidden")), Retries()
-    await apply(PLAN, job_queue(), cast(Kube, kube), None, Turns(), retries)
+async def test_a_scale_out_that_fails_is_one_write_whatever_the_number_and_keeps_nobody_from_scaling_in() -> None:
+    """The number moves as long as jobs come."""
+    kube, retries = Scales(KubeError(429, "slowly")), Retries()
+    out = [replace(PLAN, scales=(SetReplicas("q-1", number, "7", grows=True),)) for number in (3, 4)]
+    (failed,) = await apply(out[0], job_queue(), cast(Kube, kube), None, Turns(), retries)
     kube.error = None
-    (kept,) = await apply(PLAN, job_queue(), cast(Kube, kube), None, Turns(), retries)
-    assert (kept.refused, kept.kept, kube.written) == (True, True, [])
+    assert await apply(out[1], job_queue(), cast(Kube, kube), None, Turns(), retries) == [replace(failed, kept=True)]
+    assert kube.written == []
     fewer = replace(PLAN, scales=(SetReplicas("q-1", 0, "7"),))
     assert await apply(fewer, job_queue(), cast(Kube, kube), None, Turns(), retries) == []
     assert kube.written == ["q-1=0"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -55,14 +55,23 @@ async def apply(
         (turns.fleet, _fleet_writes(plan, namespace, kube)),
         (turns.report, _own_writes(plan, job_queue, kube)),
     ):
-        for what, write in writes:
-            await writer.attempt(what, write, turn)
+        for step in writes:
+            await writer.attempt(step.what, step.write, turn, key=step.key)
     for event in events:
         told = partial(kube.emit_event, job_queue, event.type, event.reason, event.message)
         problem, _ = await _attempt(f"record Event {event.reason}", told, turns.report)
         # The fleet is as it should be without an Event, which nobody writes again.
         writer.problems += [replace(problem, refused=False)] if problem else []
     return writer.problems
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One write: what it does, and what shares its pause when it fails, if that is more."""
+
+    what: str
+    write: Write
+    key: str | None = None
 
 
 class _Writer:
@@ -78,12 +87,15 @@ class _Writer:
         self.problems += kept
         return bool(kept)
 
-    async def attempt(self, what: str, write: Write, turn: _Turn, words: Callable[[str], str] = str) -> bool:
-        """Write, unless that is not to be tried yet; False if it was not done."""
-        if self.keeps(what):
+    async def attempt(
+        self, what: str, write: Write, turn: _Turn, words: Callable[[str], str] = str, key: str | None = None
+    ) -> bool:
+        """Write, unless that is not to be tried yet; False if it was not done. ``key`` says what shares one pause."""
+        key = key or what
+        if self.keeps(key):
             return False
         problem, done = await _attempt(what, write, turn, words)
-        self._retries.note(what, problem)
+        self._retries.note(key, problem)
         self.problems += [problem] if problem else []
         return done
 
@@ -118,28 +130,32 @@ async def _attempt(what: str, write: Write, turn: _Turn, words: Callable[[str], 
     return None, True
 
 
-def _fleet_writes(plan: Plan, namespace: str, kube: Kube) -> Iterator[tuple[str, Write]]:
+def _fleet_writes(plan: Plan, namespace: str, kube: Kube) -> Iterator[_Step]:
     for change in plan.protections:
         write = partial(kube.set_protection, namespace, change.pod, change.protected, change.resource_version)
-        yield f"annotate pod {change.pod} for node autoscalers", write
+        yield _Step(f"annotate pod {change.pod} for node autoscalers", write)
     for cost in plan.deletion_costs:
         write = partial(kube.set_deletion_cost, namespace, cost.pod, cost.cost, cost.resource_version)
-        yield f"annotate pod {cost.pod} with its deletion cost", write
+        yield _Step(f"annotate pod {cost.pod} with its deletion cost", write)
     yield from _scale_writes(plan, namespace, kube, grow=False)
     for gone in plan.deletions:
-        yield f"delete {gone.name}", partial(kube.delete_version, namespace, gone.name, gone.resource_version)
+        yield _Step(f"delete {gone.name}", partial(kube.delete_version, namespace, gone.name, gone.resource_version))
     for name in plan.release_ownership:
-        yield f"release {name}", partial(kube.release_ownership, namespace, name)
+        yield _Step(f"release {name}", partial(kube.release_ownership, namespace, name))
     if plan.live is not None:
         # After what is scaled: each write of a Deployment makes those that know it from before stale.
-        yield f"mark {plan.live.deployment} as live", partial(kube.mark_live, namespace, plan.live.deployment, plan.live.since)
+        yield _Step(
+            f"mark {plan.live.deployment} as live", partial(kube.mark_live, namespace, plan.live.deployment, plan.live.since)
+        )
 
 
-def _scale_writes(plan: Plan, namespace: str, kube: Kube, *, grow: bool) -> Iterator[tuple[str, Write]]:
+def _scale_writes(plan: Plan, namespace: str, kube: Kube, *, grow: bool) -> Iterator[_Step]:
     for scale in plan.scales:
         if scale.grows is grow:
             write = partial(kube.set_replicas, namespace, scale.deployment, scale.replicas, scale.resource_version)
-            yield f"scale {scale.deployment} to {scale.replicas}", write
+            # The number moves as long as jobs come.
+            key = f"scale {scale.deployment} {'up' if grow else 'down'}"
+            yield _Step(f"scale {scale.deployment} to {scale.replicas}", write, key)
 
 
 def _unfinished(deployment: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,16 +165,16 @@ def _unfinished(deployment: Mapping[str, Any]) -> dict[str, Any]:
     return {**deployment, "metadata": {**meta, "annotations": left}}
 
 
-def _own_writes(plan: Plan, job_queue: JobQueue, kube: Kube) -> Iterator[tuple[str, Write]]:
+def _own_writes(plan: Plan, job_queue: JobQueue, kube: Kube) -> Iterator[_Step]:
     if plan.clear_manual:
-        yield "remove spec.scaling.manualReplicas", partial(kube.clear_manual, job_queue)
+        yield _Step("remove spec.scaling.manualReplicas", partial(kube.clear_manual, job_queue))
 
 
-def _client_writes(plan: Plan, store: Store | None) -> Iterator[tuple[str, Write]]:
+def _client_writes(plan: Plan, store: Store | None) -> Iterator[_Step]:
     if store is None:
         return
     if plan.bury:
-        yield "declare clients dead", partial(store.bury, plan.bury)
+        yield _Step("declare clients dead", partial(store.bury, plan.bury))
     for what, state, clients in (("uncordon", "accepting", plan.uncordon), ("cordon", "cordoned", plan.cordon)):
         if clients:
-            yield f"{what} clients", partial(store.want, state, clients)
+            yield _Step(f"{what} clients", partial(store.want, state, clients))
