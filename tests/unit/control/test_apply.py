@@ -81,7 +81,7 @@ async def apply(
 
 @pytest.fixture
 def long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retries_module, "back_off", lambda _: 3600.0)
+    monkeypatch.setattr(retries_module, "back_off", lambda *_: 3600.0)
 
 
 async def write(kube: Scales, store: SlowDatabase | None, turns: Turns) -> list[Problem]:

@@ -191,7 +191,7 @@ async def look_on(wakes: Wakes, looks: Looks, count: int) -> None:
 async def test_news_brings_no_look_before_the_pause_after_an_error_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy queue has news all the time: each look would end as the last one did, with a traceback in the log."""
     pause = 0.4  # longer than between two looks that are asked for
-    monkeypatch.setattr(module, "back_off", lambda _: pause)
+    monkeypatch.setattr(module, "back_off", lambda *_: pause)
     loop, looks = loop_of(Statuses()), Looks()
     monkeypatch.setattr(loop, "_observer", looks)
     running = asyncio.create_task(loop.run())
@@ -201,7 +201,7 @@ async def test_news_brings_no_look_before_the_pause_after_an_error_is_over(monke
 
 
 async def test_an_operator_that_leaves_waits_for_no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "back_off", lambda _: 3600.0)
+    monkeypatch.setattr(module, "back_off", lambda *_: 3600.0)
     loop, looks = loop_of(Statuses()), Looks()
     monkeypatch.setattr(loop, "_observer", looks)
     running = asyncio.create_task(loop.run())
@@ -231,7 +231,7 @@ class Refusing(Statuses):
 
 
 async def test_while_a_template_is_refused_the_fleet_is_scaled_and_the_refusal_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retries, "back_off", lambda _: 3600.0)
+    monkeypatch.setattr(retries, "back_off", lambda *_: 3600.0)
     kube = Refusing()
     loop = loop_of(kube)
     looks = Looks(Observed(0.0, StoreView((depth(waiting=10**6),)), (deployment(1, "0ld"),), (pod(1, "0ld"),)))
@@ -247,7 +247,7 @@ async def test_while_a_template_is_refused_the_fleet_is_scaled_and_the_refusal_t
 
 async def test_a_status_that_is_refused_holds_up_no_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor is it asked for at each of them."""
-    monkeypatch.setattr(retries, "back_off", lambda _: 3600.0)
+    monkeypatch.setattr(retries, "back_off", lambda *_: 3600.0)
     kube = Statuses(error=KubeError(403, "forbidden"))
     loop = loop_of(kube)
     digest = build(job_queue()).digest

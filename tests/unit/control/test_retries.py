@@ -11,6 +11,7 @@ from rivermill_operator.control import retries
 from rivermill_operator.control.retries import Problem, Retries
 
 WRONG = Problem("scale q-1 to 3: 500 away", refused=False)
+REFUSED = Problem("apply Deployment q-1: 422 no", refused=True)
 
 
 class Clock:
@@ -28,16 +29,26 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock()
 
 
-def test_the_pause_grows_up_to_a_bound_and_begins_anew_after_a_success(clock: Clock) -> None:
+@pytest.mark.parametrize(
+    ("problem", "expected"),
+    [
+        (WRONG, [1.0, 2.0, 4.0, 4.0, 4.0, 4.0, 4.0, 4.0]),  # who is away may be back at any moment
+        (REFUSED, [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]),
+    ],
+    ids=["away", "refused"],
+)
+def test_the_pause_grows_up_to_a_bound_and_begins_anew_after_a_success(
+    clock: Clock, problem: Problem, expected: list[float]
+) -> None:
     kept = Retries(clock)
     pauses = []
     for _ in range(8):
         kept.begin(1)
-        kept.note("a", WRONG)
+        kept.note("a", problem)
         pauses.append(kept.wait())
         clock.now += pauses[-1]
         assert kept.kept("a") == []
-    assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
+    assert pauses == expected
     kept.note("a", None)
     kept.note("a", WRONG)
     assert kept.wait() == 1.0

@@ -23,7 +23,7 @@ from rivermill_operator.control.report import (
     restore_conflict,
     restore_manual,
 )
-from rivermill_operator.control.retries import Problem, Retries, back_off
+from rivermill_operator.control.retries import AWAY_BACKOFF, MAX_BACKOFF, Problem, Retries, back_off
 from rivermill_operator.control.series import Series
 from rivermill_operator.control.turns import Turns
 from rivermill_operator.control.wake import Wakes
@@ -137,15 +137,17 @@ class Loop:
 
     async def _guarded_step(self) -> float | None:
         """One step; what nobody foresaw costs this JobQueue a pause, and no other anything."""
+        longest = MAX_BACKOFF
         try:
             return await self._step()
         except (KubeError, TimeoutError) as error:
+            longest = AWAY_BACKOFF
             self._doubted = isinstance(error, KubeError) and error.stale
             logger.warning("step failed", extra={"jobqueue": self._name, "error": str(error) or "timeout"})
         except Exception:
             logger.exception("step failed", extra={"jobqueue": self._name})
         self._ports.metrics.errors.labels("step").inc()
-        delay = self._back_off()
+        delay = self._back_off(longest)
         self._not_before = time.monotonic() + delay
         return delay
 
@@ -163,9 +165,9 @@ class Loop:
     def _name(self) -> str:
         return "/".join(self._key)
 
-    def _back_off(self) -> float:
+    def _back_off(self, longest: float = MAX_BACKOFF) -> float:
         self._failures += 1
-        return back_off(self._failures)
+        return back_off(self._failures, longest)
 
     async def _step(self) -> float | None:
         started = time.monotonic()

@@ -8,8 +8,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-#: The longest pause, seconds.
+#: The longest pause, seconds, after what trying again does not help, or nobody foresaw.
 MAX_BACKOFF = 30.0
+#: The longest pause while the API server or the network may be back at any moment.
+AWAY_BACKOFF = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +29,9 @@ class Problem:
     kept: bool = False
 
 
-def back_off(failures: int) -> float:
-    """Seconds until the next try after so many failures, from 1: about 1, 2, 4, … up to ``MAX_BACKOFF``."""
-    return min(MAX_BACKOFF, 2.0 ** min(failures - 1, 10)) * random.uniform(0.5, 1.0)
+def back_off(failures: int, longest: float = MAX_BACKOFF) -> float:
+    """Seconds until the next try after so many failures, from 1: about 1, 2, 4, … up to the longest pause."""
+    return min(longest, 2.0 ** min(failures - 1, 10)) * random.uniform(0.5, 1.0)
 
 
 @dataclass(slots=True)
@@ -71,7 +73,8 @@ class Retries:
         failed = self._failed.pop(what, None)
         if problem is not None:
             times = failed.times + 1 if failed else 1
-            self._failed[what] = _Failed(problem, times, self._clock() + back_off(times))
+            pause = back_off(times, MAX_BACKOFF if problem.refused else AWAY_BACKOFF)
+            self._failed[what] = _Failed(problem, times, self._clock() + pause)
 
     def wait(self) -> float:
         """Seconds until the first of them may be tried again; infinite if there is none, not below 0."""
