@@ -36,6 +36,8 @@ def world(
     # Tests of one long name and several parameters have namespaces of their own, too.
     name = f"{readable}-{hashlib.sha256(request.node.name.encode()).hexdigest()[:6]}"
     cluster.kubectl("create", "namespace", name)
+    # Without it no pod can be made; a controller manager whose API server was away a moment ago takes its time.
+    cluster.kubectl("wait", "--for=create", "serviceaccount/default", f"--namespace={name}", "--timeout=120s")
     database.create_database(name)
     world = World(cluster, database, name, tmp_path)
     world.kubectl("create", "configmap", "app", f"--from-literal=slow.py={APP}")
