@@ -20,6 +20,7 @@ from rivermill import (
     Hook,
     InsertOpts,
     Job,
+    JobCancel,
     JobFailure,
     JobRow,
     JobState,
@@ -69,6 +70,32 @@ async def test_processes(dsn: str, connection: Connection, schema: Schema, worke
         await bench.client.cancel(slow.id)
         row = await bench.reaches(slow.id, JobState.CANCELLED)
         assert row.errors[0].error == "JobCancelError: job cancelled remotely"
+
+
+async def sleeping(job: Job[Crunch]) -> None:
+    raise JobCancel("it ran")
+
+
+def unawaited(job: Job[Crunch]) -> Any:
+    """As a decorator makes it of an async worker that knows nothing of those."""
+    return sleeping(job)
+
+
+async def unawaited_on_loop(job: Job[Crunch]) -> Any:
+    return sleeping(job)
+
+
+@pytest.mark.parametrize(
+    ("function", "executor"), [(unawaited, "thread"), (unawaited, "process"), (unawaited_on_loop, "async")]
+)
+async def test_a_coroutine_that_a_worker_returns_fails_the_attempt(
+    dsn: str, connection: Connection, schema: Schema, workers: Workers, function: Any, executor: Any
+) -> None:
+    workers.work(executor=executor)(function)
+    async with working(dsn, connection, schema, workers) as bench:
+        job = (await bench.client.insert(Crunch(), InsertOpts(max_attempts=1))).job
+        row = await bench.reaches(job.id, JobState.DISCARDED)
+        assert "returned a coroutine that nobody awaits" in row.errors[0].error
 
 
 async def test_a_process_that_takes_too_long_is_killed(

@@ -41,7 +41,7 @@ from rivermill.places import Places
 from rivermill.resumable import PROGRESS, end_steps
 from rivermill.retry import next_retry
 from rivermill.rows import json_object
-from rivermill.worker import ExecutorKind, Registration, Workers
+from rivermill.worker import ExecutorKind, Registration, Workers, refuse_unawaited
 
 _NEVER = float("inf")
 
@@ -131,7 +131,7 @@ class Attempts:
                         self._deadlines.watch(deadline)
                     result = kind.work(job)
                     if result is not None:
-                        await result
+                        refuse_unawaited(await result)
                 else:
                     await self._attempt(claimed, kind)
             except (KeyboardInterrupt, GeneratorExit):
@@ -210,13 +210,13 @@ class Attempts:
             if claimed.place is ExecutorKind.PROCESS:
                 await self._places.run_in_process(claimed, registration.kind, job.row, claimed.record["args"])
             elif claimed.place is ExecutorKind.THREAD:
-                await self._places.run_in_thread(registration.worker.work, job)
+                refuse_unawaited(await self._places.run_in_thread(kind.work, job))
             elif claimed.cancel_requested:
-                await _work_cancelled(claimed, registration, job)
+                await _work_cancelled(claimed, kind, job)
             else:
-                result = registration.worker.work(job)
+                result = kind.work(job)
                 if result is not None:
-                    await result
+                    refuse_unawaited(await result)
         finally:
             claimed.place = ExecutorKind.ASYNC
             claimed.worked = True
@@ -265,14 +265,14 @@ def _end_steps(claimed: Claimed, kind: Kind, error: BaseException | None) -> Bas
     return end_steps(claimed, json_object(claimed.record["metadata"]), error)
 
 
-async def _work_cancelled(claimed: Claimed, registration: Registration, job: Job[Any]) -> None:
+async def _work_cancelled(claimed: Claimed, kind: Kind, job: Job[Any]) -> None:
     """Begin an async worker that is cancelled already: its first wait raises, as in River its context is done on entry."""
     assert claimed.task is not None
     claimed.task.cancel()
     try:
-        result = registration.worker.work(job)
+        result = kind.work(job)
         if result is not None:
-            await result
+            refuse_unawaited(await result)
     finally:
         # A worker that never waited has not used up the cancellation, and it must not hit the bookkeeping.
         with contextlib.suppress(asyncio.CancelledError):

@@ -33,7 +33,7 @@ from rivermill.errors import (
 from rivermill.job import Job, JobRow
 from rivermill.outcome import error_text
 from rivermill.resumable import end_steps
-from rivermill.worker import Worker
+from rivermill.worker import Worker, refuse_unawaited
 
 #: Time a process has to die of SIGTERM before it gets SIGKILL, and to end by itself when nothing is left to do.
 _TERM_SECONDS = 2.0
@@ -203,7 +203,7 @@ def child_main(connection: Connection[bytes, bytes], images: Mapping[str, Worker
 def _execute(worker: Worker[Any], job: Job[Any]) -> Result:
     error: BaseException | None = None
     try:
-        worker.work(job)
+        refuse_unawaited(worker.work(job))
     except (Exception, asyncio.CancelledError, SystemExit) as raised:  # noqa: BLE001 - whatever it is, its job records it
         error = raised
     result = _result_of(end_steps(job.state, job.row.metadata or {}, error))

@@ -83,7 +83,7 @@ class Kind:
     policy: Policy
     registration: Registration | None
     decode: Callable[[str], Any]
-    work: Callable[[Job[Any]], Awaitable[None] | None]
+    work: Callable[[Job[Any]], Awaitable[Any] | None]
     timeout: timedelta | None
     timeout_seconds: float
     around: Extensions

@@ -94,11 +94,11 @@ class Extensions:
         """Sort them by what they override.
 
         Raises:
-            ConfigError: one is not of the class its list is for.
+            ConfigError: one is no list, or has what is not of the class it is for.
         """
-        plugins = _checked("plugins", plugins, Plugin)
-        all_hooks = [*plugins, *_checked("hooks", hooks, Hook)]
-        all_middleware = [*plugins, *_checked("middleware", middleware, Middleware)]
+        plugins = check_each("plugins", plugins, Plugin)
+        all_hooks = [*plugins, *check_each("hooks", hooks, Hook)]
+        all_middleware = [*plugins, *check_each("middleware", middleware, Middleware)]
         return cls(
             insert_begin=_overriding(all_hooks, Hook, "insert_begin"),
             insert_many=_overriding(all_middleware, Middleware, "insert_many"),
@@ -209,7 +209,14 @@ def _around(layer: Middleware, job: Job[Any], inner: Callable[[], Awaitable[None
     return lambda: layer.work(job, inner)
 
 
-def _checked(name: str, values: Iterable[Any], wanted: type[Any]) -> list[Any]:
+def check_each(name: str, values: Iterable[Any], wanted: type[Any]) -> list[Any]:
+    """The values of a setting, each of which has to be of a class.
+
+    Raises:
+        ConfigError: they are no list or the like, or one is not of that class.
+    """
+    if not isinstance(values, Iterable) or isinstance(values, str):
+        raise ConfigError(f"{name} {values!r}: use a list of instances of {wanted.__name__}")
     values = list(values)
     for value in values:
         if not isinstance(value, wanted):

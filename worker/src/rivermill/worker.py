@@ -12,8 +12,8 @@ from enum import StrEnum
 from typing import Any, Generic, Literal, TypeVar, overload
 
 from rivermill.args import check_kind, decode_args, kind_of
-from rivermill.errors import ConfigError
-from rivermill.extensions import Extensions, Middleware
+from rivermill.errors import ConfigError, RivermillError
+from rivermill.extensions import Extensions, Middleware, check_each
 from rivermill.job import ArgsT, Job, JobRow
 
 NO_TIMEOUT = timedelta(-1)
@@ -41,7 +41,7 @@ class Worker(Generic[ArgsT]):
     worker is pickled for it).
 
     Attributes:
-        timeout: time one attempt may take; None takes the client's ``job_timeout``, ``NO_TIMEOUT`` sets no limit.
+        timeout: time one attempt may take, above zero; None takes the client's ``job_timeout``, ``NO_TIMEOUT`` sets no limit.
         executor: ``"async"``, ``"thread"`` or ``"process"``; None chooses by what ``work`` is.
         middleware: runs around each attempt of this worker, outside the client's.
     """
@@ -80,7 +80,7 @@ class Registration:
         own = self.worker.timeout
         if own is None:
             return default
-        return None if own < timedelta(0) else own
+        return None if own == NO_TIMEOUT else own
 
     def next_retry(self, row: JobRow) -> datetime | None:
         """The worker's own choice of the next attempt, if it has one.
@@ -128,14 +128,15 @@ class Workers:
         """Register a worker for the kind of its args type, and for its aliases.
 
         Raises:
-            ConfigError: the worker does not say its args type, its executor does not fit, or a kind is taken.
+            ConfigError: the worker does not say its args type, its ``work`` cannot be called with a job or is a generator
+                function, its executor, timeout or middleware do not fit, or a kind is taken.
             ValidationError: a kind is not one River accepts.
         """
         if not isinstance(worker, Worker):
             raise ConfigError(f"workers.add({worker!r}): pass an instance of a Worker subclass")
-        name = f"worker {type(worker).__name__}"
-        executor = _executor_of(name, worker.executor, is_async=inspect.iscoroutinefunction(worker.work))
-        self._register(_args_type_of(type(worker)), worker, executor)
+        name, args_type = f"worker {type(worker).__name__}", _args_type_of(type(worker))
+        _check_work(name, worker)
+        self._register(name, args_type, worker, _executor_of(name, worker.work, worker.executor))
 
     @overload
     def work(self, function: FunctionT) -> FunctionT: ...
@@ -163,14 +164,15 @@ class Workers:
         Use it as ``@workers.work`` or with the attributes of ``Worker``, as ``@workers.work(executor="process")``.
 
         Raises:
-            ConfigError: the annotation is missing, the executor does not fit, or a kind is taken.
+            ConfigError: the annotation is missing, it is a generator function, the executor, timeout or middleware do not
+                fit, or a kind is taken.
         """
 
         def register(function: FunctionT) -> FunctionT:
             args_type = _args_type_of_function(function)
             name = f"worker function {getattr(function, '__qualname__', repr(function))}"
-            kind = _executor_of(name, executor, is_async=inspect.iscoroutinefunction(function))
-            self._register(args_type, _FunctionWorker(function, timeout, middleware), kind)
+            kind = _executor_of(name, function, executor)
+            self._register(name, args_type, _FunctionWorker(function, timeout, middleware), kind)
             return function
 
         return register if function is None else register(function)
@@ -189,12 +191,13 @@ class Workers:
     def __iter__(self) -> Iterator[Registration]:
         return iter(dict.fromkeys(self._registrations.values()))
 
-    def _register(self, args_type: type[Any], worker: Worker[Any], executor: ExecutorKind) -> None:
+    def _register(self, name: str, args_type: type[Any], worker: Worker[Any], executor: ExecutorKind) -> None:
         kind = self._check_kind(kind_of(args_type))
+        _check_attributes(f"{name} of kind {kind!r}", worker)
         names = [kind, *(self._check_kind(alias) for alias in getattr(args_type, "kind_aliases", ()))]
-        for index, name in enumerate(names):
-            if name in self._registrations or name in names[:index]:
-                raise ConfigError(f"kind {name!r} has a worker already: register each kind and alias once")
+        for index, one in enumerate(names):
+            if one in self._registrations or one in names[:index]:
+                raise ConfigError(f"kind {one!r} has a worker already: register each kind and alias once")
         registration = Registration(kind, args_type, worker, executor, Extensions.of_args(args_type))
         self._registrations.update(dict.fromkeys(names, registration))
 
@@ -219,7 +222,57 @@ class _FunctionWorker(Worker[Any]):
         return result
 
 
-def _executor_of(name: str, wanted: ExecutorName | None, *, is_async: bool) -> ExecutorKind:
+def refuse_unawaited(result: Any) -> None:
+    """Check what a worker returned once it had ended: a coroutine or a generator is work that was never done.
+
+    Raises:
+        RivermillError: it is one, or anything else that is to be awaited.
+    """
+    if result is None:
+        return
+    if inspect.isawaitable(result):
+        if inspect.iscoroutine(result):
+            result.close()
+        raise RivermillError(
+            f"the worker returned a {type(result).__name__} that nobody awaits: register the async function itself, or an "
+            "async def that awaits it"
+        )
+    if inspect.isgenerator(result) or inspect.isasyncgen(result):
+        kind = "a generator" if inspect.isgenerator(result) else "an async generator"
+        raise RivermillError(f"the worker returned {kind}, of which nothing has run: let it run to its end in the worker")
+
+
+def is_async_callable(function: Callable[..., Any]) -> bool:
+    """Whether calling this makes a coroutine: an async function, or an object whose class has an async ``__call__``."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+
+
+def _check_work(name: str, worker: Worker[Any]) -> None:
+    if type(worker).work is Worker.work:
+        raise ConfigError(f"{name} has no work: define work(self, job)")
+    try:
+        inspect.signature(worker.work).bind(None)
+    except TypeError as error:
+        raise ConfigError(f"{name}: work cannot be called with a job ({error}): define work(self, job)") from error
+
+
+def _check_attributes(name: str, worker: Worker[Any]) -> None:
+    timeout = worker.timeout
+    if timeout is not None and timeout != NO_TIMEOUT and (not isinstance(timeout, timedelta) or timeout <= timedelta(0)):
+        shown = timeout if isinstance(timeout, timedelta) else repr(timeout)
+        raise ConfigError(
+            f"{name}, timeout {shown}: use a timedelta above zero, such as timedelta(seconds=30), NO_TIMEOUT, or None for "
+            "the client's job_timeout"
+        )
+    check_each(f"{name}, middleware", worker.middleware, Middleware)
+
+
+def _executor_of(name: str, function: Callable[..., Any], wanted: ExecutorName | None) -> ExecutorKind:
+    for called in (function, type(function).__call__):
+        if inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called):
+            kind = "a generator" if inspect.isgeneratorfunction(called) else "an async generator"
+            raise ConfigError(f"{name} is {kind} function, of which nothing would run: take the yield out of it")
+    is_async = is_async_callable(function)
     if wanted is None:
         return ExecutorKind.ASYNC if is_async else ExecutorKind.THREAD
     if wanted not in tuple(ExecutorKind):
@@ -242,9 +295,11 @@ def _args_type_of(worker_type: type[Worker[Any]]) -> type[Any]:
 
 def _args_type_of_function(function: Callable[..., Any]) -> type[Any]:
     name = getattr(function, "__qualname__", repr(function))
+    if not callable(function):
+        raise ConfigError(f"workers.work({function!r}): pass a function, or an instance of a Worker subclass to workers.add")
     parameters = list(inspect.signature(function).parameters)
     try:
-        hints = typing.get_type_hints(function)
+        hints = typing.get_type_hints(function if hasattr(function, "__annotations__") else type(function).__call__)
     except NameError as error:
         raise ConfigError(f"worker function {name}: its annotation cannot be resolved: {error}") from error
     if len(parameters) == 1:
