@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -228,6 +229,25 @@ async def test_an_error_handler_may_wait_although_attempts_are_stuck_at_once(
 
     row = await ended(dsn, connection, schema, workers, Policy(error_handler=CancellingHandler(), stuck_threshold=timedelta(0)))
     assert row.state is JobState.CANCELLED
+
+
+class AgreeingHandler:
+    def handle_error(self, job: JobRow, error: BaseException) -> Any:
+        return True
+
+    def handle_panic(self, job: JobRow, error: BaseException, trace: str) -> Any:
+        return True
+
+
+async def test_an_error_handler_that_answers_anything_else_costs_no_outcome(
+    dsn: str, connection: Connection, schema: Schema, workers: Workers
+) -> None:
+    @workers.work
+    async def work(job: Job[Note]) -> None:
+        raise JobFailure("no")
+
+    row = await ended(dsn, connection, schema, workers, Policy(error_handler=AgreeingHandler()))
+    assert (row.state, row.errors[0].error) == (JobState.AVAILABLE, "no")
 
 
 class UnspeakableError(Exception):

@@ -19,7 +19,7 @@ from rivermill.attempt import Attempts
 from rivermill.claimed import Claimed, Policy
 from rivermill.client_queues import ClientQueues
 from rivermill.completer import Completer
-from rivermill.handlers import StuckJob
+from rivermill.handlers import StuckJob, ask_stuck_handler
 from rivermill.job import JobState
 from rivermill.metrics import Metrics
 from rivermill.outcome import Completion
@@ -244,11 +244,7 @@ class Executor:
         handler = self._policy.stuck_handler
         if handler is None:
             return False
-        try:
-            return handler(StuckJob(claimed.id, claimed.kind, claimed.kind_info.queue, self._stuck_now))
-        except Exception:
-            logger.exception("the stuck-job handler failed", extra={"job_id": claimed.id})
-            return False
+        return ask_stuck_handler(handler, StuckJob(claimed.id, claimed.kind, claimed.kind_info.queue, self._stuck_now))
 
     def _count_stuck(self, change: int) -> None:
         self._stuck_now += change

@@ -7,6 +7,7 @@ worker's own middleware before all other; each list keeps its order, and the fir
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from rivermill.job import Job
 
 ResultT = TypeVar("ResultT")
+
+logger = logging.getLogger("rivermill.producer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ class Hook:
     async def jobs_claimed(self, metric: ClaimMetric) -> None:
         """A claim brought jobs, which begin when this returns; meant for tests that need a claimed job not to run yet.
 
-        While it waits nothing else is claimed, and jobs that are cancelled begin cancelled.
+        While it waits nothing else is claimed, and jobs that are cancelled begin cancelled. What it raises is logged.
         """
 
     async def periodic_jobs_start(self) -> None:
@@ -207,6 +210,24 @@ def work_with(
 
 def _around(layer: Middleware, job: Job[Any], inner: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
     return lambda: layer.work(job, inner)
+
+
+async def tell_claimed(extensions: Extensions, metric: ClaimMetric) -> None:
+    """Call the ``jobs_claimed`` hooks; what one raises is logged, since the jobs are this client's now and have to begin."""
+    for hook in extensions.jobs_claimed:
+        try:
+            await hook.jobs_claimed(metric)
+        except Exception:
+            logger.exception("a jobs_claimed hook failed", extra={"queue": metric.queue})
+
+
+def emit_metric(extensions: Extensions, metric: ClaimMetric) -> None:
+    """Call the ``metric_emit`` hooks; what one raises is logged."""
+    for hook in extensions.metric_emit:
+        try:
+            hook.metric_emit(metric)
+        except Exception:
+            logger.exception("a metric_emit hook failed", extra={"queue": metric.queue})
 
 
 def check_each(name: str, values: Iterable[Any], wanted: type[Any]) -> list[Any]:

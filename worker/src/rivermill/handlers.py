@@ -8,10 +8,11 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
-from rivermill.errors import WorkerCrashError
+from rivermill.errors import ConfigError, WorkerCrashError
 from rivermill.job import JobRow
+from rivermill.worker import is_async_callable
 
 #: What a handler may take at least: an attempt may be stuck at once, while a report takes its time on a network.
 LEAST_PATIENCE = timedelta(seconds=10)
@@ -66,7 +67,33 @@ class StuckJob:
 
 
 StuckHandler = Callable[[StuckJob], bool]
-"""Told of each stuck job; returning True opens another slot in its place, though the job still runs."""
+"""Told of each stuck job; returning True opens another slot in its place, though the job still runs. It may not be async."""
+
+
+def check_error_handler(handler: Any) -> None:
+    """Check that it is None or has the methods of an ``ErrorHandler``.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    methods = (getattr(handler, "handle_error", None), getattr(handler, "handle_panic", None))
+    if handler is not None and (isinstance(handler, type) or not all(map(callable, methods))):
+        raise ConfigError(
+            f"error_handler {handler!r}: use an object with the methods handle_error(job, error) and "
+            "handle_panic(job, error, trace)"
+        )
+
+
+def check_stuck_handler(handler: Any) -> None:
+    """Check that it is None or a plain function.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if handler is None:
+        return
+    if not callable(handler) or is_async_callable(handler):
+        raise ConfigError(f"job_stuck_handler {handler!r}: use a plain function of a StuckJob that returns True or False")
 
 
 async def ask_error_handler(handler: ErrorHandler, job: JobRow, error: BaseException, trace: str, limit: timedelta) -> bool:
@@ -80,9 +107,25 @@ async def ask_error_handler(handler: ErrorHandler, job: JobRow, error: BaseExcep
         async with asyncio.timeout(limit.total_seconds()) as patience:
             answer = handler.handle_panic(job, error, trace) if panic else handler.handle_error(job, error)
             result = await answer if inspect.isawaitable(answer) else answer
+            if result is not None and not isinstance(result, ErrorHandlerResult):
+                raise TypeError(f"it returned {result!r}: return an ErrorHandlerResult, or None")
     except (Exception, asyncio.CancelledError):
         # Whatever it is, the outcome of the attempt is still to be recorded.
         what = f"did not end within {limit}" if patience.expired() else "failed"
         logger.exception("the error handler %s", what, extra={"job_id": job.id, "kind": job.kind})
         return False
     return result is not None and result.set_cancelled
+
+
+def ask_stuck_handler(handler: StuckHandler, job: StuckJob) -> bool:
+    """Whether the handler wants another slot opened; what it raises is logged and counts as no, as does an awaitable."""
+    try:
+        answer: Any = handler(job)
+        if inspect.isawaitable(answer):
+            if inspect.iscoroutine(answer):
+                answer.close()
+            raise TypeError(f"it returned a {type(answer).__name__}, which nobody awaits: return True or False")
+        return bool(answer)
+    except Exception:
+        logger.exception("the stuck-job handler failed", extra={"job_id": job.id})
+        return False

@@ -21,7 +21,7 @@ from rivermill.client_queues import ClientQueues
 from rivermill.config import QueueConfig, Settings
 from rivermill.db import DATABASE_ERRORS, STATEMENT_TIMEOUT, SharedConnection, back_off
 from rivermill.executor import Executor
-from rivermill.extensions import ClaimMetric, Extensions, Hook
+from rivermill.extensions import ClaimMetric, Extensions, emit_metric, tell_claimed
 from rivermill.fetcher import Fetcher
 from rivermill.gate import Gate
 from rivermill.metrics import Metrics
@@ -328,8 +328,7 @@ class Producer:
             metrics = [ClaimMetric(name, timedelta(seconds=seconds), len(records)) for name, records in found.items()]
         for metric in metrics:
             if metric.count:
-                for hook in hooks.jobs_claimed:
-                    await hook.jobs_claimed(metric)
+                await tell_claimed(hooks, metric)
         for name, records in found.items():
             self._queues[name].flow.claimed(seconds)
             if records:
@@ -338,13 +337,5 @@ class Producer:
         self._metrics.claim_seconds.observe(seconds)
         if jobs := sum(map(len, found.values())):
             self._metrics.claim_size.observe(jobs)
-        for hook in hooks.metric_emit:
-            for metric in metrics:
-                self._emit(hook, metric)
-
-    @staticmethod
-    def _emit(hook: Hook, metric: ClaimMetric) -> None:
-        try:
-            hook.metric_emit(metric)
-        except Exception:
-            logger.exception("a metric_emit hook failed", extra={"queue": metric.queue})
+        for metric in metrics:
+            emit_metric(hooks, metric)
