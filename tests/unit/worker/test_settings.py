@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rivermill import Concurrency, ConfigError, Never, QueueConfig, RateLimit, Settings, load_settings
+from rivermill import (
+    Client,
+    Concurrency,
+    ConfigError,
+    Never,
+    QueueConfig,
+    RateLimit,
+    Settings,
+    SyncClient,
+    Workers,
+    load_settings,
+)
 from rivermill.client_queues import ClientQueues
 from rivermill.config_sources import SOURCES, Source
 from rivermill.db import describe
@@ -59,6 +71,28 @@ def test_a_priority_that_was_given_is_kept(
         ({"poll_interval": timedelta(0)}, "poll_interval 0:00:00: use a timedelta above zero"),
         ({"poll_interval": 5}, "poll_interval 5: use a timedelta above zero"),
         ({"shutdown_timeout": timedelta(-1)}, "use a timedelta of zero or more"),
+        ({"job_timeout": 60}, "job_timeout 60: use a timedelta above zero, such as timedelta(seconds=60)"),
+        ({"rescue_after": 3600}, "rescue_after 3600: use a timedelta above zero, such as timedelta(seconds=3600)"),
+        ({"job_timeout": "60s"}, "job_timeout '60s': use a timedelta above zero, such as timedelta(seconds=60)"),
+        ({"shutdown_timeout": True}, "shutdown_timeout True: use a timedelta of zero or more, such as timedelta(seconds=60)"),
+        ({"queues": ["default"]}, "queues ['default']: use a dict of queues, such as {'default': 10}"),
+        ({"queues": "default"}, "queues 'default': use a dict of queues"),
+        (
+            {"concurrency_limits": "mail:5"},
+            "concurrency_limits 'mail:5': use a dict of queues, such as {'default': Concurrency(",
+        ),
+        ({"rate_limits": [5]}, "rate_limits [5]: use a dict of queues, such as {'default': RateLimit("),
+        ({"max_worker": 3}, "max_worker: there is no such setting; did you mean queues={'default': 10}?"),
+        ({"job_timeouts": 3}, "job_timeouts: there is no such setting; did you mean job_timeout=?"),
+        ({"zzz": None}, "zzz: there is no such setting; use dsn, client_id, "),
+        ({"http_port": 99999}, "http_port 99999: use a whole number from 0 to 65535"),
+        ({"http_port": "8080"}, "http_port '8080': use a whole number"),
+        ({"reindexer_index_names": "text"}, "reindexer_index_names 'text': use a list of names"),
+        ({"poll_only": "false"}, "poll_only 'false': use True or False"),
+        ({"leader_election_disabled": 1}, "leader_election_disabled 1: use True or False"),
+        ({"error_handler": 5}, "error_handler 5: use an object with the methods"),
+        ({"job_stuck_handler": 5}, "job_stuck_handler 5: use a plain function"),
+        ({"retry_policy": 5}, "retry_policy 5: use a function"),
         ({"concurrency_limits": {"mail": 5}}, "concurrency_limits, queue 'mail', 5: use a Concurrency"),
         ({"rate_limits": {"mail": Concurrency(5)}}, "rate_limits, queue 'mail', Concurrency("),
         ({"rate_limits": {"Bad": RateLimit(5, timedelta(1))}}, "queue 'Bad'"),
@@ -68,6 +102,24 @@ def test_wrong_arguments_are_named(arguments: dict[str, Any], message: str) -> N
     with pytest.raises(ConfigError) as caught:
         load_settings(environ={"DATABASE_URL": DSN}, **arguments)
     assert message in str(caught.value)
+
+
+def test_every_switch_wants_true_or_false() -> None:
+    for name in (one.name for one in fields(Settings) if one.type == "bool"):
+        with pytest.raises(ConfigError, match=f"^{name} 'false': use True or False"):
+            load_settings(environ={"DATABASE_URL": DSN}, **{name: "false"})
+
+
+@pytest.mark.parametrize("workers", [[], Workers, test_every_switch_wants_true_or_false])
+def test_what_is_no_workers_is_refused(workers: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^workers .*: make an instance, workers = Workers\(\)"):
+        Client(DSN, workers=workers)
+
+
+@pytest.mark.parametrize("timeout", [5, None, timedelta(0)])
+def test_the_timeout_of_a_sync_client_is_a_timedelta(timeout: Any) -> None:
+    with pytest.raises(ConfigError, match=f"^timeout {timeout}: use a timedelta above zero"):
+        SyncClient(DSN, timeout=timeout)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from rivermill.config import QueueConfig, load_settings
 from rivermill.db import Connection, SharedConnection
+from rivermill.errors import ConfigError
 from rivermill.insert import Inserter, NotifyLimiter
 from rivermill.jobs import JobAdmin
 from rivermill.queues import QueueAdmin
@@ -27,6 +28,8 @@ class ClientBase:
         queues: Mapping[str, int | QueueConfig] | None = None,
         **settings: Any,
     ) -> None:
+        if workers is not None and not isinstance(workers, Workers):
+            raise ConfigError(f"workers {workers!r}: make an instance, workers = Workers(), and add each worker to it")
         self.settings = load_settings(dsn=dsn, queues=queues, **settings)
         self._extensions = self.settings.extensions
         self._workers = workers

@@ -8,25 +8,30 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from rivermill.config_sources import PRIORITY_VARIABLES, from_environment, from_file, named
 from rivermill.config_values import (
     MAX_ATTEMPTS,
+    MAX_PORT,
     MAX_PRIORITY,
     MAX_WORKERS,
     QueueConfig,
     check_duration,
+    check_mapping,
+    check_names,
+    check_switch,
     check_whole,
     read_integer,
 )
 from rivermill.cron import Cron
 from rivermill.errors import ConfigError, ValidationError
 from rivermill.extensions import Extensions, Hook, Middleware, Plugin
-from rivermill.handlers import ErrorHandler, StuckHandler
+from rivermill.handlers import ErrorHandler, StuckHandler, check_error_handler, check_stuck_handler
 from rivermill.insert_rows import check_queue
 from rivermill.job import JobRow
 from rivermill.limits import Concurrency, RateLimit
@@ -48,6 +53,15 @@ _NONE_IS_NO_LIMIT = (
     "discarded_retention",
     "job_cleaner_timeout",
     "reindexer_timeout",
+)
+#: What is true or false.
+_SWITCHES = (
+    "discard_unknown_kinds",
+    "poll_only",
+    "transaction_pooler",
+    "fetch_only_known_kinds",
+    "skip_unknown_job_check",
+    "leader_election_disabled",
 )
 
 
@@ -165,14 +179,15 @@ def load_settings(*, environ: Mapping[str, str] | None = None, file: str | Path 
             the environment.
 
     Raises:
-        ConfigError: a setting is missing or wrong.
+        ConfigError: a setting is missing, wrong or unknown.
     """
+    _check_known(arguments)
     env = os.environ if environ is None else environ
     path = file or env.get("RIVER_CONFIG")
     values = from_file(Path(path), env) if path else {}
     values |= from_environment(env)
     values |= {name: value for name, value in arguments.items() if value is not None or name in _NONE_IS_NO_LIMIT}
-    if values.get("job_timeout") is not None:
+    if isinstance(values.get("job_timeout"), timedelta):
         values.setdefault("rescue_after", values["job_timeout"] + timedelta(hours=1))
     if not values.get("dsn"):
         raise ConfigError(
@@ -189,7 +204,20 @@ def load_settings(*, environ: Mapping[str, str] | None = None, file: str | Path 
     return settings
 
 
+def _check_known(arguments: Mapping[str, Any]) -> None:
+    known = [one.name for one in fields(Settings)]
+    for name in arguments:
+        if name not in known:
+            # Where River has a setting that is one of a queue's here.
+            near = get_close_matches(name, [*known, "max_workers"], n=1)
+            way = "queues={'default': 10}" if near == ["max_workers"] else f"{near[0]}=" if near else ""
+            raise ConfigError(
+                f"{name}: there is no such setting; " + (f"did you mean {way}?" if way else f"use {', '.join(known)}")
+            )
+
+
 def _check(settings: Settings) -> None:
+    _check_types(settings)
     if not isinstance(settings.client_id, str) or not 1 <= len(settings.client_id) <= _MAX_CLIENT_ID:
         raise ConfigError(f"client_id {settings.client_id!r}: use 1 to {_MAX_CLIENT_ID} characters")
     check_whole("max_attempts", settings.max_attempts, 1, MAX_ATTEMPTS)
@@ -208,10 +236,6 @@ def _check(settings: Settings) -> None:
     _check_limits("rate_limits", settings.rate_limits, RateLimit)
     if not isinstance(settings.reindexer_schedule, Schedule):
         raise ConfigError(f"reindexer_schedule {settings.reindexer_schedule!r}: use Cron('0 0 * * *', UTC), Never(), …")
-    for name in (*_NONE_IS_NO_LIMIT, "rescue_after", "poll_interval", "fetch_cooldown"):
-        check_duration(name, getattr(settings, name))
-    for name in ("shutdown_timeout", "job_stuck_threshold"):
-        check_duration(name, getattr(settings, name), zero=True)
     if settings.poll_only and settings.listener_dsn is not None:
         raise ConfigError(f"{named('listener_dsn')}: a client with {named('poll_only')} does not listen; leave one of them out")
     if settings.transaction_pooler and not settings.poll_only and settings.listener_dsn is None:
@@ -221,7 +245,25 @@ def _check(settings: Settings) -> None:
         )
 
 
+def _check_types(settings: Settings) -> None:
+    for name in (*_NONE_IS_NO_LIMIT, "rescue_after", "poll_interval", "fetch_cooldown"):
+        check_duration(name, getattr(settings, name))
+    for name in ("shutdown_timeout", "job_stuck_threshold"):
+        check_duration(name, getattr(settings, name), zero=True)
+    for name in _SWITCHES:
+        check_switch(name, getattr(settings, name))
+    check_names("reindexer_index_names", settings.reindexer_index_names)
+    if settings.http_port is not None:
+        check_whole("http_port", settings.http_port, 0, MAX_PORT)
+    check_error_handler(settings.error_handler)
+    check_stuck_handler(settings.job_stuck_handler)
+    if not callable(settings.retry_policy):
+        raise ConfigError(f"retry_policy {settings.retry_policy!r}: use a function of a JobRow that returns a time")
+
+
 def _check_limits(name: str, limits: Mapping[str, Any], kind: type) -> None:
+    example = "Concurrency(5)" if kind is Concurrency else "RateLimit(5, timedelta(seconds=1))"
+    check_mapping(name, limits, f"{{'default': {example}}}")
     for queue, limit in limits.items():
         _check_queue(queue)
         if not isinstance(limit, kind):
@@ -236,6 +278,7 @@ def _check_queue(name: str) -> None:
 
 
 def _queues(queues: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, QueueConfig]:
+    check_mapping("queues", queues, "{'default': 10}")
     result = {}
     for name, value in queues.items():
         _check_queue(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, timedelta
 from typing import Any
@@ -123,8 +123,30 @@ def check_whole(name: str, value: Any, low: int, high: int) -> None:
 
 def check_duration(name: str, value: Any, *, zero: bool = False) -> None:
     """Raise ConfigError unless it is None or a time above zero, or of zero where that is allowed."""
-    if value is not None and (not isinstance(value, timedelta) or value < timedelta(0) or (not value and not zero)):
-        raise ConfigError(f"{name} {value}: use a timedelta {'of zero or more' if zero else 'above zero'}")
+    wanted = f"use a timedelta {'of zero or more' if zero else 'above zero'}"
+    if value is not None and not isinstance(value, timedelta):
+        is_seconds = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+        raise ConfigError(f"{name} {value!r}: {wanted}, such as timedelta(seconds={value if is_seconds else 60})")
+    if value is not None and (value < timedelta(0) or (not value and not zero)):
+        raise ConfigError(f"{name} {value}: {wanted}")
+
+
+def check_switch(name: str, value: Any) -> None:
+    """Raise ConfigError unless it is True or False."""
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name} {value!r}: use True or False")
+
+
+def check_mapping(name: str, value: Any, example: str) -> None:
+    """Raise ConfigError unless it is a mapping."""
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{name} {value!r}: use a dict of queues, such as {example}")
+
+
+def check_names(name: str, value: Any) -> None:
+    """Raise ConfigError unless it is a list of texts, or the like."""
+    if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(one, str) for one in value):
+        raise ConfigError(f"{name} {value!r}: use a list of names, such as ['river_job_args_index']")
 
 
 def _is_none(value: Any) -> bool:

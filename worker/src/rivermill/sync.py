@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from rivermill.client import Client
+from rivermill.config_values import check_duration
 from rivermill.errors import ConfigError, NotStartedError, RivermillError
 from rivermill.insert import JobInsertResult
 from rivermill.insert_rows import InsertOpts
@@ -146,8 +147,9 @@ class SyncClient:
         timeout: timedelta = timedelta(seconds=30),
         **settings: Any,
     ) -> None:
-        if timeout <= timedelta(0):
-            raise ConfigError(f"timeout {timeout}: use more than zero")
+        if timeout is None:
+            raise ConfigError("timeout None: use a timedelta above zero, such as timedelta(seconds=30)")
+        check_duration("timeout", timeout)
         self._client = self._made(dsn, workers, settings)
         self._timeout = timeout
         self._thread = _LoopThread()
