@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from difflib import get_close_matches
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -31,6 +36,10 @@ def kind_of(args: Any) -> str:
     kind = getattr(args, "kind", None)
     owner = args if isinstance(args, type) else type(args)
     if not isinstance(kind, str):
+        if isinstance(args, str | Mapping):
+            raise ValidationError(
+                f"args {str(args)[:60]!r}: pass a value of an args type, such as a dataclass that has a `kind`"
+            )
         raise ValidationError(f'args type {owner.__name__}: add `kind: ClassVar[str] = "..."`, the name of the job')
     return kind
 
@@ -57,7 +66,7 @@ def encode_args(args: Any) -> str:
     """Encode an args value as the JSON object that ``river_job.args`` stores: byte for byte as Go would encode it.
 
     Fields come in the order of their declaration and the text keys of dictionaries sorted, as in Go; unique keys depend
-    on it. Dictionaries with other keys keep their order.
+    on it. Dictionaries with other keys keep their order. NaN and infinite floats are refused, as in Go.
 
     Raises:
         ValidationError: the value cannot be encoded, or is not an object.
@@ -72,11 +81,51 @@ def encode_args(args: Any) -> str:
     return text
 
 
+def check_names(what: str, paths: Iterable[tuple[str, ...]], args: Any, encoded: str) -> None:
+    """Refuse to select members of args that neither their type nor the value itself has; absent ones would count as equal.
+
+    Args:
+        what: the option's name.
+        paths: the members.
+        args: the args, of any type; nothing is known of the members of some.
+        encoded: the args as ``encode_args`` gives them.
+
+    Raises:
+        ValidationError: there is none of that name.
+    """
+    known = _names(args.__class__)
+    unknown = [path[0] for path in paths if known is not None and path[0] not in known]
+    for name in unknown:
+        if name not in json.loads(encoded):
+            names = sorted(known or ())
+            near = get_close_matches(name, names, 1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise ValidationError(
+                f"{what} {name!r}: {hint}The JSON of {type(args).__name__} has {', '.join(names) or 'no members'}"
+            )
+
+
+@cache
+def _names(args_type: type[Any]) -> frozenset[str] | None:
+    """The names that values of a type may have in their JSON; None where any may be there."""
+    if issubclass(args_type, msgspec.Struct):
+        return frozenset(args_type.__struct_encode_fields__)
+    if dataclasses.is_dataclass(args_type):
+        return frozenset(field.name for field in dataclasses.fields(args_type))
+    models = getattr(args_type, "model_fields", None)
+    free = getattr(args_type, "model_config", {}).get("extra") == "allow"
+    return None if models is None or free else frozenset(models)
+
+
 def _encode_plain(args: Any) -> str:
     try:
         text = _ENCODER.encode(args).decode()
     except TypeError:  # msgspec sorts no dictionary whose keys are not texts
-        return gojson.encode(msgspec.to_builtins(args, builtin_types=(datetime,), str_keys=True))
+        plain = msgspec.to_builtins(args, builtin_types=(datetime,), str_keys=True)
+        _refuse_nan(plain)
+        return gojson.encode(plain)
+    if "null" in text:  # what msgspec writes for a float that is no number
+        _refuse_nan(msgspec.to_builtins(args, str_keys=True))
     if _UNLIKE_GO.search(text):
         plain = msgspec.to_builtins(args, builtin_types=(datetime,), str_keys=True, order="deterministic")
         return gojson.encode(plain)
@@ -84,7 +133,20 @@ def _encode_plain(args: Any) -> str:
 
 
 def _encode_model(model: Any) -> str:
-    return gojson.encode(_like_source(model.model_dump(mode="json"), model))
+    dumped = model.model_dump(mode="json")
+    _refuse_nan(dumped)
+    return gojson.encode(_like_source(dumped, model))
+
+
+def _refuse_nan(value: Any, path: str = "") -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{path[1:]} is {value}, for which JSON has nothing; leave it out or use None")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _refuse_nan(item, f"{path}.{key}")
+    elif isinstance(value, list | tuple):
+        for number, item in enumerate(value):
+            _refuse_nan(item, f"{path}.{number}")
 
 
 def _like_source(value: Any, source: Any) -> Any:

@@ -37,7 +37,7 @@ class InsertMethods(ClientBase):
             MigrationError: it is in a sequence, and the schema lacks the tables for that.
             DatabaseUnavailableError: there is no connection.
         """
-        chosen = opts or InsertOpts()
+        chosen = InsertOpts() if opts is None else opts
         if unique is not None:
             chosen = InsertOpts(unique=unique).over(chosen)
         return (await self.insert_many([InsertParams(args, chosen)], tx=tx))[0]

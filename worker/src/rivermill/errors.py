@@ -129,11 +129,13 @@ class JobSnooze(JobOutcome):
         delay: how long to wait, from zero to River's longest duration, some 292 years.
 
     Raises:
-        ValueError: ``delay`` is negative or longer.
+        ValidationError: ``delay`` is no timedelta, negative or longer.
     """
 
     def __init__(self, delay: timedelta) -> None:
+        if not isinstance(delay, timedelta):
+            raise ValidationError(f"JobSnooze: delay {delay!r}: use a timedelta, such as timedelta(seconds=60)")
         if not timedelta(0) <= delay <= _LONGEST_SNOOZE:
-            raise ValueError(f"JobSnooze: delay must be zero to {_LONGEST_SNOOZE}, got {delay}")
+            raise ValidationError(f"JobSnooze: delay must be zero to {_LONGEST_SNOOZE}, got {delay}")
         super().__init__(f"snoozed for {delay}")
         self.delay = delay

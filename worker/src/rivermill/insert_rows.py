@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from rivermill import gojson
-from rivermill.args import encode_args, kind_of
+from rivermill.args import check_names, encode_args, kind_of
 from rivermill.errors import ValidationError
 from rivermill.job import JobState
 from rivermill.jsonb import encode_object
@@ -23,8 +22,18 @@ _MAX_QUEUE_LENGTH = 64
 _MAX_TAG_LENGTH = 255
 _MAX_PRIORITY = 4
 _MAX_SMALLINT = 32767
-_QUEUE = re.compile(r"(?:[a-z0-9])+(?:[_|\-]?[a-z0-9]+)*")
+#: One way to match each name: with an optional separator, long names would be tried in exponentially many.
+_QUEUE = re.compile(r"[a-z0-9]+(?:[_|\-][a-z0-9]+)*")
 _TAG = re.compile(r"\w[\w\-]+\w", re.ASCII)
+
+
+#: Options whose wrong types would be told badly, or not at all.
+_TYPED = (
+    ("scheduled_at", datetime, "an aware datetime, e.g. datetime.now(UTC) + timedelta(hours=1)"),
+    ("unique", Unique, "a Unique, e.g. Unique(by_args=True)"),
+    ("sequence", SequenceOpts, "a SequenceOpts, e.g. SequenceOpts(by_args=['customer_id'])"),
+    ("tags", Iterable, "a list of texts"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +45,7 @@ class InsertOpts:
         metadata: a JSON object kept beside the args, or the text of one, whose numbers are kept digit by digit.
         pending: insert as ``pending``, which nothing works until it is made available.
         priority: 1 (most urgent) to 4.
-        queue: River's queue name: lower case letters and digits in groups joined by ``_`` or ``-``, at most 64 characters.
+        queue: River's queue name: lower case letters and digits in groups joined by ``_``, ``-`` or ``|``, at most 64.
         scheduled_at: run no earlier than this aware time.
         tags: 3 or more word characters each, ``-`` allowed inside.
         unique: which properties make it the same job as another; an empty ``Unique()`` counts as None.
@@ -53,8 +62,17 @@ class InsertOpts:
     unique: Unique | None = None
     sequence: SequenceOpts | None = None
 
+    def __post_init__(self) -> None:
+        for name, kind, example in _TYPED:
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, kind):
+                raise ValidationError(f"{name} {value!r}: use {example}")
+        if isinstance(self.tags, str):
+            raise ValidationError(f"tags {self.tags!r}: pass a list, e.g. [{self.tags!r}]")
+
     def over(self, other: InsertOpts) -> InsertOpts:
         """These options, with ``other``'s where they leave the choice open."""
+        _check_opts(other)
         mine = {f.name: getattr(self, f.name) for f in fields(self)}
         if self.unique is not None and self.unique.empty:
             mine["unique"] = None
@@ -68,12 +86,23 @@ class InsertParams:
     args: Any
     opts: InsertOpts = InsertOpts()
 
+    def __post_init__(self) -> None:
+        if type(self.opts) is not InsertOpts:
+            kind_of(self.args)  # a kind and its args are a common mistake, and the first of the two
+            _check_opts(self.opts)
+
 
 @dataclass(frozen=True, slots=True)
 class PeriodicParams(InsertParams):
     """One turn of a periodic job: available at once, although ``at`` may lie a little ahead."""
 
     at: datetime = field(kw_only=True)
+
+
+def _check_opts(opts: Any) -> None:
+    if not isinstance(opts, InsertOpts):
+        way = "InsertOpts(unique=...), or unique=" if isinstance(opts, Unique) else "InsertOpts(...)"
+        raise ValidationError(f"options {opts!r}: use {way}")
 
 
 class Row(NamedTuple):
@@ -132,10 +161,12 @@ def _row(args: Any, choice: _Choice, turn: datetime | None) -> Row:
     if turn is not None and row.scheduled_at is None:
         row = row._replace(scheduled_at=turn)
     if choice.sequence is not None:
+        check_names("sequence by_args", choice.sequence.paths(), args, encoded)
         marks = choice.sequence.metadata(kind=kind, args=encoded, queue=row.queue)
         row = row._replace(state=JobState.PENDING.value, metadata=gojson.add_members(row.metadata, marks))
     if unique is None:
         return row
+    check_names("unique by_args", unique.paths(), args, encoded)
     key = unique_key(unique, kind=kind, args=encoded, queue=row.queue, at=row.scheduled_at or datetime.now(UTC))
     return row._replace(unique_key=key, unique_states=unique.state_mask)
 
@@ -147,7 +178,7 @@ def _choose(opts: InsertOpts, default_max_attempts: int) -> _Choice:
     max_attempts = default_max_attempts if opts.max_attempts is None else opts.max_attempts
     priority = PRIORITY_DEFAULT if opts.priority is None else opts.priority
     columns = (
-        min(_check_int("max_attempts", max_attempts, 1, sys.maxsize), _MAX_SMALLINT),
+        _check_max_attempts(max_attempts),
         encode_object("metadata", opts.metadata or {}),
         _check_int("priority", priority, 1, _MAX_PRIORITY),
         check_queue(opts.queue if opts.queue is not None else QUEUE_DEFAULT),
@@ -173,7 +204,7 @@ def check_queue(name: str) -> str:
     """
     if not isinstance(name, str) or not 0 < len(name) <= _MAX_QUEUE_LENGTH or not _QUEUE.fullmatch(name):
         raise ValidationError(
-            f"queue {name!r}: use 1 to {_MAX_QUEUE_LENGTH} lower case letters and digits, in groups joined by single _ or -"
+            f"queue {name!r}: use 1 to {_MAX_QUEUE_LENGTH} lower case letters and digits, in groups joined by single _, - or |"
         )
     return name
 
@@ -182,6 +213,12 @@ def _check_int(name: str, value: int, low: int, high: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise ValidationError(f"{name} {value!r}: use a whole number from {low} to {high}")
     return value
+
+
+def _check_max_attempts(value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValidationError(f"max_attempts {value!r}: use a whole number from 1 to {_MAX_SMALLINT}; more counts as that")
+    return min(value, _MAX_SMALLINT)
 
 
 def _check_tags(tags: Iterable[str]) -> str:

@@ -55,6 +55,14 @@ class SequenceOpts:
             raise ValidationError("sequence exclude_kind=True: combine it with by_args or by_queue")
         check_paths("sequence by_args", self.by_args)
 
+    def paths(self) -> list[tuple[str, ...]]:
+        """The selected members; empty for all args."""
+        return self._like.paths()
+
+    @property
+    def _like(self) -> Unique:
+        return Unique(by_args=self.by_args, by_queue=self.by_queue, exclude_kind=self.exclude_kind)
+
     def metadata(self, *, kind: str, args: str, queue: str) -> dict[str, Any]:
         """What a job's metadata say of its sequence.
 
@@ -66,8 +74,7 @@ class SequenceOpts:
         Raises:
             ValidationError: all args count and they are not an object.
         """
-        like = Unique(by_args=self.by_args, by_queue=self.by_queue, exclude_kind=self.exclude_kind)
-        digest = unique_key(like, kind=kind, args=args, queue=queue, at=datetime.now(UTC))
+        digest = unique_key(self._like, kind=kind, args=args, queue=queue, at=datetime.now(UTC))
         states = {"cancelled": self.continue_on_cancelled, "discarded": self.continue_on_discarded}
         goes_on = [state for state, chosen in states.items() if chosen]
         return {KEY: digest.hex(), **({CONTINUE_ON: goes_on} if goes_on else {})}

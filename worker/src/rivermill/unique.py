@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -59,6 +59,8 @@ class Unique:
     exclude_kind: bool = False
 
     def __post_init__(self) -> None:
+        if self.by_period is not None and not isinstance(self.by_period, timedelta):
+            raise ValidationError(f"unique by_period {self.by_period!r}: use a timedelta, such as timedelta(hours=1), or None")
         if self.by_period is not None and self.by_period < timedelta(seconds=1):
             raise ValidationError(f"unique by_period {self.by_period}: use 1 second or more, or None")
         if self.exclude_kind and not (self.by_args or self.by_period or self.by_queue):
@@ -90,6 +92,14 @@ def check_paths(what: str, by_args: bool | Sequence[str | tuple[str, ...]]) -> N
     """Raise ValidationError if args are not selected as ``Unique.by_args`` says; ``what`` is the option's name."""
     if isinstance(by_args, str):
         raise ValidationError(f"{what} {by_args!r}: pass a list of paths, e.g. [{by_args!r}], or True")
+    if not isinstance(by_args, bool | Collection) or isinstance(by_args, Mapping):
+        raise ValidationError(f"{what} {by_args!r}: pass True, or a list of paths, e.g. ['customer_id']")
+    if not isinstance(by_args, bool):
+        for path in by_args:
+            if not isinstance(path, str) and not (
+                isinstance(path, tuple | list) and all(isinstance(part, str) for part in path)
+            ):
+                raise ValidationError(f"{what} {path!r}: a path is a text such as 'account.id', or a tuple of texts")
     for path in _paths(by_args):
         if any(not part or part.isdecimal() for part in path):
             raise ValidationError(f"{what} {path}: a name must not be empty or digits only")
