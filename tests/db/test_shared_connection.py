@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
+from rivermill import ConfigError
 from rivermill.db import Connection, SharedConnection
 from rivermill.schema import Schema
 
@@ -53,3 +57,30 @@ async def test_a_user_whose_time_is_up_leaves_no_transaction_open(dsn: str) -> N
             assert not mine.is_in_transaction()
     finally:
         await shared.close()
+
+
+def test_a_second_event_loop_is_refused_until_the_first_has_closed_it(dsn: str) -> None:
+    shared = SharedConnection(dsn, "loops")
+
+    async def use() -> None:
+        async with shared.acquire() as mine:
+            await mine.execute("SELECT 1")
+
+    async def use_and_close() -> None:
+        await asyncio.gather(use(), use())  # the lock, too, belongs to a loop once somebody has waited for it
+        await shared.close()
+
+    asyncio.run(use_and_close())
+    asyncio.run(use_and_close())
+    with asyncio.Runner() as first:
+        first.run(use())
+        for _ in range(2):
+            with pytest.raises(ConfigError, match=r"belongs to another event loop, where .*: use SyncClient"):
+                in_thread(use)
+        first.run(use_and_close())
+
+
+def in_thread(call: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run it in an event loop of its own, while another one waits."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(lambda: asyncio.run(call())).result()

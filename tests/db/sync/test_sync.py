@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
@@ -23,11 +24,13 @@ from rivermill import (
     JobFilter,
     JobListParams,
     JobState,
+    MigrationError,
     NotFoundError,
     NotStartedError,
     SyncClient,
+    ValidationError,
 )
-from rivermill.db import connect
+from rivermill.db import DatabaseUnavailableError, connect
 
 
 @dataclass
@@ -169,3 +172,36 @@ def test_a_client_that_was_called_before_a_fork_says_so_in_the_child(dsn: str, s
 def test_wrong_settings_are_refused(dsn: str) -> None:
     with pytest.raises(ConfigError, match="timeout"):
         SyncClient(dsn, timeout=timedelta(0))
+
+
+def test_a_connection_that_was_cut_is_told_and_made_anew(dsn: str, client: SyncClient) -> None:
+    client.insert(Mail(1))
+    name = f"rivermill {client._client.settings.client_id}"[:63]
+    cut = f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = '{name}'"
+    for _ in range(5):
+        execute(dsn, cut)
+        with suppress(DatabaseUnavailableError):  # or it was noticed already
+            client.insert(Mail(2))
+        client.insert(Mail(3))
+
+
+def test_a_schema_without_tables_is_told_with_the_way_out(dsn: str) -> None:
+    with SyncClient(dsn, schema="nobody_migrated") as client:
+        for call in (lambda: client.insert(Mail(1)), client.job_list, lambda: client.insert_many_fast([Mail(1)])):
+            with pytest.raises(MigrationError, match=r"nobody_migrated.river_job.* does not exist: run `rivermill migrate up`"):
+                call()
+
+
+@pytest.mark.parametrize("wrong", ["19", None, True])
+def test_an_id_is_a_number(client: SyncClient, wrong: Any) -> None:
+    job = client.insert(Mail(1)).job
+    for call in (
+        client.job_get,
+        client.cancel,
+        client.job_retry,
+        client.job_delete,
+        lambda value: client.job_update(value, output=1),
+    ):
+        for value in (wrong, job):
+            with pytest.raises(ValidationError, match=r"of type .*: use a job's id"):
+                call(value)

@@ -84,3 +84,25 @@ def test_values_are_parameters() -> None:
 def test_what_can_be_no_filter_is_refused(params: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         JobListParams(**params)
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"kinds": "mist"}, r"^kinds 'mist': pass a list, e.g. \['mist'\]$"),
+        ({"tags_all": "x"}, r"tags_all 'x': pass a list"),
+        ({"tags_any": "x"}, r"tags_any 'x': pass a list"),
+        ({"ids": 7}, r"ids 7: pass a list, e.g. \[7\]"),
+        ({"states": "available"}, "states 'available': pass a list"),
+        ({"order_by": "age"}, "order_by 'age': use JobListOrder with one of id, finalized_at, scheduled_at, time"),
+        ({"after": "eyJ"}, "after 'eyJ': use a JobListCursor"),
+        ({"limit": "5"}, "limit '5': use 1 to 10000"),
+    ],
+)
+def test_wrong_types_are_named(params: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        JobListParams(**params)
+
+
+def test_an_order_may_be_its_text() -> None:
+    assert JobListParams(order_by="time").time_field == "scheduled_at"  # type: ignore[arg-type]

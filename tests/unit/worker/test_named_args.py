@@ -18,6 +18,7 @@ from rivermill.named_args import number_args
         ("attempt = @n OR id = @n AND kind=@kind", {"kind": "a", "n": 3}, "attempt = $2 OR id = $2 AND kind=$3", [3, "a"]),
         ("kind = '@n' AND \"@n\" AND kind = 'it''s @n' AND id = @n", {"n": 1}, None, [1]),
         ("metadata @> '{}' AND tags <@ARRAY['a'] AND a @@b AND @ -5 > 0", {}, None, []),
+        ("kind = '$1' AND \"$1\" = a$1 AND kind = $a$ $a$", {}, "kind = '$1' AND \"$1\" = a$1 AND kind = $a$ $a$", []),
         ("attempt = @ns AND id = @n", {"n": 1, "ns": 2}, "attempt = $2 AND id = $3", [2, 1]),
     ],
 )
@@ -30,7 +31,15 @@ def test_each_name_has_one_number(condition: str, args: dict[str, Any], numbered
 
 @pytest.mark.parametrize(
     ("where", "args", "said"),
-    [("id = @n", {}, "where @n"), ("id = 1", {"n": 1}, "where_args n"), ("", {"n": 1, "m": 2}, "where_args m, n")],
+    [
+        ("id = @n", {}, "where @n"),
+        ("id = 1", {"n": 1}, "where_args n"),
+        ("", {"n": 1, "m": 2}, "where_args m, n"),
+        ("id = $1", {}, r"where \$1: write @name"),
+        ("id = $1", {"n": 1}, r"where \$1: write @name"),
+        ("id = 1", [1], "where_args={"),
+        (7, {}, "where: use a text"),
+    ],
 )
 def test_names_and_values_must_fit(where: str, args: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):

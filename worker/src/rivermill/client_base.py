@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Self
 
 from rivermill.config import QueueConfig, load_settings
-from rivermill.db import Connection, SharedConnection
+from rivermill.db import Connection, SharedConnection, told_to_callers
 from rivermill.errors import ConfigError
 from rivermill.insert import Inserter, NotifyLimiter
 from rivermill.jobs import JobAdmin
@@ -63,5 +63,6 @@ class ClientBase:
         if tx is not None:
             yield await connection_of(tx)
         else:
-            async with self._shared.acquire() as connection:
-                yield connection
+            with told_to_callers():
+                async with self._shared.acquire() as connection:
+                    yield connection

@@ -33,7 +33,7 @@ class JobMethods(ClientBase):
             NotFoundError: there is none of this id.
         """
         async with self._connection(tx) as connection:
-            return await self._jobs.cancel(connection, job_id)
+            return await self._jobs.cancel(connection, _checked(job_id))
 
     async def job_get(self, job_id: int, *, tx: Transaction | None = None) -> JobRow:
         """One job. Mirrors ``JobGet``.
@@ -42,7 +42,7 @@ class JobMethods(ClientBase):
             NotFoundError: there is none of this id.
         """
         async with self._connection(tx) as connection:
-            return await self._jobs.get(connection, job_id)
+            return await self._jobs.get(connection, _checked(job_id))
 
     async def job_list(self, params: JobListParams | None = None, *, tx: Transaction | None = None) -> JobListResult:
         """One page of jobs; without ``params`` the first 100 by id. Mirrors ``JobList``.
@@ -132,7 +132,7 @@ class JobMethods(ClientBase):
             ValidationError: the output cannot be encoded or stored, or is too large.
         """
         async with self._connection(tx) as connection:
-            return await self._jobs.update(connection, job_id, output)
+            return await self._jobs.update(connection, _checked(job_id), output)
 
     async def job_retry(self, job_id: int, *, tx: Transaction | None = None) -> JobRow:
         """Make a job that is not running due now, with one more attempt if none is left. Mirrors ``JobRetry``.
@@ -145,7 +145,7 @@ class JobMethods(ClientBase):
             UniqueConflictError: another live job holds its unique key.
         """
         async with self._connection(tx) as connection:
-            return await self._jobs.retry(connection, job_id)
+            return await self._jobs.retry(connection, _checked(job_id))
 
     async def job_delete(self, job_id: int, *, tx: Transaction | None = None) -> JobRow:
         """Delete a job that is not running; returns what it was. Mirrors ``JobDelete``.
@@ -155,7 +155,7 @@ class JobMethods(ClientBase):
             JobRunningError: it is running.
         """
         async with self._connection(tx) as connection:
-            return await self._jobs.delete(connection, job_id)
+            return await self._jobs.delete(connection, _checked(job_id))
 
 
 class QueueMethods(ClientBase):
@@ -239,3 +239,9 @@ class LeaderMethods(ClientBase):
 def _check_queue_or_all(name: str) -> None:
     if name != ALL_QUEUES:
         check_queue(name)
+
+
+def _checked(job_id: int) -> int:
+    if isinstance(job_id, bool) or not isinstance(job_id, int):
+        raise ValidationError(f"job_id {str(job_id)[:60]!r} of type {type(job_id).__name__}: use a job's id, a whole number")
+    return job_id

@@ -98,6 +98,34 @@ def missing_table(message: str) -> AbstractContextManager[None]:
     return _instead_of(_UNDEFINED_TABLE, MigrationError(message))
 
 
+#: A connection is cut; asyncpg raises its internal error when that comes between two statements.
+_LOST = (
+    asyncpg.InternalClientError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    ConnectionError,
+)
+
+
+@contextmanager
+def told_to_callers() -> Iterator[None]:
+    """Around what a program asks of a client, whose driver it need not know.
+
+    Raises:
+        DatabaseUnavailableError: the connection was lost.
+        MigrationError: a table is not there.
+    """
+    try:
+        yield
+    except _LOST as error:
+        text = f"the connection was lost: {_first_line(error)}; what was asked may have been done all the same"
+        raise DatabaseUnavailableError(text) from error
+    except asyncpg.UndefinedTableError as error:
+        way = "run `rivermill migrate up` on this schema, or name another with schema= or RIVER_SCHEMA"
+        raise MigrationError(f"{_first_line(error)}: {way}") from error
+
+
 @contextmanager
 def _instead_of(sqlstate: str, ours: RivermillError) -> Iterator[None]:
     try:
@@ -233,6 +261,7 @@ class SharedConnection:
         self._pooled = pooled
         self._application_name = application_name
         self._lock = asyncio.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._connection: Connection | None = None
         self.login = Login()
 
@@ -241,9 +270,10 @@ class SharedConnection:
         """Wait for the turn and yield the connection.
 
         Raises:
-            ConfigError: the DSN cannot be read.
+            ConfigError: the DSN cannot be read, or the connection belongs to another event loop.
             DatabaseUnavailableError: no connection could be made.
         """
+        self._enter_loop()
         async with self._lock:
             if self._connection is None or self._connection.is_closed():
                 with self.login.attempt():
@@ -261,8 +291,20 @@ class SharedConnection:
                 self._connection.terminate()
                 raise
 
+    def _enter_loop(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._loop is loop:
+            return
+        if self._lock.locked() or (self._connection is not None and not self._connection.is_closed()):
+            raise ConfigError(
+                "this Client belongs to another event loop, where it was used first and not stopped: "
+                "use SyncClient, or make a client in each"
+            )
+        self._loop, self._lock = loop, asyncio.Lock()
+
     async def close(self) -> None:
-        """Close the connection once the last user has let go of it."""
+        """Close the connection once the last user has let go of it; raises ConfigError in another event loop than its."""
+        self._enter_loop()
         async with self._lock:
             if self._connection is not None and not self._connection.is_closed():
                 try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -77,6 +77,13 @@ class JobListCursor:
             raise ValidationError(f"cursor {text[:60]!r}: not one that a job list has given") from error
 
 
+def check_lists(**values: Any) -> None:
+    """Raise ValidationError if one is no list: a text would be taken letter by letter."""
+    for name, value in values.items():
+        if isinstance(value, str) or not isinstance(value, Collection):
+            raise ValidationError(f"{name} {value!r}: pass a list, e.g. [{value!r}]")
+
+
 @dataclass(frozen=True, slots=True)
 class JobFilter:
     """Which jobs; an empty field does not filter, several must all match.
@@ -104,6 +111,9 @@ class JobFilter:
     where_args: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_lists(ids=self.ids, kinds=self.kinds, queues=self.queues, states=self.states, priorities=self.priorities)
+        if not isinstance(self.where, str) or not isinstance(self.where_args, Mapping):
+            raise ValidationError("where: use a text with @name where values go, and where_args={'name': value, …} for them")
         number_args(self.where, self.where_args, [])
         for state in self.states:
             if state not in tuple(JobState):
@@ -166,8 +176,16 @@ class JobListParams(JobFilter):
     after: JobListCursor | JobRow | None = None
 
     def __post_init__(self) -> None:
-        if not 1 <= self.limit <= MAX_LIST:
-            raise ValidationError(f"limit {self.limit}: use 1 to {MAX_LIST}")
+        if not isinstance(self.limit, int) or not 1 <= self.limit <= MAX_LIST:
+            raise ValidationError(f"limit {self.limit!r}: use 1 to {MAX_LIST}")
+        check_lists(tags_all=self.tags_all, tags_any=self.tags_any)
+        if self.order_by not in tuple(JobListOrder):
+            raise ValidationError(f"order_by {self.order_by!r}: use JobListOrder with one of {', '.join(JobListOrder)}")
+        object.__setattr__(self, "order_by", JobListOrder(self.order_by))
+        if self.after is not None and not isinstance(self.after, JobListCursor | JobRow):
+            raise ValidationError(
+                f"after {str(self.after)[:60]!r}: use a JobListCursor (JobListCursor.decode reads its text) or the last JobRow"
+            )
         JobFilter.__post_init__(self)
         if self.metadata is not None:
             encode_object("metadata", self.metadata)

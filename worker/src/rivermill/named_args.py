@@ -9,19 +9,21 @@ from typing import Any
 from rivermill.errors import ValidationError
 
 #: Quoted text is left as it is; an ``@`` behind another sign is part of an operator.
-_TOKEN = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|(?<![@<&|!~])@([A-Za-z_]\w*)""", re.ASCII)
+_TOKEN = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|(?<![@<&|!~])@([A-Za-z_]\w*)|(?<![\w$])\$\d+""", re.ASCII)
 
 
 def number_args(condition: str, args: Mapping[str, Any], values: list[Any]) -> str:
     """The condition with ``$n`` in place of each ``@name``; the values are appended to ``values``, each once.
 
     Raises:
-        ValidationError: a name has no value, or a value no name.
+        ValidationError: a name has no value, a value no name, or a place is numbered already.
     """
     places: dict[str, int] = {}
 
     def place(match: re.Match[str]) -> str:
         name = match[1]
+        if match[0].startswith("$"):
+            raise ValidationError(f"where {match[0]}: write @name, and give its value in where_args")
         if name is None:
             return match[0]
         if name not in places:
