@@ -42,7 +42,6 @@ WRONG = [
             "steady",
             "host=db user=u password=secret",
             "u:secret@h/d",
-            "mysql://u:secret@h/d",
             "postgresql://u:1/secret@h/d",
             "postgresql://u:secret#1@h/d",
             "postgresql://u:1?secret@h/d",
@@ -60,6 +59,14 @@ WRONG = [
     ("postgresql://u:secret@a:1,[::1]:2/d?sslmode=on", "the database URL of a:1,[::1]:2/d: sslmode 'on': use prefer, "),
     ("postgresql://h/d?target_session_attrs=rw", "the database URL of h/d: target_session_attrs 'rw': use any, primary, "),
     ("postgresql:///d?host=a,b&port=1,2,3", "the database URL: could not match 3 port numbers to 2 hosts; correct the URL"),
+    ("mysql://u:secret@h/d", "the database URL begins with mysql://: use postgresql://"),
+    (
+        "postgresql+psycopg://u:secret@h/d",
+        "the database URL begins with postgresql+psycopg://: use postgresql://, without the driver +",
+    ),
+    ("secret:u://h/d", database_url.UNREADABLE),
+    ("postgresql://u:secret@h:54x/d", f"{database_url.UNREADABLE}; a port must be a number"),
+    ("postgresql://u:1@h:secret?2@h/d", f"{database_url.UNREADABLE}; a port must be a number"),
     ("postgresql://u:secret@/d?port=x", database_url.UNREADABLE),
 ]
 

@@ -327,6 +327,7 @@ def test_wrong_lines_are_named_with_their_value(tmp_path: Path, river: str, mess
             {"RIVER_POLL_ONLY": "true", "RIVER_LISTENER_DSN": DSN},
             "listener_dsn (RIVER_LISTENER_DSN): a client with poll_only (RIVER_POLL_ONLY) does not listen",
         ),
+        ({"RIVER_LISTENER_DSN": "u:secret@h"}, "RIVER_LISTENER_DSN: the database URL cannot be read"),
         ({"RIVER_TRANSACTION_POOLER": "true"}, "transaction_pooler (RIVER_TRANSACTION_POOLER): LISTEN needs a session"),
     ],
 )

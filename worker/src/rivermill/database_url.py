@@ -23,6 +23,9 @@ _CHOICES = {
 _FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 _HOST = r"(?:\[[\w.:%-]*\]|[\w.%~-]*)(?::[0-9]*)?"
 _HOSTS = re.compile(f"{_HOST}(?:,{_HOST})*")
+_WITH_PORT = re.compile(r"[^:]+:[^:]+")
+_SCHEMES = ("postgresql", "postgres")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9.+-]{0,30}")
 #: SQLSTATEs of a server that knows no such setting, or not this value of it, or lets nobody set it.
 _REFUSED = frozenset({"42704", "22023", "55P02"})
 
@@ -37,6 +40,10 @@ def read(url: str) -> SplitResult:
     Raises:
         UrlError: it is no URL, or may have a password that is not percent-encoded; the message holds nothing of it.
     """
+    scheme, separator, _ = url.partition("://")
+    if separator and _SCHEME.fullmatch(scheme) and scheme.lower() not in _SCHEMES:
+        driver = f", without the driver +{scheme.partition('+')[2]}" if "+" in scheme else ""
+        raise UrlError(f"the database URL begins with {scheme}://: use postgresql://{driver}")
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -45,7 +52,9 @@ def read(url: str) -> SplitResult:
     in_query = "@" in parts.query and not login and not {"user", "password"} & parse_qs(parts.query).keys()
     # An @ elsewhere than behind the login, or a #, means that the login was cut short by a character of its password.
     misplaced = in_query or "@" in login + parts.path or "#" in url
-    if parts.scheme not in ("postgresql", "postgres") or misplaced or not _HOSTS.fullmatch(hosts):
+    if parts.scheme in _SCHEMES and login and not misplaced and not _HOSTS.fullmatch(hosts) and _WITH_PORT.fullmatch(hosts):
+        raise UrlError(f"{UNREADABLE}; a port must be a number")
+    if parts.scheme not in _SCHEMES or misplaced or not _HOSTS.fullmatch(hosts):
         raise UrlError(UNREADABLE)
     return parts
 
