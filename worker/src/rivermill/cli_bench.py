@@ -9,14 +9,13 @@ from typing import Any
 
 from rivermill.bench.board import Board, Figures, table
 from rivermill.bench.modes import MODES, Load
-from rivermill.bench.place import new_place
+from rivermill.bench.place import DEFAULT_NAME, new_place
 from rivermill.cli_types import positive
 from rivermill.command_line import add_command, number
 from rivermill.config import load_settings
 from rivermill.durations import parse_duration
 from rivermill.errors import ConfigError
 
-_SCHEMA = "rivermill_bench"
 _JOBS = {"burn-down": 100_000, "many-queues": 100_000, "insert": 100_000, "latency": 500, "mixed": 5_000, "continuous": 0}
 _RATES = {"mixed": 500.0}
 
@@ -60,7 +59,7 @@ async def bench(options: argparse.Namespace) -> int:
         queues=options.queues,
         rate=options.rate or _RATES.get(mode, 100.0),
     )
-    settings = load_settings(dsn=options.dsn, schema=options.schema or _SCHEMA, file=options.config)
+    settings = load_settings(dsn=options.dsn, schema=options.schema or DEFAULT_NAME, file=options.config)
     async with new_place(settings.dsn, settings.schema.name) as place:
         figures = await MODES[mode](place, load, Board(None if options.json else sys.stdout))
     _print({"mode": mode, **figures}, as_json=options.json)

@@ -194,7 +194,10 @@ class Workers:
     def _register(self, name: str, args_type: type[Any], worker: Worker[Any], executor: ExecutorKind) -> None:
         kind = self._check_kind(kind_of(args_type))
         _check_attributes(f"{name} of kind {kind!r}", worker)
-        names = [kind, *(self._check_kind(alias) for alias in getattr(args_type, "kind_aliases", ()))]
+        aliases = getattr(args_type, "kind_aliases", ())
+        if isinstance(aliases, str):
+            raise ConfigError(f"{name}: kind_aliases {aliases!r} of {args_type.__name__}: use a list, e.g. [{aliases!r}]")
+        names = [kind, *map(self._check_kind, aliases)]
         for index, one in enumerate(names):
             if one in self._registrations or one in names[:index]:
                 raise ConfigError(f"kind {one!r} has a worker already: register each kind and alias once")

@@ -17,6 +17,8 @@ from rivermill.migrations import LINES, Migrator
 from rivermill.schema import Schema
 from rivermill.worker import Workers
 
+#: The schema of a benchmark that is given none.
+DEFAULT_NAME = "rivermill_bench"
 _STATEMENT_TIMEOUT = timedelta(minutes=10)
 
 
@@ -70,9 +72,11 @@ async def new_place(dsn: str, name: str) -> AsyncIterator[Place]:
         try:
             await connection.execute(f'CREATE SCHEMA "{schema.name}"')
         except asyncpg.DuplicateSchemaError:
+            # Anything else may be somebody's.
+            left = ", or drop this one: an interrupted benchmark left it" if schema.name == DEFAULT_NAME else ""
             raise ConfigError(
                 f"schema {schema.name!r} exists: a benchmark makes its own and drops it, so name one that is not there with "
-                "--schema, or drop this one if an interrupted benchmark left it"
+                f"--schema{left}"
             ) from None
         try:
             for line in LINES:
