@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -71,7 +72,8 @@ async def test_what_is_not_there_and_what_was_left_is_skipped(
     await reindexer(dsn, schema, Once(), ["river_job_args_index", KIND, "river_job_pkey"]).run()
     after = await files(connection, schema)
     assert {name for name in before if before[name] != after[name]} == {"river_job_pkey"}
-    assert {record.__dict__.get("index") for record in caplog.records} == {"river_job_args_index", KIND}
+    warned = {record.__dict__.get("index") for record in caplog.records if record.levelno >= logging.WARNING}
+    assert warned == {"river_job_args_index", KIND}
     assert any(record.__dict__.get("left") == [f"{KIND}_ccnew1"] for record in caplog.records)
 
 
