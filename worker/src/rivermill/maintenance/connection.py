@@ -64,7 +64,7 @@ class LeaderConnection:
         await self._own.close()
 
     async def _on_shared(self, work: Callable[[Connection], Awaitable[ResultT]]) -> ResultT:
-        async with self._shared.acquire() as connection, connection.transaction():
+        async with self._shared.acquire() as connection, connection.transaction(isolation="read_committed"):
             await connection.execute(f"SET LOCAL statement_timeout = {int(QUICK_SECONDS * 1000)}")
             return await work(connection)
 
