@@ -150,9 +150,9 @@ async def insert_with(client: Extensions, params: Sequence[Any], inner: Callable
         params: one ``InsertParams`` for each job.
         inner: inserts them.
     """
-    by_type = {kind: Extensions.of_args(kind) for kind in dict.fromkeys(type(one.args) for one in params)}
-    if not (client.on_insert or any(extensions.on_insert for extensions in by_type.values())):
+    if not inserts_around(client, params):
         return await inner()
+    by_type = {kind: Extensions.of_args(kind) for kind in dict.fromkeys(type(one.args) for one in params)}
 
     async def innermost() -> ResultT:
         for one in params:
