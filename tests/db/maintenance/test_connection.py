@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -30,6 +31,12 @@ class Bench:
             return str(await connection.fetchval("SELECT current_setting('application_name')"))
 
         return await self.leaders.run(work, quick=quick)
+
+    async def pids(self) -> list[int]:
+        rows = await self.watcher.fetch(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'shared'"
+        )
+        return [row["pid"] for row in rows]
 
     async def open_names(self) -> list[str]:
         rows = await self.watcher.fetch(
@@ -91,3 +98,40 @@ async def test_an_error_is_the_callers(bench: Bench) -> None:
     with pytest.raises(Exception, match="division by zero"):
         await bench.leaders.run(work)
     assert await bench.open_names() == ["shared"]
+
+
+async def test_a_term_that_ends_in_the_midst_of_work_cuts_no_connection(
+    bench: Bench, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "QUICK_SECONDS", 60.0)
+    assert await bench.name() == "shared"
+    before = await bench.pids()
+    working = asyncio.create_task(bench.name(sleep=0.3))
+
+    async def sleeping() -> bool:
+        return bool(await connection.fetchval("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"))
+
+    await eventually(sleeping)
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    assert await bench.name() == "shared"
+    assert await bench.pids() == before
+
+
+async def test_what_fails_after_the_end_of_a_term_is_nobodys(
+    bench: Bench, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "QUICK_SECONDS", 60.0)
+    begun = asyncio.Event()
+
+    async def work(own: Connection) -> None:
+        begun.set()
+        await own.execute("SELECT 1 / (pg_sleep(0.1)::text <> '')::int - 1 / 0")
+
+    working = asyncio.create_task(bench.leaders.run(work))
+    await begun.wait()
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    assert await bench.name() == "shared"

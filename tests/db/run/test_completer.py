@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from rivermill import EventKind, JobState
+from rivermill import completer as module
 from rivermill.claims import claim_sql
 from rivermill.completer import Completer
 from rivermill.db import Connection, SharedConnection
@@ -156,7 +157,7 @@ async def test_an_outcome_on_which_something_fails_holds_up_no_other(
         assert await are(connection, schema, records[:3], JobState.RUNNING)
         await connection.execute(f"DROP TRIGGER on_commit ON {schema.table('river_job')}")
     assert await are(connection, schema, records, JobState.COMPLETED)
-    assert refused(metrics) == 0
+    assert (refused(metrics), completer.job_ids()) == (0, [])
 
 
 async def test_many_on_which_something_fails_hold_up_no_other(dsn: str, connection: Connection, schema: Schema) -> None:
@@ -172,25 +173,53 @@ async def test_many_on_which_something_fails_hold_up_no_other(dsn: str, connecti
     assert await are(connection, schema, records, JobState.COMPLETED)
 
 
-async def test_an_outcome_that_fails_for_ever_slows_no_other(dsn: str, connection: Connection, schema: Schema) -> None:
-    """The others are written one after the other, without the pauses that it gets."""
-    metrics, records = Metrics(), await claim(connection, schema, *["fails"], *["sound"] * 40)
+@asynccontextmanager
+async def without_second_tries(dsn: str, schema: Schema, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Completer]:
+    """A completer whose pauses last longer than any test."""
+    monkeypatch.setattr(module, "back_off", lambda _failures: 3_600.0)
+    shared = SharedConnection(dsn, "rivermill test")
+    completer = Completer(shared, schema, ME, Metrics(), JobEvents(schema, Subscribers()), lambda: None)
+    writing = asyncio.create_task(completer.run(), name="rivermill completer")
+    try:
+        yield completer
+    finally:
+        writing.cancel()
+        await asyncio.wait([writing])
+        await shared.close()
+
+
+async def test_a_flush_that_wrote_something_is_followed_by_the_next_at_once(
+    dsn: str, connection: Connection, schema: Schema, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many fail in each of them."""
+    records = await claim(connection, schema, *["fails", "sound"] * 300)
+    fails, sound = records[::2], records[1::2]
     await on_commit(connection, schema, "IF NEW.metadata ? 'output' THEN RAISE 'no' USING ERRCODE = '45000'; END IF")
-    async with completing(Way(dsn, pooled=False), schema, metrics) as completer:
-        completer.add(Completion(records[0]["id"], JobState.COMPLETED, "completed", metadata='{"output": 1}'))
+    async with without_second_tries(dsn, schema, monkeypatch) as completer:
+        for failing, other in zip(fails, sound, strict=True):
+            completer.add(Completion(failing["id"], JobState.COMPLETED, "completed", metadata='{"output": 1}'))
+            completer.add(Completion(other["id"], JobState.COMPLETED, "completed", metadata='{"other": 1}'))
+        await eventually(lambda: are(connection, schema, sound, JobState.COMPLETED))
+    assert await are(connection, schema, fails, JobState.RUNNING)
+
+
+async def test_an_outcome_that_fails_for_ever_slows_no_other(
+    dsn: str, connection: Connection, schema: Schema, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others are written one after the other, without the pauses that it gets."""
+    failing, *sound = await claim(connection, schema, *["fails"], *["sound"] * 10)
+    await on_commit(connection, schema, "IF NEW.metadata ? 'output' THEN RAISE 'no' USING ERRCODE = '45000'; END IF")
+    async with without_second_tries(dsn, schema, monkeypatch) as completer:
+        completer.add(Completion(failing["id"], JobState.COMPLETED, "completed", metadata='{"output": 1}'))
 
         async def put_off() -> bool:
             return completer.backlog == 1 and completer.backlog_due == 0
 
         await eventually(put_off)
-        async with asyncio.timeout(20):  # with the pauses it takes a minute
-            for record in records[1:]:
-                completer.succeeded(record["id"], time.monotonic())
-                await eventually(lambda record=record: are(connection, schema, [record], JobState.COMPLETED))
-        assert records[0]["id"] in completer.job_ids()
-        await connection.execute(f"DROP TRIGGER on_commit ON {schema.table('river_job')}")
-    assert await are(connection, schema, records, JobState.COMPLETED)
-    assert completer.job_ids() == []
+        for record in sound:
+            completer.succeeded(record["id"], time.monotonic())
+            await eventually(lambda record=record: are(connection, schema, [record], JobState.COMPLETED))
+        assert completer.job_ids() == [failing["id"]]
 
 
 async def test_a_refused_outcome_stays_among_the_jobs_that_are_known(dsn: str, connection: Connection, schema: Schema) -> None:

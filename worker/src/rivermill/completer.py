@@ -137,7 +137,7 @@ class Completer:
         self._flushed_at = time.monotonic()
 
     async def _flush(self) -> bool:
-        """Write a batch; returns whether nothing of it is left that was not tried by itself."""
+        """Write a batch; returns whether the next may go out at once: something was written, or nothing is left untried."""
         batch = self._writing = self._waiting.take(MAX_BATCH)
         try:
             written = await self._writer.write(self._shared, batch, self._late)
@@ -151,7 +151,7 @@ class Completer:
             self.full = False
         if written:
             self._on_flushed()
-        return not batch
+        return bool(written) or not batch
 
     def _put_off(self) -> None:
         """What fails by itself may do so for ever, and holds up no other: it is tried again at times of its own."""

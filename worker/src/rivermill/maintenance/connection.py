@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 import asyncpg
 
@@ -49,7 +50,7 @@ class LeaderConnection:
             if not self._users:
                 await self._own.close()
             try:
-                return await self._on_shared(work)
+                return await _to_its_end(self._on_shared(work))
             except asyncpg.QueryCanceledError:
                 logger.info("the leader's statements are slow, and get a connection of their own")
                 self._own_until = time.monotonic() + KEEP_SECONDS
@@ -75,3 +76,18 @@ class LeaderConnection:
         if time.monotonic() - started > QUICK_SECONDS and self._own_until > started:
             self._own_until = time.monotonic() + KEEP_SECONDS
         return result
+
+
+async def _to_its_end(work: Coroutine[Any, Any, ResultT]) -> ResultT:
+    """Let quick work end where its caller is cancelled: cut off in the midst of it, others would lose the connection."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        try:
+            await asyncio.wait([task])
+        finally:
+            if not task.cancel() and not task.cancelled():
+                task.exception()  # nobody asks for it any more
+        raise
+    return task.result()

@@ -8,11 +8,12 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from rivermill.config import Settings
-from rivermill.db import DATABASE_ERRORS, Connection
+from rivermill.db import DATABASE_ERRORS
 from rivermill.maintenance.cleaner import clean_jobs, clean_queues
-from rivermill.maintenance.connection import LeaderConnection
+from rivermill.maintenance.connection import QUICK_SECONDS, LeaderConnection
 from rivermill.maintenance.enqueuer import Enqueuer
 from rivermill.maintenance.reindexer import Reindexer
 from rivermill.maintenance.rescuer import RescueRules, rescue_jobs
@@ -132,34 +133,35 @@ class Maintenance:
     def _stagger(self) -> float:
         return random.uniform(0, self._timings.stagger)
 
-    async def _repeat(self, name: str, interval: float, service: Callable[[Connection], Awaitable[int]]) -> None:
+    async def _repeat(self, name: str, interval: float, service: Callable[[], Awaitable[int]]) -> None:
         await asyncio.sleep(self._stagger())
         while True:
             pause = interval
             try:
-                if await self._connection.run(service) >= BATCH:
+                if await service() >= BATCH:
                     pause = random.uniform(0.05, 1.0)
             except DATABASE_ERRORS as error:
                 self._metrics.service_errors.labels(name).inc()
                 logger.warning("%s failed, and tries again", name, extra={"error": str(error)})
             await asyncio.sleep(pause)
 
-    async def _schedule(self, connection: Connection) -> int:
-        return await schedule_jobs(connection, self._settings.schema, limit=BATCH)
+    async def _schedule(self) -> int:
+        return await self._connection.run(partial(schedule_jobs, schema=self._settings.schema, limit=BATCH))
 
-    async def _rescue(self, connection: Connection) -> int:
+    async def _rescue(self) -> int:
         # When the database comes back after an outage every client has been silent: that says nothing about its life.
         dead_after = timedelta(seconds=self._timings.dead_after)
         steady = self._steady_seconds() >= self._timings.dead_after
-        rescued = await rescue_jobs(
-            connection,
-            self._settings.schema,
-            self._rules,
+        work = partial(
+            rescue_jobs,
+            schema=self._settings.schema,
+            rules=self._rules,
             dead_after=dead_after if steady else ONLY_DECLARED_DEAD,
             rescue_after=self._settings.rescue_after,
             after_id=self._rescue_after_id,
             limit=BATCH,
         )
+        rescued = await self._connection.run(work)
         self._rescue_after_id = rescued.more_after or 0
         self._metrics.rescued.labels("dead_client").inc(rescued.dead_client)
         self._metrics.rescued.labels("age").inc(rescued.age)
@@ -167,20 +169,23 @@ class Maintenance:
             logger.warning("jobs rescued", extra={"dead_client": rescued.dead_client, "age": rescued.age})
         return 0 if rescued.more_after is None else BATCH
 
-    async def _clean_jobs(self, connection: Connection) -> int:
+    async def _clean_jobs(self) -> int:
         settings = self._settings
-        return await clean_jobs(
-            connection,
-            settings.schema,
+        timeout = settings.job_cleaner_timeout
+        work = partial(
+            clean_jobs,
+            schema=settings.schema,
             completed=settings.completed_retention,
             cancelled=settings.cancelled_retention,
             discarded=settings.discarded_retention,
-            timeout=settings.job_cleaner_timeout,
+            timeout=timeout,
             limit=BATCH,
         )
+        # A shorter limit than a quick statement's would be the first to end it, and ends the connection.
+        return await self._connection.run(work, quick=timeout is None or timeout.total_seconds() > 2 * QUICK_SECONDS)
 
-    async def _clean_queues(self, connection: Connection) -> int:
-        return await clean_queues(connection, self._settings.schema, limit=BATCH)
+    async def _clean_queues(self) -> int:
+        return await self._connection.run(partial(clean_queues, schema=self._settings.schema, limit=BATCH))
 
 
 def statement_timeout(settings: Settings) -> timedelta | None:
