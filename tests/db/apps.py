@@ -1,4 +1,4 @@
-"""Applications that do not want to end, or cannot begin."""
+"""Applications that do not want to end or take their time, or cannot begin."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from rivermill import Job, Workers
@@ -14,6 +15,12 @@ from rivermill import Job, Workers
 @dataclass
 class Stubborn:
     kind: ClassVar[str] = "stubborn"
+
+
+@dataclass
+class Patient:
+    path: str
+    kind: ClassVar[str] = "patient"
 
 
 @dataclass
@@ -27,6 +34,14 @@ workers = Workers()
 @workers.work
 def ignore_the_flag(job: Job[Stubborn]) -> None:
     time.sleep(600)
+
+
+@workers.work(executor="process")
+def wait_for_the_end(job: Job[Patient]) -> None:
+    begun, end = Path(job.args.path, "begun"), Path(job.args.path, "end")
+    begun.touch()
+    while not end.exists():
+        time.sleep(0.05)
 
 
 @workers.work

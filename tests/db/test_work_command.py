@@ -18,7 +18,7 @@ import pytest
 from rivermill import Client
 from rivermill.db import Connection
 from rivermill.schema import Schema
-from tests.db.apps import Deaf, Stubborn
+from tests.db.apps import Deaf, Patient, Stubborn
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,7 +28,13 @@ def started(dsn: str, schema: Schema, app: str, **more: str) -> Iterator[subproc
     settings = {"DATABASE_URL": dsn, "RIVER_SCHEMA": schema.name, "RIVER_QUEUES": "default:2", "RIVER_SHUTDOWN_TIMEOUT": "0.1"}
     command = [sys.executable, "-m", "coverage", "run", "-m", "rivermill", "work", app]
     process = subprocess.Popen(
-        command, env=os.environ | settings | more, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command,
+        env=os.environ | settings | more,
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
     )
     try:
         yield process
@@ -57,6 +63,40 @@ async def test_it_does_not_outlive_its_heartbeat(dsn: str, connection: Connectio
     assert (code, "the process ends, and with it the jobs that go on" in said) == (1, True)
     assert await connection.fetchval(state, job.job.id) == "running"
     assert await connection.fetchval(f"SELECT count(*) FROM {schema.table('rivermill_client')}") == 1
+
+
+async def test_a_terminal_that_is_closed_ends_no_job(dsn: str, connection: Connection, schema: Schema, tmp_path: Path) -> None:
+    """Its SIGHUP comes twice, and to the processes of jobs too."""
+    state, stopping = f"SELECT state::text FROM {schema.table('river_job')}", "client stops"
+    async with Client(dsn, schema=schema) as client:
+        await client.insert(Patient(str(tmp_path)))
+    with started(dsn, schema, "tests.db.apps:workers", RIVER_SHUTDOWN_TIMEOUT="60s") as process:
+        assert process.stderr is not None
+        while not (tmp_path / "begun").exists():
+            assert process.poll() is None
+            await asyncio.sleep(0.05)
+        os.killpg(process.pid, signal.SIGHUP)
+        while stopping not in await asyncio.to_thread(process.stderr.readline):
+            assert process.poll() is None
+        os.killpg(process.pid, signal.SIGHUP)
+        await asyncio.sleep(0.5)
+        assert await connection.fetchval(state) == "running"
+        (tmp_path / "end").touch()
+        await asyncio.to_thread(process.communicate, timeout=60)
+    assert (process.returncode, await connection.fetchval(state)) == (0, "completed")
+
+
+async def test_under_nohup_it_outlives_its_terminal(dsn: str, schema: Schema) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # inherited, as from nohup
+    try:
+        with started(dsn, schema, "tests.db.apps:never_ready") as process:
+            assert process.stdout is not None
+            assert await asyncio.to_thread(process.stdout.readline) == "waiting\n"
+            status = Path(f"/proc/{process.pid}/status").read_text()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    (ignored,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigIgn:"))
+    assert int(ignored, 16) & 1 << signal.SIGHUP - 1
 
 
 @pytest.mark.parametrize(("listens", "polls_only"), [(1, "false"), (0, "true")])

@@ -185,7 +185,8 @@ def _describe_exit(code: int | None) -> str:
 
 def child_main(connection: Connection[bytes, bytes], images: Mapping[str, WorkerImage]) -> None:
     """Execute jobs until the connection is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    for number in (signal.SIGINT, signal.SIGHUP):  # Ctrl-C and a closed terminal are the parent's to handle
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, name="rivermill-parent", daemon=True).start()
     workers: dict[str, tuple[Worker[Any], type[Any]]] = {}
     while True:

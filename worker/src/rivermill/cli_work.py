@@ -25,13 +25,13 @@ logger = logging.getLogger("rivermill")
 
 def add_work_command(commands: Any, shared: argparse.ArgumentParser) -> None:
     """Add ``work``."""
-    parser = add_command(commands, "work", "work jobs until SIGTERM", parents=[shared])
+    parser = add_command(commands, "work", "work jobs until SIGTERM, SIGINT or SIGHUP", parents=[shared])
     parser.add_argument("app", metavar="APP", help="module:attribute of a Workers, or of a function that returns one")
     parser.set_defaults(run=work)
 
 
 async def work(options: argparse.Namespace) -> int:
-    """Work until SIGTERM or SIGINT; the second signal gives running jobs back at once.
+    """Work until SIGTERM, SIGINT or SIGHUP; the second signal gives running jobs back at once, unless it is a SIGHUP.
 
     Does not return where jobs go on although they were given up: it ends the process, with code 1.
 
@@ -42,15 +42,17 @@ async def work(options: argparse.Namespace) -> int:
     starting = asyncio.create_task(_start(options), name="start")
     stops: set[asyncio.Task[None]] = set()
 
-    def on_signal() -> None:
+    def on_signal(number: signal.Signals) -> None:
         if not starting.done():
             starting.cancel()
+        elif stops and number is signal.SIGHUP:
+            return  # a terminal's end sends it twice: its shell does, and the kernel when that has ended
         elif not starting.cancelled() and starting.exception() is None:
             stops.add(asyncio.create_task(starting.result().stop(cancel=bool(stops)), name="stop"))
 
     # Before anything else: the first process of a container ignores signals that it has no handler for.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, on_signal)
+    for number in _stop_signals():
+        asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
     await asyncio.wait([starting])
     if starting.cancelled():
         logger.info("stopped before the client had started")
@@ -64,6 +66,12 @@ async def work(options: argparse.Namespace) -> int:
         if client.left_running:
             _end_process()
     return 0
+
+
+def _stop_signals() -> list[signal.Signals]:
+    """SIGHUP comes when a terminal is closed, and is ignored from the start under nohup."""
+    hangup = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]
+    return [signal.SIGTERM, signal.SIGINT, *hangup]
 
 
 async def _start(options: argparse.Namespace) -> Client:
