@@ -88,7 +88,7 @@ async def test_limits_and_sequences(dsn: str, connection: Connection, schema: Sc
         "concurrency": {"by_args": ["to"]},
         "rate_limit": {},
     }
-    assert cli(dsn, schema.name, "queue", "limit", "mail", "none").returncode == 0
+    assert cli(dsn, schema.name, "queue", "limit", "mail", "NONE").returncode == 0
     (queue,) = json.loads(cli(dsn, schema.name, "queue", "list", "--json").stdout)
     assert list(queue["metadata"]) == ["rate_limit"]
     wrong = cli(dsn, schema.name, "queue", "rate-limit", "mail", "100")

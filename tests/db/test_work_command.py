@@ -49,6 +49,11 @@ async def told_to_stop(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, said
 
 
+def ignored_signals(process: subprocess.Popen[str]) -> int:
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("SigIgn:")), 16)
+
+
 @pytest.mark.parametrize("args", [Stubborn(), Deaf()], ids=["thread", "loop"])
 async def test_it_does_not_outlive_its_heartbeat(dsn: str, connection: Connection, schema: Schema, args: Any) -> None:
     """A job that ignores the stop ends with the process, so that it has ended when others rescue it."""
@@ -92,11 +97,9 @@ async def test_under_nohup_it_outlives_its_terminal(dsn: str, schema: Schema) ->
         with started(dsn, schema, "tests.db.apps:never_ready") as process:
             assert process.stdout is not None
             assert await asyncio.to_thread(process.stdout.readline) == "waiting\n"
-            status = Path(f"/proc/{process.pid}/status").read_text()
+            assert ignored_signals(process) & 1 << signal.SIGHUP - 1
     finally:
         signal.signal(signal.SIGHUP, before)
-    (ignored,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigIgn:"))
-    assert int(ignored, 16) & 1 << signal.SIGHUP - 1
 
 
 @pytest.mark.parametrize(("listens", "polls_only"), [(1, "false"), (0, "true")])

@@ -65,6 +65,8 @@ def test_limits_of_several_queues() -> None:
     [
         ("mail", "X part 'mail': write queue:limit"),
         ("mail:5/1s,", "X part '': write queue:limit"),
+        ("mail:5/1s,calls:5/1s,mail:9/1s", "X: queue 'mail' stands twice; name each queue once"),
+        ("mail:5/s", "X, queue 'mail', '5/s': the period 's': use a duration above zero such as 500ms, 1s, 2m or 1h30m; write"),
         ("mail:5", "X, queue 'mail', '5': write starts/period, e.g. 100/1s"),
         ({"mail": 5}, "X.mail 5: write starts/period"),
         (5, "X 5: write queue:limit,…, or a mapping"),

@@ -151,6 +151,14 @@ def test_wrong_lines_of_the_file_are_named(tmp_path: Path, river: str, message: 
         ({"DATABASE_URL": DSN, "RIVER_WORKERS": "x"}, "RIVER_WORKERS 'x'"),
         ({"DATABASE_URL": DSN, "RIVER_WORKERS": "0"}, "RIVER_WORKERS 0"),
         ({"DATABASE_URL": DSN, "RIVER_QUEUES": "default"}, "name:max_workers"),
+        (
+            {"DATABASE_URL": DSN, "RIVER_QUEUES": "default:5, default:7"},
+            "RIVER_QUEUES: queue 'default' stands twice; name each queue once",
+        ),
+        (
+            {"DATABASE_URL": DSN, "RIVER_CONCURRENCY_LIMITS": "mail:5,mail:1:kind"},
+            "RIVER_CONCURRENCY_LIMITS: queue 'mail' stands twice; name each queue once",
+        ),
         ({"DATABASE_URL": DSN, "RIVER_QUEUES": "Bad:1"}, "queue 'Bad'"),
         ({"DATABASE_URL": DSN, "RIVER_SCHEMA": 'a"b'}, "schema 'a\"b'"),
         ({"DATABASE_URL": DSN, "RIVER_CONFIG": "/nowhere.yaml"}, "configuration file /nowhere.yaml"),

@@ -10,10 +10,10 @@ from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from typing import Any
 
-from rivermill.cli_types import moment
+from rivermill.cli_types import kind, moment, priority
 from rivermill.client import Client
 from rivermill.command_line import add_command, whole
-from rivermill.config_values import NONE
+from rivermill.config_values import is_none
 from rivermill.durations import parse_duration
 from rivermill.errors import ValidationError
 from rivermill.insert_rows import InsertOpts
@@ -52,7 +52,7 @@ def add_admin_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
     listing.add_argument("--kind", action="append", default=[])
     listing.add_argument("--queue", action="append", default=[], metavar="NAME")
     listing.add_argument("--id", type=whole, action="append", default=[])
-    listing.add_argument("--priority", type=whole, action="append", default=[], metavar="N", help="1 (most urgent) to 4")
+    listing.add_argument("--priority", type=priority, action="append", default=[], metavar="N", help="1 (most urgent) to 4")
     listing.add_argument("--tag", action="append", default=[], help="jobs with all of these tags")
     listing.add_argument("--any-tag", action="append", default=[], metavar="TAG", help="jobs with one of these tags")
     listing.add_argument("--metadata", metavar="JSON", help="jobs whose metadata contain this object")
@@ -81,10 +81,10 @@ def add_admin_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
 
 def _add_enqueue(commands: Any, output: argparse.ArgumentParser) -> None:
     parser = add_command(commands, "enqueue", "insert a job", parents=[output])
-    parser.add_argument("kind", metavar="KIND", help="e.g. library_scan")
+    parser.add_argument("kind", type=kind, metavar="KIND", help="e.g. library_scan")
     parser.add_argument("args", nargs="?", default="{}", metavar="ARGS", help="a JSON object (default: {})")
     parser.add_argument("--queue", metavar="NAME", help="default: default")
-    parser.add_argument("--priority", type=whole, metavar="N", help="1 (most urgent, the default) to 4")
+    parser.add_argument("--priority", type=priority, metavar="N", help="1 (most urgent, the default) to 4")
     parser.add_argument("--max-attempts", type=whole, metavar="N")
     parser.add_argument("--scheduled-at", type=moment, metavar="TIME", help="run it no earlier, e.g. 2026-01-31T12:00:00Z")
     parser.add_argument("--tag", action="append", default=[], help="a label of the job; again for each")
@@ -263,14 +263,14 @@ async def _queue_switch(options: argparse.Namespace) -> int:
 
 
 async def _queue_limit(options: argparse.Namespace) -> int:
-    concurrency = None if options.limit == NONE else parse_concurrency("LIMIT", options.limit)
+    concurrency = None if is_none(options.limit) else parse_concurrency("LIMIT", options.limit)
     async with _client(options) as client:
         queue = await client.queue_limit(options.name, concurrency)
     return _show_limited(queue, options)
 
 
 async def _queue_rate_limit(options: argparse.Namespace) -> int:
-    rate = None if options.limit == NONE else parse_rate("LIMIT", options.limit)
+    rate = None if is_none(options.limit) else parse_rate("LIMIT", options.limit)
     async with _client(options) as client:
         queue = await client.queue_rate_limit(options.name, rate)
     return _show_limited(queue, options)

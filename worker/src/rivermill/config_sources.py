@@ -17,6 +17,7 @@ from rivermill.config_values import (
     MAX_PRIORITY,
     MAX_WORKERS,
     QueueConfig,
+    by_queue,
     read_boolean,
     read_integer,
     read_limit,
@@ -104,7 +105,7 @@ def from_environment(env: Mapping[str, str]) -> dict[str, Any]:
     found = [(source, env[source.variable]) for source in SOURCES if env.get(source.variable)]
     values = {source.field: source.read(source.variable, text) for source, text in found}
     if env.get("RIVER_QUEUES"):
-        values[_QUEUES] = dict(_parse_queue(part) for part in env["RIVER_QUEUES"].split(","))
+        values[_QUEUES] = by_queue("RIVER_QUEUES", map(_parse_queue, env["RIVER_QUEUES"].split(",")))
     return values
 
 

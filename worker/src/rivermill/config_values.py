@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from rivermill.cron import Cron
 from rivermill.durations import parse_duration
 from rivermill.errors import ConfigError
 from rivermill.schedules import Never, Schedule
+
+T = TypeVar("T")
 
 MAX_WORKERS = 10_000
 MAX_ATTEMPTS = 32_767
@@ -80,7 +82,7 @@ def read_text(name: str, value: Any) -> str:
 
 def read_limit(name: str, value: Any) -> timedelta | None:
     """A duration; None for ``none`` and for YAML's null."""
-    if _is_none(value):
+    if is_none(value):
         return None
     try:
         return parse_duration(name, value)
@@ -90,7 +92,7 @@ def read_limit(name: str, value: Any) -> timedelta | None:
 
 def read_names(name: str, value: Any) -> tuple[str, ...]:
     """Names with commas between them, or a list of names; ``none`` for no name."""
-    if _is_none(value):
+    if is_none(value):
         return ()
     names = value.split(",") if isinstance(value, str) else value
     if not isinstance(names, list) or not all(isinstance(one, str) and one.strip() for one in names):
@@ -100,7 +102,7 @@ def read_names(name: str, value: Any) -> tuple[str, ...]:
 
 def read_schedule(name: str, value: Any) -> Schedule:
     """A cron expression, in UTC unless it names a zone; ``none`` for never."""
-    if _is_none(value):
+    if is_none(value):
         return Never()
     try:
         return Cron(str(value), UTC)
@@ -143,11 +145,22 @@ def check_mapping(name: str, value: Any, example: str) -> None:
         raise ConfigError(f"{name} {value!r}: use a dict of queues, such as {example}")
 
 
+def by_queue(name: str, pairs: Iterable[tuple[str, T]]) -> dict[str, T]:
+    """What a text says of each queue; raises ConfigError if it says something of one twice."""
+    found: dict[str, T] = {}
+    for queue, value in pairs:
+        if queue in found:
+            raise ConfigError(f"{name}: queue {queue!r} stands twice; name each queue once")
+        found[queue] = value
+    return found
+
+
 def check_names(name: str, value: Any) -> None:
     """Raise ConfigError unless it is a list of texts, or the like."""
     if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(one, str) for one in value):
         raise ConfigError(f"{name} {value!r}: use a list of names, such as ['river_job_args_index']")
 
 
-def _is_none(value: Any) -> bool:
+def is_none(value: Any) -> bool:
+    """Whether it is ``none``, in letters of any case, or YAML's null."""
     return value is None or (isinstance(value, str) and value.strip().lower() == NONE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from rivermill.config_values import by_queue
 from rivermill.durations import parse_duration
 from rivermill.errors import ConfigError, ValidationError
 from rivermill.limits import Concurrency, RateLimit
@@ -44,10 +45,11 @@ def parse_rate(name: str, value: Any) -> RateLimit:
     limit, slash, period = text.partition("/")
     if not slash:
         raise ConfigError(f"{name} {value!r}: write starts/period, e.g. 100/1s")
+    count = _count(name, value, limit)
     try:
-        return RateLimit(_count(name, value, limit), parse_duration(name, period), by_kind=by_kind, by_args=by_args)
-    except ValidationError as error:
-        raise ConfigError(f"{name} {value!r}: {error}") from None
+        return RateLimit(count, parse_duration("the period", period), by_kind=by_kind, by_args=by_args)
+    except (ConfigError, ValidationError) as error:
+        raise ConfigError(f"{name} {value!r}: {error}; write starts/period, e.g. 100/1s") from None
 
 
 def read_concurrency_limits(name: str, value: Any) -> Mapping[str, Concurrency]:
@@ -65,13 +67,15 @@ def _read(name: str, value: Any, parse: Callable[[str, Any], _T]) -> dict[str, _
         return {str(queue): parse(f"{name}.{queue}", limit) for queue, limit in value.items()}
     if not isinstance(value, str):
         raise ConfigError(f"{name} {value!r}: write queue:limit,…, or a mapping of queues to limits")
-    limits = {}
-    for part in value.split(","):
-        queue, colon, limit = part.strip().partition(":")
-        if not colon:
-            raise ConfigError(f"{name} part {part!r}: write queue:limit")
-        limits[queue] = parse(f"{name}, queue {queue!r},", limit)
-    return limits
+    pairs = (_split_queue(name, part) for part in value.split(","))
+    return by_queue(name, ((queue, parse(f"{name}, queue {queue!r},", limit)) for queue, limit in pairs))
+
+
+def _split_queue(name: str, part: str) -> tuple[str, str]:
+    queue, colon, limit = part.strip().partition(":")
+    if not colon:
+        raise ConfigError(f"{name} part {part!r}: write queue:limit")
+    return queue, limit
 
 
 def _split(name: str, value: Any) -> tuple[str, bool, bool | tuple[str, ...]]:
