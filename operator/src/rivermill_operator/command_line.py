@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -22,6 +23,10 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:  # type: ignore[override]
         """Every parser refuses what it does not know, so that the command is named, and not the program."""
+        first = next(iter(sys.argv[1:] if args is None else args), "")
+        if self._subparsers is not None and first.startswith("-") and not self._knows(first):
+            # Else what follows it, its value perhaps, would be taken for the command.
+            self.error(self._unknown(first))
         options, unknown = super().parse_known_args(args, namespace)
         if unknown:
             self.error(self._unknown(unknown[0]))
@@ -31,11 +36,16 @@ class Parser(argparse.ArgumentParser):
         """End the process with code 2."""
         self.exit(2, f"{self.prog}: {_PASSWORD.sub('://…@', message)}; see {self.prog} --help\n")
 
+    def _knows(self, option: str) -> bool:
+        name = option.partition("=")[0]
+        return any(one == name or (name.startswith("--") and one.startswith(name)) for one in self._option_string_actions)
+
     def _unknown(self, argument: str) -> str:
         if not argument.startswith("-"):
             return f"argument {argument!r} is one too many"
         near = difflib.get_close_matches(argument.partition("=")[0], self._option_string_actions, 1, _NEAR)
-        return f"option {argument!r} is not known{f', {near[0]} is' if near else ''}"
+        here = "" if self._subparsers is None else " here: give it after the command"
+        return f"option {argument!r} is not known{f', {near[0]} is' if near else here}"
 
 
 def add_command(commands: Any, name: str, text: str, **settings: Any) -> Parser:
