@@ -128,6 +128,12 @@ async def test_what_a_user_may_not_do_is_said(dsn: str, connection: Connection, 
     async with a_user(connection, dsn, "reader") as url:
         done = cli(url, schema.name, "job", "list")
         assert (done.returncode, "permission denied" in done.stderr, "Traceback" in done.stderr) == (1, True, False)
+        await connection.execute(f'GRANT USAGE ON SCHEMA "{schema.name}" TO reader')
+        done = cli(url, schema.name, "migrate", "storage", "--tune")
+        assert (
+            done.returncode,
+            done.stderr.endswith("must be owner of table river_job: let the owner of the table run it\n"),
+        ) == (1, True)
 
 
 async def test_the_owner_of_a_schema_may_migrate_it(dsn: str, connection: Connection) -> None:

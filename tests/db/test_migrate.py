@@ -157,7 +157,8 @@ async def test_command_line(dsn: str, connection: Connection) -> None:
         code, _, err = command(dsn, schema, "up", "--target-version", "3")
         assert (code, "--line main or rivermill" in err) == (2, True)
         assert command(dsn, schema, "up", "--line", "main", "--target-version", "6")[0] == 0
-        assert command(dsn, schema, "validate", "--line", "main", "--target-version", "6")[0] == 0
+        validated = command(dsn, schema, "validate", "--line", "main", "--target-version", "6")
+        assert validated[:2] == (0, "line main: no version is missing up to 6\n")
         code, out, _ = command(dsn, schema, "validate")
         assert (code, "line main: versions 7, 8 are missing" in out) == (1, True)
         code, out, _ = command(dsn, schema, "down", "--max-steps", "2")
@@ -166,8 +167,35 @@ async def test_command_line(dsn: str, connection: Connection) -> None:
         assert ("* main 004 pending_and_more" in listed, "  main 005 migration_unique_client" in listed) == (True, True)
         assert command(dsn, schema, "up")[0] == 0
         assert command(dsn, schema, "up")[1] == "no migrations to apply\n"
+        assert command(dsn, schema, "validate")[:2] == (
+            0,
+            "".join(f"line {line}: no version is missing up to {newest}\n" for line, newest in (("main", 8), ("rivermill", 3))),
+        )
         code, _, err = command(dsn, schema, "down", "--line", "main", "--target-version", "0")
         assert (code, "migrate those lines down first" in err) == (1, True)
         assert command(dsn, schema, "down", "--max-steps", "0")[0] == 2
     finally:
         await connection.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE')
+
+
+async def test_what_was_applied_before_an_error_is_said(dsn: str, connection: Connection) -> None:
+    schema = "MigratedInSteps"
+    try:
+        code, out, err = command(dsn, schema, "up", "--max-steps", "2")
+        assert (code, [line.split()[:4] for line in out.splitlines()]) == (
+            1,
+            [["applied", "migration", "main", "001"], ["applied", "migration", "main", "002"]],
+        )
+        assert "migrate main first" in err
+        await connection.execute(f'CREATE TABLE "{schema}".river_queue (name text)')
+        code, out, err = command(dsn, schema, "up", "--line", "main")
+        assert (code, out.split()[2:4], "migration main 004 [up] failed" in err) == (1, ["main", "003"], True)
+    finally:
+        await connection.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE')
+
+
+@pytest.mark.parametrize("action", ["list", "validate", "down"])
+async def test_a_schema_that_is_not_there_is_named(dsn: str, action: str) -> None:
+    code, out, err = command(dsn, "Nowhere", action)
+    assert (code, out) == (1, "")
+    assert err.startswith("rivermill: schema Nowhere: there is no such schema in this database; name another with --schema or ")

@@ -77,6 +77,11 @@ async def migrate(options: argparse.Namespace) -> int:
     settings = load_settings(dsn=options.dsn, schema=options.schema, file=options.config)
     connection = await connect(settings.dsn, application_name="rivermill migrate", statement_timeout=timedelta(minutes=10))
     try:
+        if options.action != "up" and not await _is_there(connection, settings.schema):
+            raise MigrationError(
+                f"schema {settings.schema.name}: there is no such schema in this database; name another with --schema or "
+                "RIVER_SCHEMA, or make it with `rivermill migrate up`"
+            )
         if options.action in ("up", "down"):
             return await _change(connection, settings.schema, options)
         return await _show(connection, settings.schema, options)
@@ -108,21 +113,30 @@ async def change_storage(options: argparse.Namespace) -> int:
 
 async def _change(connection: Connection, schema: Schema, options: argparse.Namespace) -> int:
     limits = {"target": options.target_version, "max_steps": options.max_steps, "dry_run": options.dry_run}
+
+    def say(done: Applied) -> None:
+        _print(done, schema, dry_run=options.dry_run, show_sql=options.show_sql)
+
     applied: list[Applied] = []
     if options.action == "down":
-        applied += await Migrator(connection, schema, options.line or "main").down(**limits)
+        applied += await Migrator(connection, schema, options.line or "main", say).down(**limits)
     else:
         if not options.dry_run:
             await _make_schema(connection, schema)
         for line in (options.line,) if options.line else LINES:
-            applied += await Migrator(connection, schema, line).up(**limits)
-    _print(applied, schema, dry_run=options.dry_run, show_sql=options.show_sql)
+            applied += await Migrator(connection, schema, line, say).up(**limits)
+    if not applied:
+        print("no migrations to apply")
     return 0
+
+
+async def _is_there(connection: Connection, schema: Schema) -> bool:
+    return bool(await connection.fetchval("SELECT to_regnamespace($1) IS NOT NULL", f'"{schema.name}"'))
 
 
 async def _make_schema(connection: Connection, schema: Schema) -> None:
     # Not by IF NOT EXISTS alone: that wants the right to make schemas also where there is nothing to make.
-    if await connection.fetchval("SELECT to_regnamespace($1) IS NOT NULL", f'"{schema.name}"'):
+    if await _is_there(connection, schema):
         return
     try:
         await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema.name}"')
@@ -136,21 +150,21 @@ async def _make_schema(connection: Connection, schema: Schema) -> None:
 async def _show(connection: Connection, schema: Schema, options: argparse.Namespace) -> int:
     validate, missing = options.action == "validate", 0
     for line in (options.line,) if options.line else LINES:
-        unapplied = await Migrator(connection, schema, line).missing(target=options.target_version if validate else None)
+        target = options.target_version if validate else None
+        unapplied = await Migrator(connection, schema, line).missing(target=target)
         missing += len(unapplied)
         if validate and unapplied:
             print(f"line {line}: versions {', '.join(map(str, unapplied))} are missing; run `rivermill migrate up`")
+        elif validate:
+            print(f"line {line}: no version is missing up to {target or load(line)[-1].version}")
         for migration in () if validate else load(line):
             print(f"{' ' if migration.version in unapplied else '*'} {line} {migration.version:03} {migration.name}")
     return 1 if validate and missing else 0
 
 
-def _print(applied: list[Applied], schema: Schema, *, dry_run: bool, show_sql: bool) -> None:
-    for done in applied:
-        migration = done.migration
-        what = f"migration {migration.line} {migration.version:03} [{done.direction}] {migration.name}"
-        if show_sql:
-            print(f"-- {migration.line} {migration.version:03} [{done.direction}]\n{migration.sql(done.direction, schema)}")
-        print(f"{what} [DRY RUN]" if dry_run else f"applied {what} [{done.seconds * 1000:.0f} ms]")
-    if not applied:
-        print("no migrations to apply")
+def _print(done: Applied, schema: Schema, *, dry_run: bool, show_sql: bool) -> None:
+    migration = done.migration
+    what = f"migration {migration.line} {migration.version:03} [{done.direction}] {migration.name}"
+    if show_sql:
+        print(f"-- {migration.line} {migration.version:03} [{done.direction}]\n{migration.sql(done.direction, schema)}")
+    print(f"{what} [DRY RUN]" if dry_run else f"applied {what} [{done.seconds * 1000:.0f} ms]")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -83,12 +83,20 @@ class Migrator:
         connection: not inside a transaction.
         schema: where River's tables are or shall be; the schema itself must exist.
         line: ``main`` or ``rivermill``.
+        on_applied: called after each migration, so that what came before one that fails is known.
     """
 
-    def __init__(self, connection: Connection, schema: Schema, line: str = "main") -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        schema: Schema,
+        line: str = "main",
+        on_applied: Callable[[Applied], None] = lambda _: None,
+    ) -> None:
         self._connection = connection
         self._schema = schema
         self._line = line
+        self._on_applied = on_applied
         self._migrations = load(line)
 
     async def existing(self) -> tuple[int, ...]:
@@ -181,6 +189,7 @@ class Migrator:
             if not dry_run:
                 await self._apply(migration, direction)
             applied.append(Applied(migration, direction, time.monotonic() - started))
+            self._on_applied(applied[-1])
         return applied
 
     async def _apply(self, migration: Migration, direction: Direction) -> None:

@@ -103,7 +103,8 @@ class Storage:
         try:
             await self._connection.execute(statement)
         except asyncpg.PostgresError as error:
-            raise MigrationError(f"{statement} failed: {error}") from error
+            way = ": let the owner of the table run it" if isinstance(error, asyncpg.InsufficientPrivilegeError) else ""
+            raise MigrationError(f"{statement} failed: {error}{way}") from error
         return time.monotonic() - started
 
 
