@@ -28,6 +28,7 @@ async def send(job: Job[Note]) -> None: ...
 def made(): return workers
 async def made_later(): return workers
 def broken(): raise RuntimeError("no settings")
+def gone(): raise SystemExit("no settings")
 number = 1
 """
 
@@ -37,6 +38,9 @@ def applications(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "some_application.py").write_text(APPLICATION, encoding="utf-8")
     (tmp_path / "raising_application.py").write_text("raise OSError('boom')", encoding="utf-8")
     (tmp_path / "wrong_application.py").write_text("workers = = 1", encoding="utf-8")
+    (tmp_path / "ending_application.py").write_text("import sys\nsys.exit(3)", encoding="utf-8")
+    (tmp_path / "needing_application.py").write_text("import sys\nimport some_helper", encoding="utf-8")
+    (tmp_path / "some_helper.py").write_text("\n\nimport absent.part", encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
 
 
@@ -49,7 +53,16 @@ async def test_taken(attribute: str) -> None:
     ("name", "message"),
     [
         ("some_application", "write module:attribute"),
-        ("absent:workers", "cannot import absent"),
+        ("absent:workers", "cannot import absent: No module named 'absent'$"),
+        (
+            "needing_application:workers",
+            r"cannot import needing_.*: No module named 'absent', imported in .*/some_helper.py, line 3$",
+        ),
+        (
+            "ending_application:workers",
+            r"importing ending_application called sys.exit\(3\) in .*/ending_application.py, line 2; leave",
+        ),
+        ("some_application:gone", r"calling it called sys.exit\('no settings'\) in .*/some_application.py, line 1[0-9]; leave"),
         ("some_application:absent", "module some_application has no absent"),
         ("some_application:number", "must be a rivermill.Workers"),
         ("some_application:send", "cannot be called without arguments"),
@@ -63,6 +76,12 @@ async def test_refused(name: str, message: str, caplog: pytest.LogCaptureFixture
         await load_app(name)
     # Only what the application itself raised needs its traceback.
     assert bool(caplog.records) is ("failed" in message)
+
+
+def test_an_application_that_ends_the_process_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["work", "--database-url", "postgresql://h/d", "ending_application:workers"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("rivermill: APP 'ending_application:workers': importing ending_application called sys.exit(3) in ")
 
 
 def test_no_queue_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,8 @@ from rivermill.logs import configure_logging
 from rivermill.worker import Workers
 
 logger = logging.getLogger("rivermill")
+
+_IMPORTING = (__file__, importlib.__file__)
 
 
 def add_work_command(commands: Any, shared: argparse.ArgumentParser) -> None:
@@ -118,7 +121,12 @@ async def load_app(name: str) -> Workers:
     try:
         app = getattr(importlib.import_module(module_name), attribute)
     except ImportError as error:
-        raise ConfigError(f"APP {name!r}: cannot import {module_name}: {error}") from error
+        place = _place(error)
+        raise ConfigError(
+            f"APP {name!r}: cannot import {module_name}: {error}{f', imported in {place}' if place else ''}"
+        ) from error
+    except SystemExit as error:
+        raise _exited(name, f"importing {module_name}", error) from error
     except AttributeError as error:
         if error.obj is not sys.modules.get(module_name):
             raise _failed(name, f"importing {module_name}", error) from error
@@ -145,8 +153,23 @@ async def _call(name: str, factory: Callable[[], Any]) -> Any:
         return await made if inspect.isawaitable(made) else made
     except RivermillError:
         raise
+    except SystemExit as error:
+        raise _exited(name, "calling it", error) from error
     except Exception as error:
         raise _failed(name, "calling it", error) from error
+
+
+def _exited(name: str, what: str, error: SystemExit) -> ConfigError:
+    return ConfigError(
+        f"APP {name!r}: {what} called sys.exit({error.code!r}) in {_place(error)}; leave out what ends the process"
+    )
+
+
+def _place(error: BaseException) -> str:
+    """File and line that raised it, none of which are those of the import itself; empty where there is no other."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if f.filename not in _IMPORTING and not f.filename.startswith("<frozen importlib")]
+    return f"{own[-1].filename}, line {own[-1].lineno}" if own else ""
 
 
 def _failed(name: str, what: str, error: Exception) -> ConfigError:
