@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from rivermill import ConfigError, Hook, InsertParams, Middleware, Plugin, ValidationError
+from rivermill import ClaimMetric, Client, ConfigError, Hook, InsertParams, Middleware, Plugin, ValidationError
 from rivermill.extensions import Extensions, insert_with
 
 order: list[str] = []
@@ -35,6 +35,11 @@ class Plain:
 class Own:
     kind: ClassVar[str] = "own"
     plugins: ClassVar[tuple[Plugin, ...]] = (Layer("own"),)
+
+
+class Late(Hook):
+    async def metric_emit(self, metric: ClaimMetric) -> None:  # type: ignore[override]
+        order.append("never")
 
 
 class Refuse(Hook):
@@ -68,3 +73,8 @@ def test_only_what_is_overridden_is_called() -> None:
     assert (len(found.insert_begin), found.work_begin, found.insert_many, found.on_work) == (1, (), (), False)
     with pytest.raises(ConfigError, match="hooks: "):
         Extensions.of(hooks=[Middleware()])  # type: ignore[list-item]
+
+
+def test_an_async_hook_that_nobody_awaits_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^hooks: metric_emit of <.*Late.*> is async, .* plain def$"):
+        Client("postgresql://h/d", hooks=[Late()])

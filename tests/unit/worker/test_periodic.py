@@ -80,8 +80,11 @@ def test_what_is_refused() -> None:
         with pytest.raises(ConfigError, match="is taken"):
             add()
     assert len(jobs) == 3
-    with pytest.raises(ConfigError, match="pass a PeriodicJob"):
+    with pytest.raises(ConfigError, match=r"^periodic_jobs\[0\] is a type: make it PeriodicJob\("):
         jobs.add(dict)  # type: ignore[arg-type]
+    for wrong, message in (([job(), "0 * * * *"], r"periodic_jobs\[1\] is a str: make it "), (job(), "use a list of Per")):
+        with pytest.raises(ConfigError, match=message):
+            Client("postgresql://x", periodic_jobs=wrong)
     for wrong in ("", "a", "no blanks", "x" * 128):
         with pytest.raises(ConfigError, match="periodic job id"):
             job(id=wrong)

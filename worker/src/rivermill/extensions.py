@@ -7,6 +7,7 @@ worker's own middleware before all other; each list keeps its order, and the fir
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -97,18 +98,22 @@ class Extensions:
         """Sort them by what they override.
 
         Raises:
-            ConfigError: one is no list, or has what is not of the class it is for.
+            ConfigError: one is no list, or has what is not of the class it is for, or a ``metric_emit`` is async.
         """
         plugins = check_each("plugins", plugins, Plugin)
         all_hooks = [*plugins, *check_each("hooks", hooks, Hook)]
         all_middleware = [*plugins, *check_each("middleware", middleware, Middleware)]
+        emitting = _overriding(all_hooks, Hook, "metric_emit")
+        for hook in emitting:
+            if inspect.iscoroutinefunction(hook.metric_emit):
+                raise ConfigError(f"hooks: metric_emit of {hook!r} is async, which nobody awaits: make it a plain def")
         return cls(
             insert_begin=_overriding(all_hooks, Hook, "insert_begin"),
             insert_many=_overriding(all_middleware, Middleware, "insert_many"),
             work_begin=_overriding(all_hooks, Hook, "work_begin"),
             work_end=_overriding(all_hooks, Hook, "work_end"),
             work=_overriding(all_middleware, Middleware, "work"),
-            metric_emit=_overriding(all_hooks, Hook, "metric_emit"),
+            metric_emit=emitting,
             jobs_claimed=_overriding(all_hooks, Hook, "jobs_claimed"),
             periodic_jobs_start=_overriding(all_hooks, Hook, "periodic_jobs_start"),
         )

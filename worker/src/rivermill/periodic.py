@@ -70,7 +70,7 @@ class PeriodicJobs:
         jobs: those to begin with.
 
     Raises:
-        ConfigError: two have the same id.
+        ConfigError: as for ``add_many``.
     """
 
     def __init__(self, jobs: Iterable[PeriodicJob] = ()) -> None:
@@ -93,7 +93,7 @@ class PeriodicJobs:
         """Add a job; returns a handle to remove it by.
 
         Raises:
-            ConfigError: its id is taken.
+            ConfigError: it is no ``PeriodicJob``, or its id is taken.
         """
         return self.add_many([job])[0]
 
@@ -101,13 +101,15 @@ class PeriodicJobs:
         """Add jobs, all or none; returns a handle for each.
 
         Raises:
-            ConfigError: an id is taken, or there twice.
+            ConfigError: they are no list or the like, one is no ``PeriodicJob``, or an id is taken, or there twice.
         """
+        if not isinstance(jobs, Iterable):
+            raise ConfigError(f"periodic_jobs {jobs!r}: use a list of PeriodicJob")
         jobs = list(jobs)
         taken = {job.id for job in self}
-        for job in jobs:
+        for index, job in enumerate(jobs):
             if not isinstance(job, PeriodicJob):
-                raise ConfigError(f"periodic job {job!r}: pass a PeriodicJob")
+                raise ConfigError(f"periodic_jobs[{index}] is a {type(job).__name__}: make it PeriodicJob(schedule, construct)")
             if job.id is not None and job.id in taken:
                 raise ConfigError(f"periodic job id {job.id!r} is taken: remove that job first, or choose another id")
             taken.add(job.id)
