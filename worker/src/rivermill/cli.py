@@ -7,25 +7,14 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-import asyncpg
-
 from rivermill import __version__, event_loop
 from rivermill.cli_admin import add_admin_commands
 from rivermill.cli_bench import add_bench_command
 from rivermill.cli_migrate import add_migrate_command
 from rivermill.cli_work import add_work_command
 from rivermill.command_line import Parser
-from rivermill.db import DATABASE_ERRORS
+from rivermill.db import DATABASE_ERRORS, explain
 from rivermill.errors import RivermillError
-
-#: What is raised where River's tables, or what newer versions of them have, are not there.
-_MISSING = (
-    asyncpg.UndefinedTableError,
-    asyncpg.UndefinedColumnError,
-    asyncpg.UndefinedObjectError,
-    asyncpg.UndefinedFunctionError,
-    asyncpg.InvalidSchemaNameError,
-)
 
 _EXIT_CODES = "Exit codes: 0 done, 1 refused or failed, 2 asked wrongly (arguments, settings, application), 130 interrupted."
 
@@ -62,17 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"rivermill: {error}\n")
         return 2 if isinstance(error, ValueError) else 1
     except DATABASE_ERRORS as error:
-        sys.stderr.write(f"rivermill: {_explain(error)}\n")
+        sys.stderr.write(f"rivermill: {explain(error)}\n")
         return 1
     except KeyboardInterrupt:
         return 130
-
-
-def _explain(error: Exception) -> str:
-    """What the database refused, and the way out where it is known."""
-    text = (str(error) or type(error).__name__).splitlines()[0]
-    if isinstance(error, _MISSING):
-        return f"{text}: run `rivermill migrate up` on this schema, or name another with --schema or RIVER_SCHEMA"
-    if isinstance(error, asyncpg.InsufficientPrivilegeError):
-        return f"{text}: grant it to the user of the database URL"
-    return f"the database: {text}"

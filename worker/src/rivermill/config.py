@@ -22,13 +22,15 @@ from rivermill.config_values import (
     MAX_WORKERS,
     QueueConfig,
     check_duration,
+    check_list,
     check_mapping,
-    check_names,
     check_switch,
     check_whole,
     read_integer,
 )
 from rivermill.cron import Cron
+from rivermill.database_url import UrlError
+from rivermill.database_url import check as check_url
 from rivermill.errors import ConfigError, ValidationError
 from rivermill.extensions import Extensions, Hook, Middleware, Plugin
 from rivermill.handlers import ErrorHandler, StuckHandler, check_error_handler, check_stuck_handler
@@ -236,6 +238,8 @@ def _check(settings: Settings) -> None:
     _check_limits("rate_limits", settings.rate_limits, RateLimit)
     if not isinstance(settings.reindexer_schedule, Schedule):
         raise ConfigError(f"reindexer_schedule {settings.reindexer_schedule!r}: use Cron('0 0 * * *', UTC), Never(), …")
+    if settings.listener_dsn is not None:
+        _check_listener_dsn(settings.listener_dsn)
     if settings.poll_only and settings.listener_dsn is not None:
         raise ConfigError(f"{named('listener_dsn')}: a client with {named('poll_only')} does not listen; leave one of them out")
     if settings.transaction_pooler and not settings.poll_only and settings.listener_dsn is None:
@@ -245,6 +249,16 @@ def _check(settings: Settings) -> None:
         )
 
 
+def _check_listener_dsn(dsn: Any) -> None:
+    """Before it is used, while an error about it can still be told from one about ``dsn``."""
+    if not isinstance(dsn, str):
+        raise ConfigError(f"{named('listener_dsn')}: use a text, such as postgresql://app@localhost/app")
+    try:
+        check_url(dsn)
+    except UrlError as error:
+        raise ConfigError(f"{named('listener_dsn')}: {error}") from None
+
+
 def _check_types(settings: Settings) -> None:
     for name in (*_NONE_IS_NO_LIMIT, "rescue_after", "poll_interval", "fetch_cooldown"):
         check_duration(name, getattr(settings, name))
@@ -252,7 +266,7 @@ def _check_types(settings: Settings) -> None:
         check_duration(name, getattr(settings, name), zero=True)
     for name in _SWITCHES:
         check_switch(name, getattr(settings, name))
-    check_names("reindexer_index_names", settings.reindexer_index_names)
+    check_list("reindexer_index_names", settings.reindexer_index_names, "['river_job_args_index']", of=str)
     if settings.http_port is not None:
         check_whole("http_port", settings.http_port, 0, MAX_PORT)
     check_error_handler(settings.error_handler)

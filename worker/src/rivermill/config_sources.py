@@ -10,7 +10,6 @@ from typing import Any
 
 import yaml
 
-from rivermill import database_url
 from rivermill.config_values import (
     MAX_ATTEMPTS,
     MAX_PORT,
@@ -61,19 +60,9 @@ def _same(read: Callable[[str, Any], Any], *names: str) -> tuple[Source, ...]:
     return tuple(Source(name, f"RIVER_{name.upper()}", name, read) for name in names)
 
 
-def _read_url(name: str, value: Any) -> str:
-    """A URL beside the one of the database, which errors must not be told of."""
-    text = read_text(name, value)
-    try:
-        database_url.check(text)
-    except database_url.UrlError as error:
-        raise ConfigError(f"{name}: {error}") from None
-    return text
-
-
 SOURCES = (
     Source("dsn", "DATABASE_URL", None, read_text),
-    Source("listener_dsn", "RIVER_LISTENER_DSN", None, _read_url),
+    Source("listener_dsn", "RIVER_LISTENER_DSN", None, read_text),
     Source("slots", "RIVER_WORKERS", "workers", _whole(1, MAX_WORKERS)),
     *_same(_whole(1, MAX_ATTEMPTS), "max_attempts"),
     *_same(_whole(0, MAX_PORT), "http_port"),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, timedelta
 from typing import Any, TypeVar
 
 from rivermill.cron import Cron
 from rivermill.durations import parse_duration
-from rivermill.errors import ConfigError
+from rivermill.errors import ConfigError, RivermillError
 from rivermill.schedules import Never, Schedule
 
 T = TypeVar("T")
@@ -155,10 +155,10 @@ def by_queue(name: str, pairs: Iterable[tuple[str, T]]) -> dict[str, T]:
     return found
 
 
-def check_names(name: str, value: Any) -> None:
-    """Raise ConfigError unless it is a list of texts, or the like."""
-    if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(one, str) for one in value):
-        raise ConfigError(f"{name} {value!r}: use a list of names, such as ['river_job_args_index']")
+def check_list(name: str, value: Any, example: str, *, of: type = object, wrong: type[RivermillError] = ConfigError) -> None:
+    """Raise ``wrong`` unless it is a list of this type, or the like; a text would be taken letter by letter."""
+    if isinstance(value, str) or not isinstance(value, Collection) or not all(isinstance(one, of) for one in value):
+        raise wrong(f"{name} {value!r}: pass a list, e.g. {example}")
 
 
 def is_none(value: Any) -> bool:

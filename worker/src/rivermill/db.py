@@ -108,6 +108,16 @@ _LOST = (
 )
 
 
+#: What is raised where River's tables, or what newer versions of them have, are not there.
+_MISSING = (
+    asyncpg.UndefinedTableError,
+    asyncpg.UndefinedColumnError,
+    asyncpg.UndefinedObjectError,
+    asyncpg.UndefinedFunctionError,
+    asyncpg.InvalidSchemaNameError,
+)
+
+
 @contextmanager
 def told_to_callers() -> Iterator[None]:
     """Around what a program asks of a client, whose driver it need not know.
@@ -122,8 +132,18 @@ def told_to_callers() -> Iterator[None]:
         text = f"the connection was lost: {_first_line(error)}; what was asked may have been done all the same"
         raise DatabaseUnavailableError(text) from error
     except asyncpg.UndefinedTableError as error:
-        way = "run `rivermill migrate up` on this schema, or name another with schema= or RIVER_SCHEMA"
-        raise MigrationError(f"{_first_line(error)}: {way}") from error
+        raise MigrationError(explain(error)) from error
+
+
+def explain(error: Exception) -> str:
+    """What the database said, in one line, and the way out where it is known."""
+    text = _first_line(error)
+    if isinstance(error, _MISSING):
+        way = "run `rivermill migrate up` on this schema, or name another with --schema or RIVER_SCHEMA (schema= in Python)"
+        return f"{text}: {way}"
+    if isinstance(error, asyncpg.InsufficientPrivilegeError):
+        return f"{text}: grant it to the user of the database URL"
+    return f"the database: {text}"
 
 
 @contextmanager
@@ -202,11 +222,6 @@ class Login:
     def __init__(self) -> None:
         self._error: LoginRefusedError | None = None
         self._since = self._latest = 0.0
-
-    @property
-    def refused(self) -> bool:
-        """Whether the last attempt was refused."""
-        return self._error is not None
 
     @contextmanager
     def attempt(self) -> Iterator[None]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
 from rivermill import gojson
+from rivermill.config_values import check_list
 from rivermill.errors import ValidationError
 from rivermill.job import JobRow, JobState
 from rivermill.jsonb import encode_object
@@ -77,11 +78,9 @@ class JobListCursor:
             raise ValidationError(f"cursor {text[:60]!r}: not one that a job list has given") from error
 
 
-def check_lists(**values: Any) -> None:
-    """Raise ValidationError if one is no list: a text would be taken letter by letter."""
+def _check_lists(**values: Any) -> None:
     for name, value in values.items():
-        if isinstance(value, str) or not isinstance(value, Collection):
-            raise ValidationError(f"{name} {value!r}: pass a list, e.g. [{value!r}]")
+        check_list(name, value, f"[{value!r}]", wrong=ValidationError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +110,7 @@ class JobFilter:
     where_args: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_lists(ids=self.ids, kinds=self.kinds, queues=self.queues, states=self.states, priorities=self.priorities)
+        _check_lists(ids=self.ids, kinds=self.kinds, queues=self.queues, states=self.states, priorities=self.priorities)
         if not isinstance(self.where, str) or not isinstance(self.where_args, Mapping):
             raise ValidationError("where: use a text with @name where values go, and where_args={'name': value, …} for them")
         number_args(self.where, self.where_args, [])
@@ -178,7 +177,7 @@ class JobListParams(JobFilter):
     def __post_init__(self) -> None:
         if not isinstance(self.limit, int) or not 1 <= self.limit <= MAX_LIST:
             raise ValidationError(f"limit {self.limit!r}: use 1 to {MAX_LIST}")
-        check_lists(tags_all=self.tags_all, tags_any=self.tags_any)
+        _check_lists(tags_all=self.tags_all, tags_any=self.tags_any)
         if self.order_by not in tuple(JobListOrder):
             raise ValidationError(f"order_by {self.order_by!r}: use JobListOrder with one of {', '.join(JobListOrder)}")
         object.__setattr__(self, "order_by", JobListOrder(self.order_by))

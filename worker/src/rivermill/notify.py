@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from rivermill.config import Settings
+from rivermill.config_sources import named
 from rivermill.db import (
     DATABASE_ERRORS,
     Connection,
@@ -24,6 +25,7 @@ from rivermill.db import (
     connect,
     pinned,
 )
+from rivermill.errors import ConfigError
 from rivermill.heartbeat import ClientState, Heartbeat, Vitals
 from rivermill.metrics import Metrics
 
@@ -88,6 +90,7 @@ class Listener:
         timings: ListenerTimings,
     ) -> None:
         self._dsn = settings.listener_dsn or settings.dsn
+        self._own_dsn = settings.listener_dsn is not None
         self._pooled = settings.transaction_pooler and settings.listener_dsn is None
         self._listens = not settings.poll_only
         self._application_name = application_name
@@ -198,7 +201,7 @@ class Listener:
         """One connection's life; returns when the listener is to stop, raises when the connection is lost."""
         self._was_up = False
         with self._login.attempt():
-            connection = await connect(self._dsn, application_name=self._application_name, pooled=self._pooled)
+            connection = await self._connect()
         try:
             self._lost = asyncio.Event()
             connection.add_termination_listener(self._on_terminated)
@@ -220,6 +223,14 @@ class Listener:
                 await connection.close(timeout=2)
             except DATABASE_ERRORS:
                 connection.terminate()
+
+    async def _connect(self) -> Connection:
+        try:
+            return await connect(self._dsn, application_name=self._application_name, pooled=self._pooled)
+        except ConfigError as error:
+            if not self._own_dsn:
+                raise
+            raise ConfigError(f"{named('listener_dsn')}: {error}") from None
 
     async def _keep(self, connection: Connection) -> None:
         assert self._lost is not None
