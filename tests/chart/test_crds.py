@@ -13,6 +13,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rivermill import ValidationError
+from rivermill.insert_rows import check_queue
 from rivermill_operator.model.cron import Cron, CronError
 from tests.chart.helm import ROOT, Helm
 
@@ -142,3 +144,15 @@ def test_what_the_operator_understands_can_be_written(text: str) -> None:
 )
 def test_texts_have_their_form(path: str, text: str, *, good: bool) -> None:
     assert passes(path, text) is good
+
+
+@pytest.mark.parametrize(
+    "text", ["default", "high_priority", "a-b", "a|b", "9", "a|b-c_d", "a__b", "a|", "-a", "A", "a b", "a,b", "a:b"]
+)
+def test_queues_have_the_names_that_workers_take(text: str) -> None:
+    try:
+        check_queue(text)
+    except ValidationError:
+        assert not passes("spec.queues[].name", text)
+    else:
+        assert passes("spec.queues[].name", text)
