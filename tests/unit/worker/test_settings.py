@@ -191,6 +191,11 @@ def test_wrong_settings_are_named(env: dict[str, str], message: str) -> None:
         ),
         (b"\xff\xfe", "configuration file {file}: invalid start byte at byte 0; save it as UTF-8"),
         (b"words", "configuration file {file}: 'words' must be a mapping, lines of `name: value`"),
+        (
+            b"jobs:\n  river:\n    queues:\n      mail: {max_workers: 1}\n      mail: {max_workers: 2}",
+            "configuration file {file}: line 5: 'mail' stands twice; write it once",
+        ),
+        (b"? [jobs]\n: 1", "configuration file {file}: line 1: found unhashable key; write it as YAML"),
         (b"jobs: 3", "jobs in {file}: 3 must be a mapping"),
         (b"jobs:\n  river: [1]", "jobs.river in {file}: [1] must be a mapping"),
         (b"jobs:\n  river: {wrokers: 3}", "jobs.river.wrokers in {file}: unknown; there are workers, max_attempts, "),

@@ -128,9 +128,22 @@ def from_file(path: Path, env: Mapping[str, str]) -> dict[str, Any]:
     return values
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a name that stands twice in a mapping, of which the last would count."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen = set[str]()
+        for name in (name for name, _ in node.value if isinstance(name, yaml.ScalarNode)):
+            if name.value in seen:
+                raise ConfigError(f"line {name.start_mark.line + 1}: {name.value!r} stands twice; write it once")
+            seen.add(name.value)
+        return node
+
+
 def _document(path: Path) -> Any:
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        return _Loader(path.read_text(encoding="utf-8")).get_single_data() or {}
     except OSError as error:
         wrong = error.strerror
     except UnicodeDecodeError as error:
@@ -140,6 +153,8 @@ def _document(path: Path) -> Any:
         wrong = f"{f'line {at.line + 1}: ' if at else ''}{error.problem or error.context}; write it as YAML"
     except yaml.YAMLError as error:
         wrong = f"{str(error).splitlines()[0]}; write it as YAML"
+    except ConfigError as error:
+        wrong = str(error)
     raise ConfigError(f"configuration file {path}: {wrong}")
 
 
