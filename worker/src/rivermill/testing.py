@@ -9,23 +9,21 @@ its own for each test. Mirrors ``RequireInserted``, ``RequireNotInserted``, ``Re
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, fields, replace
-from datetime import datetime
+from dataclasses import replace
 from typing import Any
 
-from rivermill.args import decode_args, encode_args, kind_of
 from rivermill.client import Client
 from rivermill.db import SharedConnection, connect
-from rivermill.gojson import add_members, encode
+from rivermill.gojson import add_members
 from rivermill.inline import WorkResult, work_job
 from rivermill.insert import JobInsertResult
 from rivermill.insert_rows import InsertOpts, InsertParams
-from rivermill.job import Job, JobRow, JobState
-from rivermill.joblist import MAX_LIST, JobListParams
+from rivermill.job import JobRow, JobState
 from rivermill.jsonb import encode_object
 from rivermill.migrations import LINES, Migrator
+from rivermill.required_jobs import Expected, describe, require_inserted, require_many_inserted, require_not_inserted
 from rivermill.resumable import progress
 from rivermill.schema import Schema
 from rivermill.sequences import Turns, key_in
@@ -33,115 +31,19 @@ from rivermill.sync import SyncClient
 from rivermill.transactions import LentConnection, Transaction
 from rivermill.worker import Workers
 
-_MOST_SHOWN = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """A job that is expected; what is None is not looked at.
-
-    Args:
-        args: an args type, or an args value to which the job's args must be equal.
-        max_attempts: its ``max_attempts``.
-        priority: its priority, 1 to 4.
-        queue: its queue.
-        scheduled_at: when it is due; an aware time.
-        state: its state.
-        tags: all its tags, in order.
-    """
-
-    args: Any
-    max_attempts: int | None = None
-    priority: int | None = None
-    queue: str | None = None
-    scheduled_at: datetime | None = None
-    state: JobState | None = None
-    tags: Sequence[str] | None = None
-
-    @property
-    def kind(self) -> str:
-        """The kind of its args."""
-        return kind_of(self.args)
-
-    @property
-    def args_type(self) -> type[Any]:
-        """The type of its args."""
-        return self.args if isinstance(self.args, type) else type(self.args)
-
-    def differences(self, row: JobRow) -> list[str]:
-        """In what a job is another than the one expected, e.g. ``queue is 'default', not 'mail'``."""
-        found = []
-        if not isinstance(self.args, type):
-            stored, wanted = decode_args(self.args_type, encode(row.args)), decode_args(self.args_type, encode_args(self.args))
-            if stored != wanted:
-                found.append(f"args are {stored!r}, not {wanted!r}")
-        for name in (f.name for f in fields(self) if f.name != "args"):
-            want, have = getattr(self, name), getattr(row, name)
-            if want is not None and (list(want) != list(have) if name == "tags" else want != have):
-                found.append(f"{name} is {_show(have)}, not {_show(want)}")
-        return found
-
-
-async def require_inserted(client: Client, expected: Any, *, tx: Transaction | None = None) -> Job[Any]:
-    """Require that exactly one job of a kind exists, and that it is the one expected.
-
-    Args:
-        client: reads the jobs; it needs no workers and no start.
-        expected: an args type, an args value, or ``Expected``.
-        tx: as for ``Client.insert``, to see what an open transaction has inserted.
-
-    Returns:
-        The job, its args decoded.
-
-    Raises:
-        AssertionError: there is none, more than one, or it is another.
-    """
-    __tracebackhide__ = True
-    wanted = _expected(expected)
-    rows = await _of_kinds(client, [wanted.kind], tx)
-    if len(rows) != 1:
-        found = await _found(client, tx)
-        raise AssertionError(f"expected one job of kind {wanted.kind!r}, there are {len(rows)}; {found}")
-    _require_same(wanted, rows[0])
-    return _job(wanted, rows[0])
-
-
-async def require_not_inserted(client: Client, expected: Any, *, tx: Transaction | None = None) -> None:
-    """Require that no job exists that is the one described; arguments as for ``require_inserted``.
-
-    Raises:
-        AssertionError: there is one.
-    """
-    __tracebackhide__ = True
-    wanted = _expected(expected)
-    matching = [row for row in await _of_kinds(client, [wanted.kind], tx) if not wanted.differences(row)]
-    if matching:
-        raise AssertionError(f"expected no such job of kind {wanted.kind!r}, there is {_describe(matching)}")
-
-
-async def require_many_inserted(client: Client, expected: Iterable[Any], *, tx: Transaction | None = None) -> list[Job[Any]]:
-    """Require that the jobs of the kinds named are these and no others, in the order of their ids.
-
-    Args:
-        client: as for ``require_inserted``.
-        expected: args types, args values or ``Expected``, one for each job; a kind may occur several times.
-        tx: as for ``require_inserted``.
-
-    Returns:
-        The jobs, in the same order.
-
-    Raises:
-        AssertionError: there are other jobs of these kinds, in number, order or any value that is expected.
-    """
-    __tracebackhide__ = True
-    wanted = [_expected(item) for item in expected]
-    rows = await _of_kinds(client, sorted({item.kind for item in wanted}), tx)
-    kinds, found = [item.kind for item in wanted], [row.kind for row in rows]
-    if kinds != found:
-        raise AssertionError(f"expected jobs of the kinds {kinds}, there are {found}; {await _found(client, tx)}")
-    for number, (item, row) in enumerate(zip(wanted, rows, strict=True)):
-        _require_same(item, row, f"job {number} of those expected: ")
-    return [_job(item, row) for item, row in zip(wanted, rows, strict=True)]
+__all__ = [
+    "Expected",
+    "InlineClient",
+    "InlineSyncClient",
+    "WorkResult",
+    "migrated_schema",
+    "require_inserted",
+    "require_many_inserted",
+    "require_not_inserted",
+    "resumable_step_after",
+    "resumable_step_at_cursor",
+    "work_one",
+]
 
 
 async def work_one(client: Client, job: Any, opts: InsertOpts | None = None, *, tx: Transaction) -> WorkResult:
@@ -170,7 +72,7 @@ async def work_one(client: Client, job: Any, opts: InsertOpts | None = None, *, 
     # Not what a subclass makes of it: InlineClient would have worked the job already.
     (result,) = await Client.insert_many(bound, [InsertParams(job, opts or InsertOpts())])
     if result.unique_skipped_as_duplicate:
-        raise AssertionError(f"the job was not inserted, as it is a duplicate: there is {_describe([result.job])}")
+        raise AssertionError(f"the job was not inserted, as it is a duplicate: there is {describe([result.job])}")
     return await work_job(bound, LentConnection(tx), result.job.id)
 
 
@@ -306,38 +208,3 @@ async def migrated_schema(dsn: str) -> AsyncIterator[str]:
 def _with_metadata(opts: InsertOpts | None, members: Mapping[str, Any]) -> InsertOpts:
     chosen = opts or InsertOpts()
     return replace(chosen, metadata=add_members(encode_object("metadata", chosen.metadata or {}), members))
-
-
-def _expected(value: Any) -> Expected:
-    return value if isinstance(value, Expected) else Expected(value)
-
-
-def _job(wanted: Expected, row: JobRow) -> Job[Any]:
-    return Job(decode_args(wanted.args_type, encode(row.args)), row)
-
-
-def _require_same(wanted: Expected, row: JobRow, which: str = "") -> None:
-    __tracebackhide__ = True
-    differences = wanted.differences(row)
-    if differences:
-        raise AssertionError(f"{which}job {row.id} of kind {row.kind!r} is another: {'; '.join(differences)}")
-
-
-async def _of_kinds(client: Client, kinds: Sequence[str], tx: Transaction | None) -> list[JobRow]:
-    if not kinds:
-        raise ValueError("no jobs are expected: name at least one, or use require_not_inserted")
-    return (await client.job_list(JobListParams(kinds=kinds, limit=MAX_LIST), tx=tx)).jobs
-
-
-async def _found(client: Client, tx: Transaction | None) -> str:
-    rows = (await client.job_list(JobListParams(limit=_MOST_SHOWN), tx=tx)).jobs
-    return f"the jobs are {_describe(rows)}" if rows else "there is no job at all"
-
-
-def _describe(rows: Sequence[JobRow]) -> str:
-    texts = [f"{row.id} ({row.kind} in {row.queue}, {row.state}, {encode(row.args)[:80]})" for row in rows[:_MOST_SHOWN]]
-    return ", ".join(texts)
-
-
-def _show(value: Any) -> str:
-    return str(value) if isinstance(value, JobState | datetime) else repr(list(value) if isinstance(value, tuple) else value)
