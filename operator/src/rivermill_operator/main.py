@@ -36,8 +36,8 @@ _LAST_SECONDS = 5.0
 _SYNC_SECONDS = 60.0
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
+def build_parser() -> Parser:
+    """The whole command line."""
     parser = Parser(prog="rivermill-operator", description="Scales worker fleets for JobQueues.", epilog=_EXIT_CODES)
     parser.add_argument("--version", action="version", version=f"rivermill-operator {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -45,7 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     explain.add_arguments(add_command(commands, "explain", "say why a fleet has the size it has"))
     cli.add_arguments(add_command(commands, "simulate", "compare the operator's decisions with KEDA and the HPA"))
     add_command(commands, "version", "print the version")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    options = build_parser().parse_args(arguments)
     try:
         if options.command == "version":
             sys.stdout.write(f"rivermill-operator {__version__}\n")
