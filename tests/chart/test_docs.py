@@ -7,10 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 
 from rivermill.config_sources import SOURCES
-from rivermill_operator.model.parse import parse_job_queue
 from rivermill_operator.settings import Settings
 from rivermill_operator.simulate import catalog
 
@@ -48,15 +46,6 @@ def test_every_variable_of_the_operator_is_documented() -> None:
     read = set(re.findall(r"env\.get\(\"([A-Z_]+)\"", Path(inspect.getfile(Settings)).read_text()))
     assert len(read) > 5
     assert read <= set(re.findall(r"^\| `([A-Z_]+)` \|", (ROOT / "docs" / "install.md").read_text(), re.MULTILINE))
-
-
-@pytest.mark.parametrize("page", ["README.md", "docs/install.md", "docs/moving-from-keda.md"])
-def test_job_queues_that_pages_show_are_valid(page: str) -> None:
-    blocks = re.findall(r"^```yaml\n(.*?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
-    shown = [found for block in blocks if (found := yaml.safe_load(block))["kind"] == "JobQueue"]
-    assert shown
-    for body in shown:
-        parse_job_queue({**body, "metadata": {"namespace": "default", "uid": "1", **body["metadata"]}})
 
 
 def test_results_name_every_workload_as_it_can_be_typed() -> None:
