@@ -93,6 +93,8 @@ _PARTITIONS = ("--queues=4",)
 #: 200 a second with these keep 50 of 100 slots busy.
 _SLEEPS, _GO_SLEEPS = ("--slots=100", "--sleep=0.25"), ("--slots=100", "--sleep=250ms")
 _TUNED = ("--cooldown=1ms", "--poll=100ms", "--pool=10")
+#: As River's own benchmark has it, beside 2,000 workers.
+_AS_ITS_BENCH = ("--cooldown=2ms", "--poll=20ms", "--pool=10")
 
 #: As docs/worker.md advises where nobody searches jobs by args or metadata.
 WITHOUT_GIN = ("--storage=without-gin",)
@@ -104,18 +106,22 @@ CASES = (
         100_000,
         (
             Setup("rivermill", "1000 slots", ("--slots=1000",)),
+            Setup("rivermill", "2000 slots", ("--slots=2000",)),
             Setup("statements alone", "batches of 1000", ("--slots=1000", "--ceiling")),
+            Setup("statements alone", "batches of 2000", ("--slots=2000", "--ceiling")),
+            Setup("statements alone", "batches of 4000", ("--slots=4000", "--ceiling")),
             Setup("river", "1000 workers, cooldown 1 ms", ("--slots=1000", *_TUNED)),
+            Setup("river", "2000 workers, cooldown 1 ms", ("--slots=2000", *_TUNED)),
+            Setup("river", "2000 workers, as in its own benchmark", ("--slots=2000", *_AS_ITS_BENCH)),
             Setup("rivermill", "100 slots, all defaults", ("--slots=100",)),
-            Setup("statements alone", "batches of 100", ("--slots=100", "--ceiling")),
             Setup("river", "100 workers, all defaults", ("--slots=100",), jobs=5_000),
-            Setup("pgqueuer", "batch 1000", ("--slots=1000",), jobs=50_000),
+            Setup("pgqueuer", "batch 1000", ("--slots=1000",)),
             Setup("pgqueuer", "batch 10, its default", ("--slots=10",), jobs=10_000),
             Setup("chancy", "1000 at once, eager", ("--slots=1000",), jobs=10_000),
             Setup("oban", "limit 100", ("--slots=100",), jobs=5_000),
             Setup("procrastinate", "concurrency 10", ("--slots=10",), jobs=1_000),
             Setup("awa", "1000 workers on 4 partitions", ("--slots=1000", *_PARTITIONS), jobs=50_000, made=_PARTITIONS),
-            Setup("awa", "50 workers, its defaults", ("--slots=50",), jobs=20_000),
+            Setup("awa", "50 workers, its defaults", ("--slots=50",), jobs=5_000),
             Setup("graphile-worker", "24 at once, batches of 500", ("--slots=24", *_BATCHED)),
             Setup("graphile-worker", "24 at once, else its defaults", ("--slots=24",), jobs=10_000),
         ),
@@ -127,8 +133,11 @@ CASES = (
         100_000,
         (
             Setup("rivermill", "1000 slots, without the GIN indexes", ("--slots=1000",), made=WITHOUT_GIN),
+            Setup("rivermill", "2000 slots, without them", ("--slots=2000",), made=WITHOUT_GIN),
             Setup("statements alone", "batches of 1000, without them", ("--slots=1000", "--ceiling"), made=WITHOUT_GIN),
-            Setup("pgqueuer", "batch 1000", ("--slots=1000",), jobs=50_000),
+            Setup("statements alone", "batches of 2000, without them", ("--slots=2000", "--ceiling"), made=WITHOUT_GIN),
+            Setup("statements alone", "batches of 4000, without them", ("--slots=4000", "--ceiling"), made=WITHOUT_GIN),
+            Setup("pgqueuer", "batch 1000", ("--slots=1000",)),
             Setup("graphile-worker", "24 at once, batches of 500", ("--slots=24", *_BATCHED)),
         ),
         filled=True,
@@ -140,8 +149,8 @@ CASES = (
         (
             Setup("rivermill", "100 slots", ("--slots=100", "--sleep=0.01")),
             Setup("river", "100 workers, cooldown 1 ms", ("--slots=100", "--sleep=10ms", *_TUNED)),
-            Setup("pgqueuer", "batch 100", ("--slots=100", "--sleep=0.01")),
-            Setup("awa", "100 workers", ("--slots=100", "--sleep=0.01")),
+            Setup("pgqueuer", "batch 50, at most 100 at once", ("--slots=50", "--most-at-once=100", "--sleep=0.01")),
+            Setup("awa", "100 workers on 4 partitions", ("--slots=100", "--sleep=0.01", *_PARTITIONS), made=_PARTITIONS),
             Setup("graphile-worker", "100 at once, batches of 500", ("--slots=100", "--sleep=0.01", *_BATCHED)),
         ),
         filled=True,

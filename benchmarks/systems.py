@@ -157,10 +157,10 @@ SYSTEMS = {
         System("statements alone", _rivermill, _RELEASE, home="rivermill"),
         System("river", _river, _required("river/go.mod", "riverqueue/river "), home="rivermill"),
         _python("pgqueuer", "pgqueuer[asyncpg]==1.6.0"),
-        _python("chancy", "chancy==0.26.0"),
+        _python("chancy", "chancy==0.26.0", _PSYCOPG),
         _python("oban", "oban==0.7.0", _PSYCOPG, newer=True),
         _python("procrastinate", "procrastinate==3.10.0", _PSYCOPG),
-        _python("awa", "awa-pg==0.6.9"),
+        _python("awa", "awa-pg==0.6.9", _PSYCOPG),
         System(
             "graphile-worker",
             _npm("graphile", "graphile_driver.mjs"),

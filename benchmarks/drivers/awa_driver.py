@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import functools
 from dataclasses import dataclass
 from typing import Any
 
 from awa import AsyncClient, PartitionedQueue
-from common import Drain, Figures, Starts, run, timed_inserts
+from common import Drain, Figures, Starts, run, tally, timed_inserts
+from with_psycopg import some, states
 
 _QUEUE = "default"
+#: Its view of all jobs that are in its tables.
+_JOBS = "awa.jobs"
 
 
 @dataclass
@@ -17,15 +21,6 @@ class Benchmark:
     """The job."""
 
     num: int
-
-
-async def _left(client: AsyncClient) -> tuple[int, int]:
-    """How many jobs wait, and how many are neither waiting nor done, by its own count; done ones soon leave its tables."""
-    waiting = other = 0
-    for queue in await client.queue_stats():
-        waiting += queue.available
-        other += queue.total_queued - queue.available + queue.failed
-    return waiting, other
 
 
 def _partitions(options: argparse.Namespace) -> PartitionedQueue:
@@ -49,11 +44,10 @@ async def prepare(options: argparse.Namespace) -> Figures:
 
 
 async def check(options: argparse.Namespace) -> Figures:
-    """Count jobs by what has become of them; what is no longer there is done."""
-    client = AsyncClient(options.url)
-    waiting, other = await _left(client)
-    await client.close()
-    return {"waiting": waiting, "done": options.jobs - waiting - other, "other": other}
+    """Count jobs by what has become of them; done ones leave its tables in time, so what is no longer there is done."""
+    counts = await states(options.url, _JOBS, "state")
+    counts["completed"] = options.jobs - (counts.total() - counts["completed"])
+    return tally(counts, waiting="available", done="completed")
 
 
 async def drain(options: argparse.Namespace) -> Figures:
@@ -64,9 +58,7 @@ async def drain(options: argparse.Namespace) -> Figures:
     async def work(_: Any) -> None:
         await count.work(options.sleep)
 
-    async def unfinished() -> bool:
-        return any(await _left(client))
-
+    unfinished = functools.partial(some, options.url, _JOBS, "state <> 'completed'")
     await _start(client, options)
     figures = await count.figures(options.slots, unfinished)
     await client.shutdown()

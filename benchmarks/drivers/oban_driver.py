@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import uvloop
 from common import Drain, Figures, Starts, run, tally, timed_inserts
 from oban import Oban, worker
 from oban.schema import install
@@ -89,4 +90,5 @@ async def latency(options: argparse.Namespace) -> Figures:
 if __name__ == "__main__":
     import oban_driver  # jobs are found by this name, so what is measured must be in the module of this name
 
-    run({mode: getattr(oban_driver, mode) for mode in ("prepare", "check", "drain", "insert", "latency")})
+    modes = {mode: getattr(oban_driver, mode) for mode in ("prepare", "check", "drain", "insert", "latency")}
+    run(modes, uvloop.run)  # as its own command does

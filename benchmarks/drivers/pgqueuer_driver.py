@@ -1,4 +1,4 @@
-"""Drives pgqueuer over asyncpg, as its documentation advises for workers; ``--slots`` is its batch size."""
+"""Drives pgqueuer over asyncpg, as its documentation advises for workers; ``--slots`` is its batch size, ``--most-at-once`` its limit."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def drain(options: argparse.Namespace) -> Figures:
     async def work(_: Any) -> None:
         await count.work(options.sleep)
 
-    working = asyncio.create_task(queue.run(batch_size=options.slots))
+    working = asyncio.create_task(queue.run(batch_size=options.slots, max_concurrent_tasks=options.most_at_once))
     figures = await count.figures(options.slots, lambda: connection.fetchval("SELECT EXISTS (SELECT FROM pgqueuer)"))
     queue.shutdown.set()
     await working
@@ -76,7 +76,7 @@ async def latency(options: argparse.Namespace) -> Figures:
     async def work(job: Any) -> None:
         await starts.work(int(job.payload))
 
-    working = asyncio.create_task(queue.run(batch_size=options.slots))
+    working = asyncio.create_task(queue.run(batch_size=options.slots, max_concurrent_tasks=options.most_at_once))
     figures = await starts.figures(lambda number: queries.enqueue("benchmark", b"%d" % number))
     queue.shutdown.set()
     await working

