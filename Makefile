@@ -6,7 +6,7 @@ SRC := operator/src worker/src examples/library/src devcluster demo scripts
 ALL := $(SRC) tests benchmarks
 COV := $(BIN)/coverage run -m pytest
 .DEFAULT_GOAL := help
-.PHONY: help setup lint types unit test-db test-db-15 test-interop test-chart test-image test-cluster test-chaos test-long test bench bench-gates bench-operator bench-keda simulate demo \
+.PHONY: help setup lint types unit test-db test-db-15 test-interop test-chart test-image test-cluster test-chaos test-long test bench bench-gates bench-wake bench-operator bench-keda simulate demo \
         chart lock coverage clean cluster-up cluster-down format
 
 help: ## this list
@@ -66,11 +66,14 @@ coverage: setup ## coverage of all tiers run so far, at least 80 %
 test: setup ## everything this computer can run
 	$(BIN)/python -m scripts.test_all
 
-bench: setup ## benchmarks, into build/
-	$(BIN)/python -m benchmarks
+bench: setup ## beside River for Go and other systems, into build/; ARGS="--case drain --rounds 3" for a part
+	$(BIN)/python -m benchmarks $(ARGS)
 
 bench-gates: setup ## the speed gates of River's conformance suite, beside River for Go, into build/
 	$(BIN)/python -m benchmarks.gates
+
+bench-wake: setup ## from an insert on an idle queue to replicas, on the dev cluster, into build/
+	$(BIN)/python -m benchmarks.wake
 
 bench-operator: setup ## the operator with 200 JobQueues and 5,000 pods, into build/
 	$(BIN)/python -m benchmarks.operator

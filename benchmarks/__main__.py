@@ -7,12 +7,12 @@ import asyncio
 import os
 import sys
 
-from benchmarks import report, wake
+from benchmarks import aims, plots, report
 from benchmarks.cases import CASES
 from benchmarks.growth import GROWTH, MEMORY
 from benchmarks.rounds import Rounds
 from benchmarks.server import server
-from benchmarks.systems import make_ready
+from benchmarks.systems import PythonDoesNotRunError, make_ready
 
 #: The cases of each, and how often they are run.
 SETS = {"peers": (CASES, 5), "growth": (GROWTH, 3), "memory": (MEMORY, 1)}
@@ -27,19 +27,25 @@ def main() -> int:
     parser.add_argument("--system", default="", help="only systems with this in their name; several with commas between")
     parser.add_argument("--setup", default="", help="only setups with this in their settings; several with commas between")
     parser.add_argument("--scale", type=float, default=1.0, help="times as many jobs, e.g. 0.2 for a short run")
-    parser.add_argument("--no-wake", action="store_true", help="leave out the one that needs the dev cluster")
     options = parser.parse_args()
+    report.read()  # what cannot be added to is told now, not after the run
     cases, usual = SETS[options.what]
     wanted = [case.only(options.system, options.setup).scaled(options.scale) for case in cases if options.case in case.name]
-    left_out = make_ready(report.systems_of(wanted))
+    try:
+        left_out = make_ready(report.systems_of(wanted))
+    except PythonDoesNotRunError as error:
+        parser.exit(1, f"{error}\n")
     wanted = [case for case in (case.without(left_out) for case in wanted) if case.setups]
     if not wanted:
         parser.error("there is no such case with such a system and setup")
     with server() as postgres:
-        run = report.head(wanted, options.rounds or usual, asyncio.run(postgres.settings()), left_out)
+        run = report.head(options.what, wanted, options.rounds or usual, asyncio.run(postgres.settings()), left_out)
+        print(report.told(run), flush=True)
         for figures in Rounds(postgres, wanted, options.rounds or usual).run():
             report.write(run | {"cases": figures})
-    return 0 if options.no_wake or options.what != "peers" else wake.main()
+    print(*plots.draw(report.read(), report.BUILD), sep="\n")
+    print(aims.table(report.read()))
+    return 0
 
 
 if __name__ == "__main__":

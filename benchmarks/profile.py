@@ -15,10 +15,10 @@ import asyncpg
 
 from benchmarks.cases import CASES, Case, Setup
 from benchmarks.measure import DATABASE, check, drive, make_ready
+from benchmarks.page import replaced
 from benchmarks.server import Server, server
 
 _PAGE = Path(__file__).resolve().parent.parent / "docs" / "profiles.md"
-_BEGIN, _END = "<!-- statements:begin (written by `python -m benchmarks.profile`) -->", "<!-- statements:end -->"
 _SETTINGS = {
     "shared_preload_libraries": "pg_stat_statements",
     "pg_stat_statements.track_planning": "on",
@@ -91,13 +91,6 @@ def shortened(query: str) -> str:
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS].rstrip()} …"
 
 
-def replaced(page: str, part: str) -> str:
-    """A page with another text between the marks."""
-    before, _, rest = page.partition(_BEGIN)
-    _, _, after = rest.partition(_END)
-    return f"{before}{_BEGIN}\n\n{part}\n\n{_END}{after}"
-
-
 def main() -> None:
     """Profile the drains and write them into the page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.profile", description=__doc__)
@@ -110,7 +103,7 @@ def main() -> None:
                 jobs = setup.jobs or case.jobs
                 print(f"{case.name}: {setup.label}", flush=True)
                 parts += [f"### {setup.label}: {case.name}, {jobs:,}", table(profile(postgres, case, setup), jobs)]
-    _PAGE.write_text(replaced(_PAGE.read_text(encoding="utf-8"), "\n\n".join(parts)), encoding="utf-8")
+    _PAGE.write_text(replaced(_PAGE.read_text(encoding="utf-8"), "statements", "\n\n".join(parts)), encoding="utf-8")
 
 
 if __name__ == "__main__":

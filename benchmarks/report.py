@@ -14,16 +14,18 @@ from typing import Any
 
 from benchmarks.cases import Case
 from benchmarks.systems import SYSTEMS
+from benchmarks.versions import versions
 
 BUILD = Path(__file__).resolve().parent.parent / "build"
 REPORT = BUILD / "bench.json"
 Run = dict[str, Any]
 
 
-def head(cases: Sequence[Case], rounds: int, server: Mapping[str, str], left_out: Mapping[str, str]) -> Run:
+def head(what: str, cases: Sequence[Case], rounds: int, server: Mapping[str, str], left_out: Mapping[str, str]) -> Run:
     """What a run is told by: when, of what, with what, on what.
 
     Args:
+        what: the set that the cases are of.
         cases: what is run.
         rounds: how often.
         server: settings of the server that are not as they come.
@@ -32,17 +34,19 @@ def head(cases: Sequence[Case], rounds: int, server: Mapping[str, str], left_out
     systems = systems_of(cases)
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "what": what,
         "arguments": sys.argv[1:],
         "commit": _commit(),
         "rounds": rounds,
         "machine": {
             "cores": os.cpu_count(),
             "processor": _processor(),
-            "python": platform.python_version(),
+            "harness_python": platform.python_version(),
             "load_average": [round(load, 2) for load in os.getloadavg()],
         },
         "server": server,
         "systems": {name: SYSTEMS[name].release for name in systems},
+        "runs_in": {name: versions(SYSTEMS[name].command()) for name in systems},
         "left_out": dict(left_out),
     }
 
@@ -53,11 +57,30 @@ def systems_of(cases: Sequence[Case]) -> list[str]:
 
 
 def read() -> list[Run]:
-    """All runs, the oldest first."""
+    """All runs, the oldest first.
+
+    Raises:
+        ValueError: some are of an older form.
+    """
     if not REPORT.exists():
         return []
     runs: list[Run] = json.loads(REPORT.read_text(encoding="utf-8")).get("runs", [])
+    if any("runs_in" not in run for run in runs):
+        raise ValueError(f"{REPORT} has runs that an older version has written: delete it, or put it elsewhere")
     return runs
+
+
+def told(run: Run) -> str:
+    """What a run was of and on, in Markdown: when, how, on what, and what each driver ran in."""
+    command, machine = " ".join(("python -m benchmarks", *run["arguments"])), run["machine"]
+    rounds = f"{run['rounds']} round{'s' if run['rounds'] != 1 else ''}"
+    computer = f"{machine['cores']} cores of {machine['processor']}, load {machine['load_average'][0]} at the start"
+    when = f"{run['started'][:16].replace('T', ' ')} UTC, `{command}`, {rounds}, commit {run['commit']}"
+    alike: dict[str, list[str]] = {}
+    for system, found in run["runs_in"].items():
+        alike.setdefault(", ".join(f"{name} {version}" for name, version in found.items()), []).append(system)
+    drivers = "; ".join(f"{', '.join(systems)}: {found}" for found, systems in alike.items())
+    return f"{when}; {computer}; PostgreSQL {run['server']['server_version']}. {drivers}."
 
 
 def write(run: Run) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,10 @@ _NPM_QUIET = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
 
 class SystemNotAvailableError(Exception):
     """What a system needs is not on this computer."""
+
+
+class PythonDoesNotRunError(Exception):
+    """A Python that is on the ``PATH`` cannot be started, so that an older one would be measured unnoticed."""
 
 
 @dataclass(frozen=True)
@@ -132,13 +137,22 @@ def _environment(folder: Path, name: str, python: str, *installs: tuple[str, ...
 
 @cache
 def _newest_python() -> str:
-    """The interpreter that all systems of Python run in: this one's where no newer one is on the PATH."""
-    return next(filter(_runs, _NEWER_PYTHONS), sys.executable)
+    """The interpreter that all systems of Python run in: this one's where no newer one is on the PATH.
 
-
-def _runs(python: str) -> bool:
-    """Whether an interpreter is there and runs; a version manager's place holder need not."""
-    return shutil.which(python) is not None and subprocess.run([python, "-c", ""], check=False, timeout=60).returncode == 0
+    Raises:
+        PythonDoesNotRunError: a newer one is there, but a version manager's place holder only, or broken.
+    """
+    python = next(filter(shutil.which, _NEWER_PYTHONS), None)
+    if python is None:
+        print(f"none of {', '.join(_NEWER_PYTHONS)} is on the PATH: all Python is {platform.python_version()}", flush=True)
+        return sys.executable
+    done = subprocess.run([python, "--version"], check=False, capture_output=True, text=True, timeout=60)
+    if done.returncode != 0:
+        raise PythonDoesNotRunError(
+            f"{shutil.which(python)} does not run: {(done.stderr or done.stdout).strip().partition(chr(10))[0]}. Take it off "
+            "the PATH, or put the folder of one that runs before it; with pyenv, set PYENV_VERSION to one of that release"
+        )
+    return python
 
 
 def _required(file: str, module: str) -> str:

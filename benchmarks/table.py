@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from benchmarks import report
 from benchmarks.report import Run, cases_of, read
 
 #: What is shown of a mode, where a case has it.
@@ -31,25 +32,30 @@ _COLUMNS = {"drain": _WORK, "insert": _WORK, "latency": _TIMES}
 
 
 def tables(runs: Sequence[Run]) -> str:
-    """All tables, in Markdown; a case that several runs have has one for each of them."""
-    return "\n\n".join(_table(name, run, case) for name, run, case in cases_of(runs)) + "\n"
+    """All tables, in Markdown; a case that several runs have has one for each. What a run was of is told once in a row."""
+    parts, before = [], None
+    for name, run, case in cases_of(runs):
+        parts += [] if run is before else [report.told(run)]
+        parts.append(_table(name, case))
+        before = run
+    return "\n\n".join(parts) + "\n"
 
 
-def _table(name: str, run: Run, case: dict[str, Any]) -> str:
+def _table(name: str, case: dict[str, Any]) -> str:
     setups = case["setups"]
     there = {column for setup in setups.values() for column in setup["figures"]}
     columns = {column: title for column, title in _COLUMNS[case["mode"]].items() if column in there}
-    arguments = " ".join(("python -m benchmarks", *run["arguments"]))
-    lines = [f"### {name[0].upper()}{name[1:]}", "", f"{run['started'][:10]}, `{arguments}`, {run['rounds']} rounds.", ""]
-    lines += [_line(["system", "jobs", *columns.values(), "ratio"]), _line(["---"] * (len(columns) + 3))]
+    lines = [f"### {name[0].upper()}{name[1:]}", ""]
+    lines += [line(["system", "jobs", *columns.values(), "ratio"]), line(["---"] * (len(columns) + 3))]
     for label, setup in setups.items():
         figures = [_shown(setup["figures"].get(column)) for column in columns]
-        lines.append(_line([label, f"{setup['jobs']:,}", *figures, _spread(setup["first_to_this"])]))
-    failed = [f"Failed: {label}: {why}" for label, why in case.get("failed", {}).items()]
+        lines.append(line([label, f"{setup['jobs']:,}", *figures, shown_spread(setup["first_to_this"])]))
+    failed = [f"Failed: {label}: {'; '.join(whys)}" for label, whys in case["failed"].items()]
     return "\n".join([*lines, *(line for failure in failed for line in ("", failure))])
 
 
-def _line(cells: list[str]) -> str:
+def line(cells: Sequence[str]) -> str:
+    """A line of a table."""
     return f"| {' | '.join(cells)} |"
 
 
@@ -60,7 +66,10 @@ def _shown(figure: dict[str, float] | None) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _spread(ratio: dict[str, float]) -> str:
+def shown_spread(ratio: dict[str, float] | None) -> str:
+    """A median with the least and the most; a dash for none."""
+    if ratio is None:
+        return "-"
     return f"{ratio['median']:.2f} ({ratio['least']:.2f} to {ratio['most']:.2f})"
 
 

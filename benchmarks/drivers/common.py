@@ -105,7 +105,7 @@ class Starts:
 
 
 async def timed_inserts(jobs: int, batch: int, insert: Callable[[range], Awaitable[Any]]) -> Figures:
-    """Insert jobs in batches, one after the other; the first, which connects and prepares, is not timed unless it is the only one."""
+    """Insert jobs in batches, in turn; the first, which connects and prepares, is not timed unless it is the only one."""
     warm_up = batch if batch < jobs else 0
     if warm_up:
         await insert(range(warm_up))

@@ -1,4 +1,4 @@
-"""Drives pgqueuer over asyncpg, as its documentation advises for workers; ``--slots`` is its batch size, ``--most-at-once`` its limit."""
+"""Drives pgqueuer over asyncpg, as it advises for workers; ``--slots`` is its batch size, ``--most-at-once`` its limit."""
 
 from __future__ import annotations
 
