@@ -41,8 +41,8 @@ def main() -> int:
     with server() as postgres:
         run = report.head(options.what, wanted, options.rounds or usual, asyncio.run(postgres.settings()), left_out)
         print(report.told(run), flush=True)
-        for figures in Rounds(postgres, wanted, options.rounds or usual).run():
-            report.write(run | {"cases": figures})
+        for done, figures in enumerate(Rounds(postgres, wanted, options.rounds or usual).run(), 1):
+            report.write(run | {"rounds": done, "cases": figures})
     print(*plots.draw(report.read(), report.BUILD), sep="\n")
     print(aims.table(report.read()))
     return 0
