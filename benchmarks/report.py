@@ -80,7 +80,8 @@ def told(run: Run) -> str:
     for system, found in run["runs_in"].items():
         alike.setdefault(", ".join(f"{name} {version}" for name, version in found.items()), []).append(system)
     drivers = "; ".join(f"{', '.join(systems)}: {found}" for found, systems in alike.items())
-    return f"{when}; {computer}; PostgreSQL {run['server']['server_version']}. {drivers}."
+    left_out = "".join(f" Left out: {why}." for why in run["left_out"].values())
+    return f"{when}; {computer}; PostgreSQL {run['server']['server_version']}. {drivers}.{left_out}"
 
 
 def write(run: Run) -> None:

@@ -31,6 +31,7 @@ def run_of(cases: dict[str, Any], started: str = "2026-11-28T10:00:00+00:00", **
     return {
         "started": started, "what": "peers", "arguments": ["--rounds", "1"], "rounds": 1, "commit": "abc", "cases": cases,
         "machine": {"cores": 2, "processor": "P", "load_average": [0.5, 0.5, 0.5]}, "server": {"server_version": "18.1"},
+        "left_out": {"awa": "awa needs more"},
         "runs_in": {
             "rivermill": {"python": "3.13.0", "uvloop": "1"}, "oban": {"python": "3.13.0", "uvloop": "1"}, "river": {"go": "2"},
         },
@@ -75,7 +76,7 @@ def test_a_table_has_a_line_for_each_setup_and_gaps_for_what_was_not_measured() 
     text = tables([run_of({case.name: summary(case, figures)})])
     assert text.startswith(
         "2026-11-28 10:00 UTC, `python -m benchmarks --rounds 1`, 1 round, commit abc; 2 cores of P, load 0.5 at the start; "
-        "PostgreSQL 18.1. rivermill, oban: python 3.13.0, uvloop 1; river: go 2.\n\n### Drain of things\n"
+        "PostgreSQL 18.1. rivermill, oban: python 3.13.0, uvloop 1; river: go 2. Left out: awa needs more.\n\n### Drain of "
     )
     assert "| system | jobs | jobs/s | RSS MB | ratio |" in text
     assert "| rivermill, fast | 10 | 2,000 | 40 |" in text
