@@ -20,6 +20,8 @@ from rivermill.migrations.storage import Storage
 from rivermill.schema import Schema
 
 _CLIENT = "ceiling"
+#: Jobs of the ceiling's first claim, before its clock begins: a worker's with 1000 slots has as many.
+_FIRST_CLAIM = 1000
 _LEFT = "SELECT EXISTS (SELECT FROM river_job WHERE state IN ('available', 'running'))"
 
 
@@ -127,7 +129,8 @@ async def _drive_statements(options: argparse.Namespace) -> Figures:
     finishing = asyncio.create_task(finish())
     claimed = 0
     while claimed < options.jobs:
-        records = await claimer.fetch(claim, "default", options.slots, _CLIENT)
+        size = options.slots if started else min(options.slots, _FIRST_CLAIM)
+        records = await claimer.fetch(claim, "default", size, _CLIENT)
         started = started or time.perf_counter()  # a worker's first job begins no earlier, and its clock with it
         claimed += len(records)
         await batches.put([record["id"] for record in records])
