@@ -14,7 +14,7 @@ from rivermill_operator.plan.plan import SetDeletionCost, SetReplicas
 from rivermill_operator.plan.versions import LOWEST_COST, Member, Version
 
 SETTLE_SECONDS = 1.0
-#: A pod that could go waits so long for others that are about to, so that they go in one write.
+#: A pod that could go waits so long for others that drain or are marked, so that they go in one write.
 TOGETHER_SECONDS = 5.0
 
 
@@ -72,7 +72,7 @@ def shrink(version: Version, keep: int, clock: Clock) -> Drain:
             continue
         seen.append((pod.uid, clock.costed.get(pod.uid, clock.now)))
     removed = [uid for uid, since in seen if clock.now - since >= SETTLE_SECONDS]
-    others = costs or len(removed) < len(seen)
+    others = costs or victims or len(removed) < len(seen) or not all(member.empty for member in version.draining)
     if others and clock.now - min((since for _, since in seen), default=clock.now) < TOGETHER_SECONDS:
         removed = []
     # Marked to go first, and called back without that mark being taken off; or back after it was given up.

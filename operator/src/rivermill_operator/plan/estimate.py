@@ -173,7 +173,9 @@ def _rate(memory: QueueMemory, now: float, slow_window: float, fast_window: floa
     samples = memory.samples
     slow = _count_rate(samples, now, slow_window, fast_window)
     fast = _count_rate(samples, now, fast_window, fast_window)
-    fires = fast > slow + SIGMAS * math.sqrt(max(slow, 1 / slow_window) / fast_window)
+    # Before a short window of looks has passed, both windows hold the same jobs: the queue is taken to have been idle before.
+    usual = slow if now - samples[0][0] >= fast_window else 0.0
+    fires = fast > usual + SIGMAS * math.sqrt(max(usual, 1 / slow_window) / fast_window)
     burst = memory.burst
     if fires:
         before = _count_rate(samples, now - fast_window, slow_window, fast_window)

@@ -25,6 +25,7 @@ class Wanted:
 
     Attributes:
         out: to grow to.
+        known: to grow at all: more than are there, without what bursts are yet expected to bring.
         down: to shrink to at most.
         calm: to shrink to if it were not for bursts and backlogs.
         terms: what each term asks for.
@@ -32,6 +33,7 @@ class Wanted:
     """
 
     out: int
+    known: int
     down: int
     calm: int
     terms: Mapping[str, int]
@@ -170,7 +172,8 @@ def _wanted(spec: JobQueueSpec, loads: list[terms.Load], fleet: FleetView, memor
     same = all(one is other for one, other in zip(without, loads, strict=True))
     calm = found.down if same else terms.compute(without, capacity, spec.scaling.max_replicas).down
     named = {**found.named(), **floors}
-    return Wanted(max(found.out + lost, least), max(found.down + lost, least), max(calm + lost, least), named, limits)
+    out, known, down, calm = (max(pods + lost, least) for pods in (found.out, found.known, found.down, calm))
+    return Wanted(out, known, down, calm, named, limits)
 
 
 def _limits(loads: list[terms.Load], capacity: terms.Capacity, most: int, wanted: int) -> tuple[Bound, ...]:
@@ -237,17 +240,30 @@ def _settle(
             pending = f"scale-in to {held} in steps of {spec.scaling.scale_in.max_step}"
         # The most that the spec allows is obeyed at once.
         target = min(max(held, least), bounds.most(spec))
-    elif target > current and fleet.starting and not fleet.ready and _stuck(fleet, memory):
-        target = max(current, min(spec.scaling.min_replicas, target))
-        pending = "no pod becomes Ready: see condition WorkersAvailable"
     elif target > current:
-        if memory.grown is None or now.seconds - memory.grown[0] >= GROW_SECONDS:
-            memory = replace(memory, grown=(now.seconds, target))
-        elif target > max(current, memory.grown[1]):
-            target, pending = max(current, memory.grown[1]), f"scale-out to {target} in a moment"
+        known = bounds.apply(spec, wanted.known, store.server, fleet).replicas
+        target, pending, memory = _grow(spec, fleet, memory, now.seconds, target, known)
     won = explain.winner(wanted.terms, needed.replicas)
     decision = Decision(target, wanted.terms, (*wanted.limits, *needed.bounds), pending, won=won)
     return replace(decision, sentence=explain.sentence(decision, loads, wanted.out, fleet.draining)), memory
+
+
+def _grow(
+    spec: JobQueueSpec, fleet: FleetView, memory: ScalingMemory, now: float, target: int, known: int
+) -> tuple[int, str | None, ScalingMemory]:
+    """To grow to ``target`` at once, or why not."""
+    current = fleet.accepting
+    if fleet.starting and not fleet.ready and _stuck(fleet, memory):
+        pending = "no pod becomes Ready: see condition WorkersAvailable"
+        return max(current, min(spec.scaling.min_replicas, target)), pending, memory
+    if known <= current:
+        # What a burst may bring is asked for together with what it has brought, or each look would write.
+        return current, f"scale-out to {target} when more jobs wait than start in time", memory
+    if memory.grown is None or now - memory.grown[0] >= GROW_SECONDS:
+        return target, None, replace(memory, grown=(now, target))
+    if target > max(current, memory.grown[1]):
+        return max(current, memory.grown[1]), f"scale-out to {target} in a moment", memory
+    return target, None, memory
 
 
 def _why_held(target: int, held: int, down: int, when: str) -> str:

@@ -87,13 +87,21 @@ class Capacity:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Pods that each term asks for; ``out`` is the most of them, ``down`` what scale-in must leave."""
+    """Pods that each term asks for.
+
+    Attributes:
+        steady, backlog, hold, long_jobs: the terms.
+        out: the most of them.
+        known: the same without what bursts are yet expected to bring.
+        down: what scale-in must leave.
+    """
 
     steady: int
     backlog: int
     hold: int
     long_jobs: int
     out: int
+    known: int
     down: int
 
     def named(self) -> dict[str, int]:
@@ -123,15 +131,19 @@ def compute(loads: Sequence[Load], capacity: Capacity, most_pods: int) -> Terms:
     held = _pods([max(n.steady, n.long_jobs, n.hold) for n in needs], _pooled(needs, "all"), needs, capacity.slots)
     keep = min(capacity.accepting, held)
     backlog = _backlog(loads, capacity)
+    come = [replace(load, rate=replace(load.rate, excess=0.0)) if load.rate.excess else load for load in loads]
+    known = _backlog(come, capacity) if backlog else 0
     least = 1 if any(load.waiting or load.busy or load.due_soon for load in loads) else 0
-    down = math.ceil(together * SPARE - 1e-9)
+    asked = max(math.ceil(together - 1e-9), math.ceil(keep - 1e-9), least)
+    down = max(math.ceil(together * SPARE - 1e-9), math.ceil(keep - 1e-9), backlog, least)
     return Terms(
         steady=math.ceil(steady - 1e-9),
         backlog=backlog,
         hold=min(capacity.accepting, math.ceil(hold - 1e-9)),
         long_jobs=math.ceil(long_jobs - 1e-9),
-        out=max(math.ceil(together - 1e-9), math.ceil(keep - 1e-9), backlog, least),
-        down=max(down, math.ceil(keep - 1e-9), backlog, least),
+        out=max(asked, backlog),
+        known=max(asked, known),
+        down=down,
     )
 
 
