@@ -259,6 +259,16 @@ def test_pods_that_drain_together_go_in_one_write(now: float, last: float | None
     assert [s.replicas for s in plan(observed, queue, memory).scales] == ([] if replicas is None else [replicas])
 
 
+@pytest.mark.parametrize(("now", "replicas"), [(6.0, None), (9.9, None), (10.0, 2)])
+def test_a_drained_pod_waits_for_one_that_still_drains_but_not_for_long(now: float, replicas: int | None) -> None:
+    drained = client(1, wanted_state="cordoned", state="drained")
+    store = StoreView((depth(running=2),), (drained, client(2, wanted_state="cordoned", running=1), client(3, running=1)))
+    pods = (pod(1, ready=False, deletion_cost=LOWEST_COST), pod(2), pod(3))
+    queue = job_queue(minReplicas=1, scaleIn={"windowSeconds": 0})
+    done = plan(Observed(now, store, (deployment(3),), pods), queue, Memory(costed=(("uid1", 5.0),)))
+    assert [s.replicas for s in done.scales] == ([] if replicas is None else [replicas])
+
+
 def test_events_only_on_change() -> None:
     broken = Observed(0, Unknown("AuthenticationFailed", "no."), (deployment(0),))
     first = plan(broken, job_queue(), Memory())

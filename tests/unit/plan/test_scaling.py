@@ -84,6 +84,50 @@ def test_each_term(queue: Load, capacity: Capacity, term: str, pods: int) -> Non
     assert compute([queue], capacity, 100).named()[term] == pods
 
 
+@pytest.mark.parametrize(
+    ("queue", "known", "out"),
+    [
+        (load(), 0, 0),
+        (load(waiting=60), 3, 3),
+        # A burst of 20/s that has lasted for 3 s is expected to bring 60 more.
+        (load(waiting=60, rate=Rate(fast=20.0, excess=20.0, age=3.0)), 3, 5),
+        (load(due_soon=60, rate=Rate(fast=20.0, excess=20.0, age=3.0)), 2, 3),
+        # Of a stream nothing is a guess.
+        (load(waiting=60, rate=Rate(fast=20.0, base=20.0)), 6, 6),
+    ],
+)
+def test_what_is_known_leaves_out_what_a_burst_may_bring(queue: Load, known: int, out: int) -> None:
+    found = compute([replace(queue, goal=10.0, job=JobSeconds(2.5))], Capacity(0, 0, 10, 30.0), 100)
+    assert (found.known, found.out) == (known, out)
+
+
+def test_a_burst_asks_for_pods_when_it_needs_them_and_then_for_what_it_may_bring() -> None:
+    fleet, (_, memory) = FleetView(), once(StoreView((depth(),)))
+    asked, held = [], []
+    for now, jobs in ((1.0, 100), (1.5, 110), (2.0, 120), (3.0, 150), (4.0, 210), (5.0, 230)):
+        store = StoreView((depth(waiting=jobs, arrived=jobs, oldest_seconds=now),))
+        decision, memory = once(store, fleet, memory, now, maxReplicas=100)
+        size = decision.desired_replicas or 0
+        asked.append(size)
+        held.append(decision.pending)
+        fleet = FleetView(size, 0, tuple(StartingPod(f"s{n}", 0.5) for n in range(size)))
+    assert asked == [6, 6, 6, 6, 16, 16]
+    assert held[1] == "scale-out to 7 once more jobs wait than 6 pods can start in time"
+    assert (held[0], held[4]) == (None, None)
+
+
+def test_a_queue_that_is_seen_for_the_first_time_is_taken_to_have_been_idle() -> None:
+    def rates(looks_before: int) -> list[float]:
+        memory, found = QueueMemory("default"), []
+        for tick in range(-looks_before, 20):
+            memory, rate, _ = update_queue(memory, depth(arrived=max(0, 10 * tick)), 1.0, tick / 2)
+            found += [rate.base, rate.excess, rate.age] if tick > 0 else []
+        return found
+
+    assert rates(0) == pytest.approx(rates(240), rel=0.15)
+    assert rates(0)[:2] == [0.0, 1.0]
+
+
 def test_queues_share_a_fleet_and_pool_their_safety() -> None:
     one = load(rate=Rate(base=10.0), goal=1.0)
     alone = compute([one], EMPTY, 100).out

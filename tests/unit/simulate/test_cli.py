@@ -41,7 +41,7 @@ def test_a_trace_is_compared_and_drawn(jobs: str, tmp_path: Path, capsys: pytest
     assert "samples" not in report["runs"][0]
     assert report["summary"]["my jobs"]["rivermill"]["interrupted"]["worst"] == 0
     assert float(worst.split("|")[1].split()[2]) == round(report["summary"]["my jobs"]["rivermill"]["cost"]["worst"], 2)
-    assert isinstance(report["missedBySingleSeeds"], list)
+    assert isinstance(report["missed"], list)
     assert report["summary"]["my jobs"]["rivermill"]["queues"]["default"]["share"]["mean"] <= 1
     assert (out / "my-jobs.png").read_bytes().startswith(b"\x89PNG")
     page = (out / "index.html").read_text()

@@ -258,7 +258,8 @@ def _grow(
         return max(current, min(spec.scaling.min_replicas, target)), pending, memory
     if known <= current:
         # What a burst may bring is asked for together with what it has brought, or each look would write.
-        return current, f"scale-out to {target} when more jobs wait than start in time", memory
+        pending = f"scale-out to {target} once more jobs wait than {explain.count(current, 'pod')} can start in time"
+        return current, pending, memory
     if memory.grown is None or now - memory.grown[0] >= GROW_SECONDS:
         return target, None, replace(memory, grown=(now, target))
     if target > max(current, memory.grown[1]):

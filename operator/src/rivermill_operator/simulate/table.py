@@ -53,7 +53,7 @@ def _figures(outcomes: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> F
     }
 
 
-def report(runs: Sequence[Run], failures: Sequence[str], of_single_seeds: Sequence[str]) -> dict[str, Any]:
+def report(runs: Sequence[Run], failures: Sequence[str]) -> dict[str, Any]:
     """Everything as JSON; what is infinite, such as the first pod of a fleet that never had one, is null."""
     names = dict.fromkeys(run.workload for run in runs)
     summary = {
@@ -61,8 +61,7 @@ def report(runs: Sequence[Run], failures: Sequence[str], of_single_seeds: Sequen
         for name in names
     }
     listed = [{key: value for key, value in asdict(run).items() if key != "samples"} for run in runs]
-    missed = {"missed": list(failures), "missedBySingleSeeds": list(of_single_seeds)}
-    finite: dict[str, Any] = _finite({"summary": summary, "runs": listed, **missed})
+    finite: dict[str, Any] = _finite({"summary": summary, "runs": listed, "missed": list(failures)})
     return finite
 
 
