@@ -106,12 +106,13 @@ CASES = (
         100_000,
         (
             Setup("rivermill", "1000 slots", ("--slots=1000",)),
-            Setup("rivermill", "2000 slots", ("--slots=2000",)),
+            Setup("rivermill", "4000 slots", ("--slots=4000",)),
             Setup("statements alone", "batches of 1000", ("--slots=1000", "--ceiling")),
             Setup("statements alone", "batches of 2000", ("--slots=2000", "--ceiling")),
             Setup("statements alone", "batches of 4000", ("--slots=4000", "--ceiling")),
             Setup("river", "1000 workers, cooldown 1 ms", ("--slots=1000", *_TUNED)),
             Setup("river", "2000 workers, cooldown 1 ms", ("--slots=2000", *_TUNED)),
+            Setup("river", "4000 workers, cooldown 1 ms", ("--slots=4000", *_TUNED)),
             Setup("river", "2000 workers, as in its own benchmark", ("--slots=2000", *_AS_ITS_BENCH)),
             Setup("rivermill", "100 slots, all defaults", ("--slots=100",)),
             Setup("river", "100 workers, all defaults", ("--slots=100",), jobs=5_000),
@@ -133,7 +134,7 @@ CASES = (
         100_000,
         (
             Setup("rivermill", "1000 slots, without the GIN indexes", ("--slots=1000",), made=WITHOUT_GIN),
-            Setup("rivermill", "2000 slots, without them", ("--slots=2000",), made=WITHOUT_GIN),
+            Setup("rivermill", "4000 slots, without them", ("--slots=4000",), made=WITHOUT_GIN),
             Setup("statements alone", "batches of 1000, without them", ("--slots=1000", "--ceiling"), made=WITHOUT_GIN),
             Setup("statements alone", "batches of 2000, without them", ("--slots=2000", "--ceiling"), made=WITHOUT_GIN),
             Setup("statements alone", "batches of 4000, without them", ("--slots=4000", "--ceiling"), made=WITHOUT_GIN),
