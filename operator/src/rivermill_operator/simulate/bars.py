@@ -39,7 +39,8 @@ def _shares(run: Run) -> list[str]:
     """Of all jobs, and of each queue by itself where there are several: what one of few jobs misses is lost in the mixture."""
     ours, rival = run.outcomes[OURS], run.outcomes[RIVAL]
     missed = _share("", ours.share, rival.share, run.reachable.share)
-    for queue in ours.queues if len(ours.queues) > 1 else ():
+    queues = tuple(ours.queues)
+    for queue in queues if len(queues) > 1 else ():
         share, other = ours.queues[queue].share, rival.queues[queue].share
         missed += _share(f"queue {queue}: ", share, other, run.reachable.queues[queue])
     return missed
