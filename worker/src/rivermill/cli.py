@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from rivermill import __version__, event_loop
+from rivermill.bench.place import DEFAULT_NAME
 from rivermill.cli_admin import add_admin_commands
 from rivermill.cli_bench import add_bench_command
 from rivermill.cli_migrate import add_migrate_command
@@ -25,15 +26,23 @@ def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
     parser = Parser(prog="rivermill", description="Work and manage River jobs in Postgres.", epilog=_EXIT_CODES)
     parser.add_argument("--version", action="version", version=f"rivermill {__version__}")
-    shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--database-url", dest="dsn", metavar="URL", help="postgresql:// URL (default: DATABASE_URL)")
-    shared.add_argument("--schema", metavar="NAME", help="schema of River's tables (default: RIVER_SCHEMA or public)")
-    shared.add_argument("--config", metavar="FILE", help="YAML file with jobs.river.* (default: RIVER_CONFIG)")
+    shared = _shared("schema of River's tables (default: RIVER_SCHEMA or public)")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add_work_command(commands, shared)
     add_migrate_command(commands, shared)
     add_admin_commands(commands, shared)
-    add_bench_command(commands, shared)
+    add_bench_command(
+        commands, _shared(f"a schema that is not there yet (default: {DEFAULT_NAME}, whatever RIVER_SCHEMA says)")
+    )
+    return parser
+
+
+def _shared(schema: str) -> argparse.ArgumentParser:
+    """The options of every command; ``schema`` is what help says of ``--schema``."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--database-url", dest="dsn", metavar="URL", help="postgresql:// URL (default: DATABASE_URL)")
+    parser.add_argument("--schema", metavar="NAME", help=schema)
+    parser.add_argument("--config", metavar="FILE", help="YAML file with jobs.river.* (default: RIVER_CONFIG)")
     return parser
 
 

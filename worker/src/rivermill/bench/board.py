@@ -5,76 +5,134 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TextIO
+
+from rivermill.bench.ending import Ending
 
 #: A number, a text, or figures by name; what JSON can hold.
 Figures = dict[str, "float | int | str | Figures"]
 
+#: Seconds between two lines, and between two looks at what has been worked.
 _PERIOD = 2.0
+_LOOK = 0.01
+_SECOND, _MINUTE = 1_000_000, 60_000_000  # microseconds
 
 
 class Board:
-    """Counts jobs, and prints a line every two seconds as River's ``bench`` does.
+    """Counts jobs, and prints a line every two seconds and the totals, in the words of River's ``bench``.
+
+    Its clock starts when the client has started, and stops at the last job worked or inserted: totals, lines and figures are
+    of that time.
 
     Args:
+        ending: when to end before all jobs are worked.
         out: where lines go; None prints none.
+
+    Attributes:
+        worked: jobs worked, when last looked at.
+        inserted: jobs inserted.
     """
 
-    def __init__(self, out: TextIO | None = sys.stdout) -> None:
-        self._out = out
+    def __init__(self, ending: Ending, out: TextIO | None = sys.stdout) -> None:
+        self.ending = ending
         self.worked = 0
         self.inserted = 0
-        self._awaited = -1
-        self._reached = asyncio.Event()
+        self._out = out
+        self._bodies = 0
+        self._count: Callable[[], int] = self._count_bodies
+        self._started = self._last = 0.0
+        self._seen = 0, 0
 
     def job_worked(self) -> None:
-        """Count a job that has been worked."""
-        self.worked += 1
-        if self.worked == self._awaited:
-            self._reached.set()
+        """Count a job whose body has come to its end."""
+        self._bodies += 1
 
-    async def all_worked(self, jobs: int) -> None:
-        """Wait until so many have been worked."""
-        if self.worked < jobs:
-            self._awaited = jobs
-            await self._reached.wait()
+    @property
+    def left(self) -> int:
+        """Jobs that are inserted and not worked."""
+        return self.inserted - self._look()
+
+    async def all_worked(self, jobs: int, patience: float) -> None:
+        """Wait until so many have been worked, until the end, or until none was for ``patience`` seconds: one is lost then."""
+        while self._look() < jobs and not self.ending.reached and time.monotonic() - self._last < patience:
+            await self.ending.wait(_LOOK)
 
     @asynccontextmanager
-    async def printing(self) -> AsyncIterator[None]:
-        """Print while the block runs, and the totals at its end."""
-        started = time.monotonic()
+    async def running(self, worked: Callable[[], int] | None = None) -> AsyncIterator[None]:
+        """The clock runs and lines are printed while the block runs; the totals at its end.
+
+        Args:
+            worked: how many jobs have been worked; those of ``job_worked`` by default.
+        """
+        self._count = worked or self._count_bodies
+        self._started = self._last = time.monotonic()
+        self._seen = 0, self.inserted
+        self.ending.start_clock()
         printer = asyncio.create_task(self._print_lines(), name="rivermill bench lines")
         try:
             yield
         finally:
             printer.cancel()
             await asyncio.gather(printer, return_exceptions=True)
-            seconds = time.monotonic() - started
+            self._look()
             self._print(
                 f"bench: total jobs worked [ {self.worked:10d} ], total jobs inserted [ {self.inserted:10d} ], "
-                f"overall job/sec [ {self.worked / seconds:10.1f} ], running {seconds:.3f}s"
+                f"overall job/sec [ {self._rate:10.1f} ], running {go_duration(self._last - self._started)}"
             )
 
+    def figures(self) -> Figures:
+        """What the totals say."""
+        return {"jobs_worked": self.worked, "seconds": self._last - self._started, "jobs_per_second": self._rate}
+
+    @property
+    def _rate(self) -> float:
+        seconds = self._last - self._started
+        return self.worked / seconds if seconds else 0.0
+
+    def _look(self) -> int:
+        seen = self._count(), self.inserted
+        if seen != self._seen:
+            self._seen, self._last = seen, time.monotonic()
+        self.worked = seen[0]
+        return self.worked
+
+    def _count_bodies(self) -> int:
+        return self._bodies
+
     async def _print_lines(self) -> None:
-        worked, inserted = self.worked, self.inserted
+        worked, inserted, period, due = 0, 0, 0.0, self._started
         while True:
-            await asyncio.sleep(_PERIOD)
-            done, came = self.worked - worked, self.inserted - inserted
-            worked, inserted = self.worked, self.inserted
+            done, came = self._look() - worked, self.inserted - inserted
+            worked, inserted = worked + done, inserted + came
             self._print(
                 f"bench: jobs worked [ {done:10d} ], inserted [ {came:10d} ], "
-                f"job/sec [ {done / _PERIOD:10.1f} ] [{_PERIOD:.0f}s]"
+                f"job/sec [ {done / _PERIOD:10.1f} ] [{period:.0f}s]"
             )
+            due, period = due + _PERIOD, _PERIOD
+            await asyncio.sleep(due - time.monotonic())
 
     def _print(self, line: str) -> None:
         if self._out is not None:
             print(line, file=self._out, flush=True)
 
 
+def go_duration(seconds: float) -> str:
+    """Seconds as Go prints a duration, to the microsecond: ``1m2.5s``, ``850.25ms``, ``0s``."""
+    micros = round(seconds * _SECOND)
+    if micros < _SECOND:
+        return f"{micros / 1000:.3f}".rstrip("0").rstrip(".") + "ms" if micros else "0s"
+    minutes, micros = divmod(micros, _MINUTE)
+    hours, minutes = divmod(minutes, 60)
+    rest = f"{micros / _SECOND:.6f}".rstrip("0").rstrip(".") + "s"
+    return f"{hours}h{minutes}m{rest}" if hours else f"{minutes}m{rest}" if minutes else rest
+
+
 def percentiles(milliseconds: Sequence[float]) -> Figures:
-    """The figures of many times."""
+    """The figures of many times; none of no time."""
+    if not milliseconds:
+        return {}
     ordered = sorted(milliseconds)
     names = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "most": 1.0}
     return {f"{name}_ms": round(ordered[max(0, int(len(ordered) * part + 0.999) - 1)], 3) for name, part in names.items()}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
@@ -22,6 +24,7 @@ BATCH = 5_000
 LEAST_WAITING = 75_000
 LOOK_SECONDS = 0.25
 _MIXED_SLEEP = 0.01
+_ON_PURPOSE = "a benchmark's job fails once"
 
 
 @dataclass
@@ -39,53 +42,80 @@ class Load:
 
     Attributes:
         jobs: how many.
-        seconds: how long, in modes that end by time; None until interrupted.
         slots: jobs at once.
         queues: how many, in the mode of many queues.
         rate: inserts a second, in the modes that insert steadily.
+        patience: seconds without a job worked, after which those that are left count as lost.
     """
 
     jobs: int
-    seconds: float | None
     slots: int
-    queues: int
-    rate: float
+    queues: int = 1
+    rate: float = 100.0
+    patience: float = 60.0
 
 
-async def burn_down(place: Place, load: Load, board: Board) -> Figures:
+@dataclass(frozen=True)
+class Measured:
+    """What a benchmark returns.
+
+    Attributes:
+        figures: by name.
+        wrong: what is not as it should be with the jobs in the table; empty where all is right.
+    """
+
+    figures: Figures
+    wrong: str
+
+
+async def burn_down(place: Place, load: Load, board: Board) -> Measured:
     """Insert all jobs first, then work them: River's ``bench -n``."""
-    await _insert(place, board, load.jobs)
-    await place.settle()
-    return await _work_all(place, board, load.jobs, {"default": load.slots})
+    return await _burn_down(place, load, board, {"default": load.slots})
 
 
-async def many_queues(place: Place, load: Load, board: Board) -> Figures:
+async def many_queues(place: Place, load: Load, board: Board) -> Measured:
     """The same with the jobs spread over many queues, all worked by one process."""
-    names = [f"queue_{number}" for number in range(load.queues)]
-    await _insert(place, board, load.jobs, names)
-    await place.settle()
     each = max(1, load.slots // load.queues)
-    return await _work_all(place, board, load.jobs, dict.fromkeys(names, each), slots=load.slots)
+    return await _burn_down(place, load, board, {f"queue_{number}": each for number in range(load.queues)})
 
 
-async def continuous(place: Place, load: Load, board: Board) -> Figures:
-    """Insert and work at the same time, with jobs always waiting: River's ``bench``."""
-    client = place.client(_counting(board), {"default": load.slots})
-    await _insert(place, board, LEAST_WAITING)
+async def _burn_down(place: Place, load: Load, board: Board, queues: Mapping[str, int]) -> Measured:
+    names = itertools.cycle(queues)
+    async with place.client() as inserter:
+        for batch in _batches(load.jobs):
+            if board.ending.reached:
+                break
+            jobs = [InsertParams(BenchmarkArgs(num), InsertOpts(queue=next(names))) for num in batch]
+            board.inserted += await inserter.insert_many_fast(jobs)
     await place.settle()
-    started = time.monotonic()
-    async with client, board.printing():
-        until = started + (load.seconds or float("inf"))
-        while time.monotonic() < until:
-            missing = LEAST_WAITING - await place.waiting()
-            if missing > 0:
-                await _insert(place, board, -(-missing // BATCH) * BATCH)
-            await asyncio.sleep(LOOK_SECONDS)
-    seconds = time.monotonic() - started
-    return {"jobs_worked": board.worked, "seconds": seconds, "jobs_per_second": board.worked / seconds}
+    async with place.client(_noop(), {**queues}, slots=load.slots) as client:
+        cpu = time.process_time()
+        async with board.running(lambda: client.written):
+            await board.all_worked(load.jobs, load.patience)
+        cpu = time.process_time() - cpu
+    return await _judged(place, board, board.figures() | {"client_cpu_us_per_job": cpu / max(1, board.worked) * 1e6})
 
 
-async def latency(place: Place, load: Load, board: Board) -> Figures:
+async def continuous(place: Place, load: Load, board: Board) -> Measured:
+    """Insert and work at the same time, with jobs always waiting: River's ``bench``."""
+    async with place.client() as inserter:
+
+        async def top_up() -> None:
+            numbers = itertools.count(board.inserted)
+            while board.left < LEAST_WAITING and not board.ending.reached:
+                jobs = [BenchmarkArgs(num) for num in itertools.islice(numbers, BATCH)]
+                board.inserted += await inserter.insert_many_fast(jobs)
+
+        await top_up()
+        await place.settle()
+        async with place.client(_noop(), {"default": load.slots}) as client, board.running(lambda: client.written):
+            while not board.ending.reached:
+                await top_up()
+                await board.ending.wait(LOOK_SECONDS)
+    return await _judged(place, board, board.figures(), ended_early=True)
+
+
+async def latency(place: Place, load: Load, board: Board) -> Measured:
     """Insert at a steady rate into an idle queue: how long from before the insert, and from its return, to the start."""
     called, returned, started = [0.0] * load.jobs, [0.0] * load.jobs, [0.0] * load.jobs
     workers = Workers()
@@ -95,7 +125,7 @@ async def latency(place: Place, load: Load, board: Board) -> Figures:
         started[job.args.num] = time.perf_counter()
         board.job_worked()
 
-    async with place.client(workers, {"default": load.slots}) as client, board.printing():
+    async with place.client(workers, {"default": load.slots}) as client, board.running():
 
         async def insert(num: int) -> None:
             called[num] = time.perf_counter()
@@ -103,47 +133,47 @@ async def latency(place: Place, load: Load, board: Board) -> Figures:
             returned[num] = time.perf_counter()
             board.inserted += 1
 
-        await _steadily(load, insert)
-        await board.all_worked(load.jobs)
-    return {
-        "jobs": load.jobs,
-        "from_the_call": percentiles([1000 * (b - a) for a, b in zip(called, started, strict=True)]),
-        "from_its_return": percentiles([1000 * (b - a) for a, b in zip(returned, started, strict=True)]),
-        "insert": percentiles([1000 * (b - a) for a, b in zip(called, returned, strict=True)]),
+        await _steadily(load, board, insert)
+        await board.all_worked(board.inserted, load.patience)
+    times = [each for each in zip(called, returned, started, strict=True) if all(each)]
+    figures: Figures = {
+        "jobs": len(times),
+        "from_the_call": percentiles([1000 * (start - call) for call, _, start in times]),
+        "from_its_return": percentiles([1000 * (start - back) for _, back, start in times]),
+        "insert": percentiles([1000 * (back - call) for call, back, _ in times]),
     }
+    return await _judged(place, board, figures)
 
 
-async def insert(place: Place, load: Load, board: Board) -> Figures:
+async def insert(place: Place, load: Load, board: Board) -> Measured:
     """Insert one by one, in batches with ids, and by COPY."""
     figures: Figures = {}
-    async with place.client() as client, board.printing():
-        few = max(1, load.jobs // 20)
+    async with place.client() as client, board.running():
 
-        async def one_by_one() -> None:
-            for num in range(few):
-                await client.insert(BenchmarkArgs(num))
+        async def one(batch: range) -> int:
+            return len([await client.insert(BenchmarkArgs(num)) for num in batch])
 
-        async def many() -> None:
-            for batch in _batches(load.jobs):
-                await client.insert_many([BenchmarkArgs(num) for num in batch])
+        async def many(batch: range) -> int:
+            return len(await client.insert_many([BenchmarkArgs(num) for num in batch]))
 
-        async def fast() -> None:
-            for batch in _batches(load.jobs):
-                await client.insert_many_fast([BenchmarkArgs(num) for num in batch])
+        async def fast(batch: range) -> int:
+            return await client.insert_many_fast([BenchmarkArgs(num) for num in batch])
 
-        for name, jobs, run in (
-            ("insert", few, one_by_one),
-            ("insert_many", load.jobs, many),
-            ("insert_many_fast", load.jobs, fast),
+        for name, jobs, size, run in (
+            ("insert", max(1, load.jobs // 20), 1, one),
+            ("insert_many", load.jobs, BATCH, many),
+            ("insert_many_fast", load.jobs, BATCH, fast),
         ):
-            started = time.perf_counter()
-            await run()
-            figures[f"{name}_jobs_per_second"] = jobs / (time.perf_counter() - started)
-            board.inserted += jobs
-    return figures
+            before, started = board.inserted, time.perf_counter()
+            for batch in _batches(jobs, size):
+                if board.ending.reached:
+                    break
+                board.inserted += await run(batch)
+            figures[f"{name}_jobs_per_second"] = (board.inserted - before) / (time.perf_counter() - started)
+    return await _judged(place, board, figures, state="available")
 
 
-async def mixed(place: Place, load: Load, board: Board) -> Figures:
+async def mixed(place: Place, load: Load, board: Board) -> Measured:
     """Insert at a steady rate jobs as real ones are: most are short, some wait, some fail once or snooze, few are urgent."""
     waits: list[float] = []
     workers = Workers()
@@ -155,7 +185,7 @@ async def mixed(place: Place, load: Load, board: Board) -> Figures:
         if job.args.todo == "sleep":
             await asyncio.sleep(_MIXED_SLEEP)
         elif job.args.todo == "fail" and job.attempt == 1:
-            raise RuntimeError("a benchmark's job fails once")
+            raise RuntimeError(_ON_PURPOSE)
         elif job.args.todo == "snooze" and not (job.row.metadata or {}).get("snoozes"):
             raise JobSnooze(timedelta(0))
         board.job_worked()
@@ -168,13 +198,14 @@ async def mixed(place: Place, load: Load, board: Board) -> Figures:
         board.inserted += 1
 
     client = place.client(workers, {"default": load.slots}, retry_policy=lambda _: datetime.now(UTC))
-    async with client, board.printing():
-        await _steadily(load, insert_one)
-        await board.all_worked(load.jobs)
-    return {"jobs": load.jobs, "wait": percentiles(waits), "states": {**await place.states()}}
+    with _quiet_failures():
+        async with client, board.running():
+            await _steadily(load, board, insert_one)
+            await board.all_worked(board.inserted, load.patience)
+    return await _judged(place, board, {"jobs": board.worked, "wait": percentiles(waits)})
 
 
-MODES: dict[str, Callable[[Place, Load, Board], Awaitable[Figures]]] = {
+MODES: dict[str, Callable[[Place, Load, Board], Awaitable[Measured]]] = {
     "burn-down": burn_down,
     "continuous": continuous,
     "latency": latency,
@@ -184,47 +215,63 @@ MODES: dict[str, Callable[[Place, Load, Board], Awaitable[Figures]]] = {
 }
 
 
-def _counting(board: Board) -> Workers:
+def wrong_states(states: Mapping[str, int], inserted: int, allowed: Iterable[str]) -> str:
+    """What is wrong with the jobs in the table, once no client works any more.
+
+    Args:
+        states: jobs by state.
+        inserted: how many were inserted.
+        allowed: the states that they may be in.
+    """
+    wrong = [f"{count:,} {state}" for state, count in states.items() if state not in allowed]
+    there = sum(states.values())
+    if there != inserted:
+        wrong.append(f"{there:,} in the table")
+    return f"of {inserted:,} jobs inserted, {', '.join(wrong)}: all should be {' or '.join(allowed)}" if wrong else ""
+
+
+async def _judged(
+    place: Place, board: Board, figures: Figures, *, state: str = "completed", ended_early: bool = False
+) -> Measured:
+    """Figures with the jobs by state; at an early end some may still wait."""
+    states = await place.states()
+    allowed = [state, "available"] if (ended_early or board.ending.reached) and state != "available" else [state]
+    return Measured(figures | {"states": {**states}}, wrong_states(states, board.inserted, allowed))
+
+
+def _noop() -> Workers:
     workers = Workers()
 
     @workers.work
     async def work(_: Job[BenchmarkArgs]) -> None:
-        board.job_worked()
+        pass
 
     return workers
 
 
-async def _work_all(place: Place, board: Board, jobs: int, queues: dict[str, int], slots: int | None = None) -> Figures:
-    cpu, started = time.process_time(), time.perf_counter()
-    async with place.client(_counting(board), {**queues}, slots=slots), board.printing():
-        await board.all_worked(jobs)
-        while await place.unfinished():  # noqa: ASYNC110 - a table cannot tell
-            await asyncio.sleep(0.005)
-        seconds = time.perf_counter() - started
-    return {
-        "jobs_worked": board.worked,
-        "seconds": seconds,
-        "jobs_per_second": board.worked / seconds,
-        "client_cpu_us_per_job": (time.process_time() - cpu) / jobs * 1e6,
-        "states": {**await place.states()},
-    }
+@contextmanager
+def _quiet_failures() -> Iterator[None]:
+    """What fails on purpose is no news, anything else is."""
+
+    def is_news(record: logging.LogRecord) -> bool:
+        return _ON_PURPOSE not in str(getattr(record, "error", ""))
+
+    logger = logging.getLogger("rivermill.executor")
+    logger.addFilter(is_news)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_news)
 
 
-async def _insert(place: Place, board: Board, jobs: int, queues: Iterable[str] = ("default",)) -> None:
-    names = itertools.cycle(queues)
-    async with place.client() as client:
-        for batch in _batches(jobs):
-            board.inserted += await client.insert_many_fast(
-                [InsertParams(BenchmarkArgs(num), InsertOpts(queue=next(names))) for num in batch]
-            )
+def _batches(jobs: int, size: int = BATCH) -> Iterable[range]:
+    return (range(first, min(first + size, jobs)) for first in range(0, jobs, size))
 
 
-def _batches(jobs: int) -> Iterable[range]:
-    return (range(first, min(first + BATCH, jobs)) for first in range(0, jobs, BATCH))
-
-
-async def _steadily(load: Load, insert: Callable[[int], Awaitable[None]]) -> None:
+async def _steadily(load: Load, board: Board, insert: Callable[[int], Awaitable[None]]) -> None:
     begin = time.perf_counter()
     for num in range(load.jobs):
-        await asyncio.sleep(max(0.0, begin + num / load.rate - time.perf_counter()))
+        await board.ending.wait(begin + num / load.rate - time.perf_counter())
+        if board.ending.reached:
+            return
         await insert(num)
