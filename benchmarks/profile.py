@@ -1,10 +1,14 @@
-"""``python -m benchmarks.profile``: the statements of drains, as ``pg_stat_statements`` counts them, into docs/profiles.md."""
+"""``python -m benchmarks.profile``: where time goes in drains, into docs/profiles.md.
+
+On the server by ``pg_stat_statements``, statement by statement; in the worker by py-spy, function by function.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import re
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,14 +20,19 @@ import asyncpg
 from benchmarks.cases import CASES, Case, Setup
 from benchmarks.measure import DATABASE, check, drive, make_ready
 from benchmarks.page import replaced
+from benchmarks.sampled import py_spy, sample, tables
 from benchmarks.server import Server, server
+from benchmarks.systems import SYSTEMS
 
 _PAGE = Path(__file__).resolve().parent.parent / "docs" / "profiles.md"
+PARTS = ("statements", "worker")
 _SETTINGS = {
     "shared_preload_libraries": "pg_stat_statements",
     "pg_stat_statements.track_planning": "on",
 }
 _PROFILED = ("rivermill", "river")
+#: What is sampled: the first setup of ours of each, with so many times its jobs, so that there are samples enough.
+_SAMPLED, _LONGER = ("drain of no-op jobs", "drain of jobs of 10 ms"), 5
 _READ = (
     "SELECT query, calls, total_exec_time + total_plan_time AS ms, rows, wal_bytes::bigint AS wal_bytes "
     "FROM pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE datname = $1) ORDER BY ms DESC"
@@ -91,19 +100,45 @@ def shortened(query: str) -> str:
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS].rstrip()} …"
 
 
-def main() -> None:
-    """Profile the drains and write them into the page."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.profile", description=__doc__)
-    parser.add_argument("--scale", type=float, default=1.0, help="times as many jobs")
-    scale = parser.parse_args().scale
-    parts = [f"{datetime.now(UTC):%Y-%m-%d}, `--scale {scale:g}`."]
+def statements(scale: float) -> list[str]:
+    """The statements of ours and River's drains."""
+    parts = []
     with server(_SETTINGS) as postgres:
         for case in (case.scaled(scale) for case in CASES if case.mode == "drain"):
             for setup in (setup for setup in case.setups if setup.system in _PROFILED):
                 jobs = setup.jobs or case.jobs
                 print(f"{case.name}: {setup.label}", flush=True)
                 parts += [f"### {setup.label}: {case.name}, {jobs:,}", table(profile(postgres, case, setup), jobs)]
-    _PAGE.write_text(replaced(_PAGE.read_text(encoding="utf-8"), "statements", "\n\n".join(parts)), encoding="utf-8")
+    return parts
+
+
+def worker(scale: float) -> list[str]:
+    """The functions of our worker in its drains."""
+    driver = SYSTEMS["rivermill"].command()[0]
+    version = subprocess.run([driver, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+    parts = [f"{version}, in uvloop."]
+    with server() as postgres:
+        for case in (case.scaled(scale * _LONGER) for case in CASES if case.name in _SAMPLED):
+            setup = next(setup for setup in case.setups if setup.system == "rivermill")
+            print(f"{case.name}: {setup.label}, sampled", flush=True)
+            samples, figures = sample(postgres, case, setup)
+            parts += [f"### {setup.label}: {case.name}, {case.jobs:,}", *tables(samples, figures["client_us"])]
+    return parts
+
+
+def main() -> None:
+    """Profile the drains and write them into the page."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.profile", description=__doc__)
+    parser.add_argument("--scale", type=float, default=1.0, help="times as many jobs")
+    parser.add_argument("--only", choices=PARTS, help="one of the two parts")
+    options = parser.parse_args()
+    chosen = [options.only] if options.only else PARTS
+    if "worker" in chosen:
+        py_spy()  # before the minutes that the other part takes
+    for name in chosen:
+        measured = {"statements": statements, "worker": worker}[name](options.scale)
+        part = "\n\n".join([f"{datetime.now(UTC):%Y-%m-%d}, `--scale {options.scale:g}`.", *measured])
+        _PAGE.write_text(replaced(_PAGE.read_text(encoding="utf-8"), name, part), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -148,7 +148,7 @@ async def test_a_schema_that_exists_is_left_alone(dsn: str, schema: Schema, conn
         (("-n", "0"), "use 1 or more"),
         (("latency", "--rate", "-1"), "--rate -1.0: use a number"),
         (("--rate", "10"), "--rate: continuous mode has none; it is for latency, mixed"),
-        (("continuous", "-n", "5"), "--jobs: continuous mode has none; it is for burn-down, latency"),
+        (("continuous", "-n", "5"), "-n: continuous mode has none; it is for burn-down, latency"),
         (("insert", "--slots", "5"), "--slots: insert mode has none"),
         (("-n", "5", "--queues", "2"), "--queues: burn-down mode has none; it is for many-queues"),
     ],

@@ -51,7 +51,7 @@ def test_both_halves_have_the_same_code() -> None:
             f"enqueue {'k' * 128}",
             f"rivermill enqueue: argument KIND: '{'k' * 128}': use 1 to 127 characters, such as",
         ),
-        (cli.main, "bench -n 0", "rivermill bench: argument -n/--jobs: 0: use 1 or more; see rivermill bench --help"),
+        (cli.main, "bench -n 0", "rivermill bench: argument -n/--num-total-jobs/--jobs: 0: use 1 or more; see "),
         (cli.main, "queue list --josn", "rivermill queue list: option '--josn' is not known, --json is; see "),
         (cli.main, "job get postgresql://u:secret@h/d", "rivermill job get: argument ID: 'postgresql://…@h/d': use a wh"),
         (cli.main, "job list --db=postgresql://u:secret@h/d", "rivermill job list: option '--db=postgresql://…@h/d' is not "),

@@ -80,7 +80,8 @@ async def bench(options: argparse.Namespace) -> int:
 def _load(mode: str, options: argparse.Namespace) -> Load:
     for option, modes in _ONLY_IN.items():
         if getattr(options, option) is not None and mode not in modes:
-            raise ConfigError(f"--{option}: {mode} mode has none; it is for {', '.join(modes)}")
+            name = "-n" if option == "jobs" else f"--{option}"
+            raise ConfigError(f"{name}: {mode} mode has none; it is for {', '.join(modes)}")
     if options.rate is not None and not 0 < options.rate < float("inf"):
         raise ConfigError(f"--rate {options.rate}: use a number of inserts a second, more than 0")
     return Load(

@@ -43,7 +43,7 @@ class Board:
         self._bodies = 0
         self._count: Callable[[], int] = self._count_bodies
         self._started = self._last = 0.0
-        self._seen = 0, 0
+        self._seen = self._shown = 0, 0
 
     def job_worked(self) -> None:
         """Count a job whose body has come to its end."""
@@ -70,6 +70,7 @@ class Board:
         self._started = self._last = time.monotonic()
         self._seen = 0, self.inserted
         self.ending.start_clock()
+        self._print_line(0.0)
         printer = asyncio.create_task(self._print_lines(), name="rivermill bench lines")
         try:
             yield
@@ -102,16 +103,19 @@ class Board:
         return self._bodies
 
     async def _print_lines(self) -> None:
-        worked, inserted, period, due = 0, 0, 0.0, self._started
+        due = self._started
         while True:
-            done, came = self._look() - worked, self.inserted - inserted
-            worked, inserted = worked + done, inserted + came
-            self._print(
-                f"bench: jobs worked [ {done:10d} ], inserted [ {came:10d} ], "
-                f"job/sec [ {done / _PERIOD:10.1f} ] [{period:.0f}s]"
-            )
-            due, period = due + _PERIOD, _PERIOD
+            due += _PERIOD
             await asyncio.sleep(due - time.monotonic())
+            self._print_line(_PERIOD)
+
+    def _print_line(self, period: float) -> None:
+        """Print what has come since the line before, which was ``period`` seconds ago."""
+        before, self._shown = self._shown, (self._look(), self.inserted)
+        done, came = self._shown[0] - before[0], self._shown[1] - before[1]
+        self._print(
+            f"bench: jobs worked [ {done:10d} ], inserted [ {came:10d} ], job/sec [ {done / _PERIOD:10.1f} ] [{period:.0f}s]"
+        )
 
     def _print(self, line: str) -> None:
         if self._out is not None:
