@@ -31,8 +31,8 @@ _SETTINGS = {
     "pg_stat_statements.track_planning": "on",
 }
 _PROFILED = ("rivermill", "river")
-#: What is sampled: the first setup of ours of each, with so many times its jobs, so that there are samples enough.
-_SAMPLED, _LONGER = ("drain of no-op jobs", "drain of jobs of 10 ms"), 5
+#: What is sampled, the first setup of ours of each, with how many times its jobs: for about a thousand samples.
+_SAMPLED = {"drain of no-op jobs": 10, "drain of jobs of 10 ms": 20}
 _READ = (
     "SELECT query, calls, total_exec_time + total_plan_time AS ms, rows, wal_bytes::bigint AS wal_bytes "
     "FROM pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE datname = $1) ORDER BY ms DESC"
@@ -118,7 +118,7 @@ def worker(scale: float) -> list[str]:
     version = subprocess.run([driver, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout.strip()
     parts = [f"{version}, in uvloop."]
     with server() as postgres:
-        for case in (case.scaled(scale * _LONGER) for case in CASES if case.name in _SAMPLED):
+        for case in (case.scaled(scale * _SAMPLED[case.name]) for case in CASES if case.name in _SAMPLED):
             setup = next(setup for setup in case.setups if setup.system == "rivermill")
             print(f"{case.name}: {setup.label}, sampled", flush=True)
             samples, figures = sample(postgres, case, setup)
