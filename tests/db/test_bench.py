@@ -68,7 +68,7 @@ async def test_lines_and_totals_are_those_of_river_and_the_table_says_the_same(d
     lines = done.stdout.splitlines()
     first, *others = [found[1] for line in lines if (found := _LINE.fullmatch(line))]
     assert (first, set(others)) == ("0", {"2"})
-    assert lines[0].startswith("bench: jobs worked [          0 ], inserted [      75000 ], job/sec [        0.0 ]")
+    assert "], inserted [      75000 ], job/sec [" in lines[0]
     (totals,) = filter(None, map(_TOTALS.fullmatch, lines))
     table = dict(re.findall(r"^(.*?) {2,}(\S+)$", done.stdout, re.MULTILINE))
     assert int(table["jobs worked"]) == int(totals[1])
@@ -124,7 +124,7 @@ async def test_a_lost_job_is_not_waited_for_and_said(dsn: str, connection: Conne
             "CREATE TRIGGER late BEFORE INSERT ON rivermill_bench.river_job FOR EACH ROW WHEN (NEW.args->>'num' = '7') "
             "EXECUTE FUNCTION rivermill_bench.late()"
         )
-        load = Load(jobs=20, slots=10, patience=0.5)
+        load = Load(jobs=20, slots=10, patience=3)
         measured = await burn_down(place, load, Board(Ending(), None))
     assert measured.wrong == "of 20 jobs inserted, 1 available: all should be completed"
 

@@ -79,3 +79,13 @@ def test_a_kind_without_a_letter_is_named(capsys: pytest.CaptureFixture[str]) ->
     with pytest.raises(SystemExit):
         cli.main(["enqueue", "", "{}"])
     assert capsys.readouterr().err.startswith("rivermill enqueue: argument KIND: '': use 1 to 127 characters, such as ")
+
+
+def test_the_benchmark_says_that_its_schema_is_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    for command, default in (
+        ("bench", "(default: rivermill_bench, whatever RIVER_SCHEMA says)"),
+        ("work", "RIVER_SCHEMA or public)"),
+    ):
+        with pytest.raises(SystemExit):
+            cli.main([command, "--help"])
+        assert default in " ".join(capsys.readouterr().out.split())
