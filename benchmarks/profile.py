@@ -122,7 +122,7 @@ def worker(scale: float) -> list[str]:
             setup = next(setup for setup in case.setups if setup.system == "rivermill")
             print(f"{case.name}: {setup.label}, sampled", flush=True)
             samples, figures = sample(postgres, case, setup)
-            parts += [f"### {setup.label}: {case.name}, {case.jobs:,}", *tables(samples, figures["client_us"])]
+            parts += [f"### {setup.label}: {case.name}, {setup.jobs or case.jobs:,}", *tables(samples, figures["client_us"])]
     return parts
 
 
