@@ -11,7 +11,7 @@ import pytest
 from rivermill.db import Connection
 from rivermill.schema import Schema
 from rivermill_operator.store import statements
-from tests.db.plans.explained import nodes, plan
+from tests.db.plans.explained import blocks, nodes, plan, plan_with_values
 
 WAITING, RUNNING, LATER, CLIENTS, BOUND = 2_000, 50, 200, 20, 1_002
 FETCHING, KEY = "river_job_prioritized_fetching_index", "river_job_pkey"
@@ -55,7 +55,6 @@ async def aged(request: pytest.FixtureRequest, connection: Connection, schema: S
         f"INSERT INTO {client} (client_id, pod_uid, host, pid, version, queues, slots) "
         f"SELECT 'c' || n, 'uid' || n, 'h', 1, '1', '{{}}', 5 FROM generate_series(0, {CLIENTS - 1}) AS n"
     )
-    await connection.execute("SET plan_cache_mode = force_generic_plan")
     return schema, finished
 
 
@@ -70,15 +69,17 @@ def jobs_indexes(root: dict[str, Any]) -> set[str]:
 
 def check(root: dict[str, Any], indexes: set[str], most_blocks: int) -> None:
     assert jobs_indexes(root) == indexes
-    assert root["Shared Hit Blocks"] + root["Shared Read Blocks"] <= most_blocks
+    assert blocks(root) <= most_blocks
 
 
 async def test_no_statement_scans_the_jobs(connection: Connection, aged: tuple[Schema, int]) -> None:
     schema, _ = aged
     for name, (build, arguments, indexes, most_blocks) in STATEMENTS.items():
-        root = await plan(connection, build(schema.name), *arguments)
-        assert jobs_indexes(root) == indexes, name
-        assert root["Shared Hit Blocks"] + root["Shared Read Blocks"] <= most_blocks, name
+        # Its connections plan for the values; where a pooler ignores that setting they come to the other plan.
+        for execute in (plan_with_values, plan):
+            root = await execute(connection, build(schema.name), *arguments)
+            assert jobs_indexes(root) == indexes, name
+            assert blocks(root) <= most_blocks, name
 
 
 async def test_arrivals_are_found_by_key(connection: Connection, aged: tuple[Schema, int]) -> None:
@@ -102,7 +103,7 @@ async def test_clients_are_told_without_a_look_at_jobs(
 ) -> None:
     root = await execute(connection, aged[0].name)
     assert not jobs_indexes(root)
-    assert root["Shared Hit Blocks"] + root["Shared Read Blocks"] <= 100
+    assert blocks(root) <= 100
 
 
 async def test_the_check_sees_a_scan(connection: Connection, aged: tuple[Schema, int]) -> None:

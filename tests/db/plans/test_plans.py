@@ -6,23 +6,19 @@ Statistics are taken when nearly all jobs are finished, none is running, and are
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 import pytest
 
-from rivermill import JobFilter, JobListCursor, JobListOrder, JobListParams, JobState
 from rivermill.claims import claim_sql, return_lost_sql
 from rivermill.completions import general_sql, plain_sql
 from rivermill.control_poll import cancelled_sql
 from rivermill.db import Connection
-from rivermill.jobs import delete_many_statement
 from rivermill.limited_claim import limited_sql, rated_sql
 from rivermill.maintenance.rescuer import stuck_sql
-from rivermill.rows import job_columns
 from rivermill.schema import Schema
 from rivermill.sequences import advance_sql, begin_sql, find_sql, lock_sql
-from tests.db.plans.explained import BATCH, CLIENT, FINISHED, check, nodes, plan
+from tests.db.plans.explained import BATCH, CLIENT, blocks, check, nodes, plan
 
 
 async def claim(connection: Connection, schema: Schema, count: int) -> list[int]:
@@ -108,7 +104,7 @@ async def test_a_claim_within_a_rate_that_is_used_up_looks_at_no_job(connection:
     (record,) = await connection.fetch(rated_sql(aged), *args)
     assert (record["id"], record["rate_full"]) == (None, True)
     root = await plan(connection, rated_sql(aged), *args)
-    assert root["Shared Hit Blocks"] + root["Shared Read Blocks"] <= 20
+    assert blocks(root) <= 20
 
 
 async def test_jobs_to_rescue_are_found_by_state_and_not_by_walking_all_ids(connection: Connection, aged: Schema) -> None:
@@ -137,66 +133,6 @@ async def test_the_check_sees_what_it_is_for(connection: Connection, aged: Schem
     root = await plan(connection, f"SELECT FROM {aged.table('river_job')} WHERE {condition}", ids)
     with pytest.raises(AssertionError):
         check(root, {"river_job_pkey"}, 100 * BATCH)
-
-
-NOW = datetime.now(UTC)
-LISTS = {
-    "all": ({}, "river_job_pkey", BATCH),
-    "a later page": ({"after": JobListCursor(FINISHED, "", "", JobListOrder.ID, None)}, "river_job_pkey", BATCH),
-    "ids": ({"ids": [1, FINISHED + 1]}, "river_job_pkey", 2),
-    "kind": ({"kinds": ["todo"]}, "river_job_kind", BATCH),
-    "waiting": ({"states": [JobState.AVAILABLE]}, "river_job_prioritized_fetching_index", BATCH),
-    "no running": ({"states": [JobState.RUNNING]}, "river_job_prioritized_fetching_index", 0),
-    "queue": ({"queues": ["other"]}, "river_job_prioritized_fetching_index", 0),
-    "waiting by time": (
-        {"states": [JobState.AVAILABLE], "order_by": JobListOrder.TIME},
-        "river_job_prioritized_fetching_index",
-        BATCH,
-    ),
-    "finished by time": (
-        {"states": [JobState.COMPLETED], "order_by": JobListOrder.TIME, "descending": True},
-        "river_job_state_and_finalized_at_index",
-        BATCH,
-    ),
-    "a later page of finished": (
-        {
-            "states": [JobState.COMPLETED],
-            "order_by": JobListOrder.FINALIZED_AT,
-            "after": JobListCursor(1, "", "", JobListOrder.FINALIZED_AT, NOW.replace(year=NOW.year - 1)),
-        },
-        "river_job_state_and_finalized_at_index",
-        BATCH,
-    ),
-    "metadata": ({"metadata": {"output": 1}}, "river_job_metadata_index", 0),
-}
-
-
-@pytest.mark.parametrize("name", LISTS)
-async def test_a_list_reads_little_more_than_its_page(connection: Connection, aged: Schema, name: str) -> None:
-    filters, index, rows = LISTS[name]
-    sql, values = JobListParams(**filters).statement(aged, job_columns())
-    root = await plan(connection, sql, *values)
-    check(root, {index}, 3 * BATCH)
-    assert root["Actual Rows"] == rows
-
-
-@pytest.mark.parametrize(
-    ("filters", "index"),
-    [
-        ({"ids": [1, FINISHED + 1]}, "river_job_pkey"),
-        ({"kinds": ["todo"]}, "river_job_kind"),
-        ({"states": [JobState.AVAILABLE]}, "river_job_prioritized_fetching_index"),
-        ({"states": [JobState.COMPLETED]}, "river_job_pkey"),
-        ({"queues": ["other"]}, "river_job_prioritized_fetching_index"),
-        ({}, "river_job_pkey"),
-    ],
-    ids=str,
-)
-async def test_deleting_many_finds_its_rows_by_an_index(
-    connection: Connection, aged: Schema, filters: dict[str, Any], index: str
-) -> None:
-    sql, values = delete_many_statement(aged, JobFilter(**filters), BATCH)
-    check(await plan(connection, sql, *values), {index, "river_job_pkey"}, 100 * BATCH)
 
 
 SEQUENCES = 2_000
@@ -257,4 +193,4 @@ async def test_a_look_at_sequences_reads_a_job_of_each_and_no_other(connection: 
     assert set(tables) <= {"rivermill_sequence"}
     assert root["Actual Rows"] == 0
     # Three or four pages of the key's index and the row for each, and a walk from key to key.
-    assert root["Shared Hit Blocks"] + root["Shared Read Blocks"] <= 15 * SEQUENCES
+    assert blocks(root) <= 15 * SEQUENCES

@@ -16,6 +16,7 @@ from rivermill.joblist import MAX_LIST, JobFilter, JobListParams, JobListResult
 from rivermill.jsonb import refuse_nul
 from rivermill.rows import job_columns, job_from_record
 from rivermill.schema import Schema
+from rivermill.transactions import fetch_unprepared
 
 MAX_OUTPUT = 32 * 1024 * 1024
 
@@ -65,7 +66,7 @@ class JobAdmin:
     async def page(self, connection: Connection, params: JobListParams) -> JobListResult:
         """One page of jobs."""
         sql, values = params.statement(self._schema, job_columns())
-        jobs = [job_from_record(record) for record in await connection.fetch(sql, *values)]
+        jobs = [job_from_record(record) for record in await fetch_unprepared(connection, sql, *values)]
         return JobListResult(jobs, params.cursor(jobs[-1]) if jobs else None)
 
     async def cancel(self, connection: Connection, job_id: int) -> JobRow:
@@ -187,7 +188,7 @@ class JobAdmin:
         if filters.empty != everything:
             raise ValidationError("job_delete_many: give a filter, or everything=True without one to delete all jobs")
         sql, values = delete_many_statement(self._schema, filters, limit)
-        return [job_from_record(record) for record in await connection.fetch(sql, *values)]
+        return [job_from_record(record) for record in await fetch_unprepared(connection, sql, *values)]
 
     async def update(self, connection: Connection, job_id: int, output: Any) -> JobRow:
         """Set the metadata key ``output``.

@@ -30,6 +30,10 @@ class AdaptedConnection(ABC):
     async def fetch(self, sql: str, *args: Any) -> list[dict[str, Any]]:
         """Run a statement whose parameters are ``$1``, ``$2``, …; returns its rows."""
 
+    @abstractmethod
+    async def fetch_unprepared(self, sql: str, *args: Any) -> list[dict[str, Any]]:
+        """As ``fetch``, never as a prepared statement."""
+
     async def fetchrow(self, sql: str, *args: Any) -> dict[str, Any] | None:
         """The first row; None if there is none."""
         rows = await self.fetch(sql, *args)
@@ -56,6 +60,19 @@ class AdaptedConnection(ABC):
     @abstractmethod
     def is_closed(self) -> bool:
         """Whether it is closed."""
+
+
+async def fetch_unprepared(connection: Connection, sql: str, *args: Any) -> list[Any]:
+    """The rows of a statement that is planned for its values every time.
+
+    A prepared statement gets one plan for any values, once PostgreSQL has found that as good as those it had made before. That
+    is wrong where values differ much: a walk over all jobs ends soon if most match, and reads them all if few do.
+    """
+    if isinstance(connection, AdaptedConnection):
+        return await connection.fetch_unprepared(sql, *args)
+    statement = await connection.prepare(sql, name="")
+    rows: list[Any] = await statement.fetch(*args)
+    return rows
 
 
 async def connection_of(tx: Transaction) -> Connection:

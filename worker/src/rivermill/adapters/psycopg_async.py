@@ -25,8 +25,15 @@ class AsyncPsycopg(AdaptedConnection):
 
     async def fetch(self, sql: str, *args: Any) -> list[dict[str, Any]]:
         """See the base class."""
+        return await self._fetch(sql, args)
+
+    async def fetch_unprepared(self, sql: str, *args: Any) -> list[dict[str, Any]]:
+        """See the base class."""
+        return await self._fetch(sql, args, prepare=False)
+
+    async def _fetch(self, sql: str, args: Sequence[Any], prepare: bool | None = None) -> list[dict[str, Any]]:
         async with self._cursor() as cursor:
-            await cursor.execute(sql.encode(), values.parameters(args))
+            await cursor.execute(sql.encode(), values.parameters(args), prepare=prepare)
             return [values.row(row) for row in await cursor.fetchall()] if cursor.description else []
 
     async def copy_records_to_table(

@@ -29,10 +29,16 @@ class SyncPsycopg(AdaptedConnection):
 
     async def fetch(self, sql: str, *args: Any) -> list[dict[str, Any]]:
         """See the base class."""
+        return await self._fetch(sql, args)
 
+    async def fetch_unprepared(self, sql: str, *args: Any) -> list[dict[str, Any]]:
+        """See the base class."""
+        return await self._fetch(sql, args, prepare=False)
+
+    async def _fetch(self, sql: str, args: Sequence[Any], prepare: bool | None = None) -> list[dict[str, Any]]:
         def run() -> list[dict[str, Any]]:
             with self._cursor() as cursor:
-                cursor.execute(sql.encode(), values.parameters(args))
+                cursor.execute(sql.encode(), values.parameters(args), prepare=prepare)
                 return [values.row(row) for row in cursor.fetchall()] if cursor.description else []
 
         return await self._in_thread(run)
