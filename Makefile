@@ -58,7 +58,7 @@ test-chaos: setup ## worker processes killed under load, on a real Postgres
 
 test-long: setup ## what takes minutes by nature, on every tier
 	$(BIN)/python -m pytest -m long --timeout 1800 tests
-	$(BIN)/python -m scripts.test_oldest_postgres tests/db/run
+	$(BIN)/python -m scripts.test_oldest_postgres tests/db/run tests/db/plans
 
 coverage: setup ## coverage of all tiers run so far, at least 80 %
 	$(BIN)/python scripts/coverage_report.py --fail-under 80

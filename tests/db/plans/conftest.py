@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -38,7 +39,7 @@ SEEN = {"a million finished": (1_000_000, 0), "a backlog among finished": (200_0
 async def big(request: pytest.FixtureRequest, dsn: str) -> AsyncIterator[Schema]:
     """Tables for the session: of these sizes, with statistics of that, and jobs that came only afterwards."""
     finished, waiting = SEEN[request.param]
-    schema, connection = Schema(f"big_{finished}_{waiting}"), await asyncpg.connect(dsn)
+    schema, connection = Schema(f"big{os.getpid()}_{finished}_{waiting}"), await asyncpg.connect(dsn)
     await connection.execute(f'CREATE SCHEMA "{schema.name}"')
     for line in LINES:
         await Migrator(connection, schema, line).up()

@@ -19,8 +19,8 @@ def of_kinds(parameter: int) -> str:
 def claim_sql(schema: Schema, *, known_kinds: bool = False) -> str:
     """Claim up to ``$2`` due jobs of queue ``$1`` for client ``$3``; with ``known_kinds`` only those whose kind is in ``$4``.
 
-    ``id = ANY(ARRAY(…))`` always walks the primary key; River's join of a CTE becomes a sequential scan once it is cached as
-    a generic plan.
+    ``id = ANY(ARRAY(…))`` always looks ids up in the primary key; River's join of a CTE reads the whole table once it is cached
+    as a generic plan that was made while many jobs waited.
     """
     kinds = of_kinds(4) if known_kinds else ""
     return claiming(
