@@ -5,6 +5,7 @@ What other systems write in their place, and what became of that, is here as wel
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
 
@@ -99,12 +100,11 @@ async def test_a_claim_that_joins_is_seen(undone: Connection, big: Schema) -> No
 
 @pytest.mark.parametrize("big", ["a million finished"], indirect=True, scope="session")
 async def test_a_completion_that_asks_for_the_state_is_seen(undone: Connection, big: Schema) -> None:
-    """As in other systems: PostgreSQL looks for jobs that run by their state, since it has seen none, and meets the dead."""
-    if undone.get_server_version().major > 15:
-        pytest.skip("PostgreSQL 15 walks the index on state, 18 does not")
+    """As in other systems: PostgreSQL 15 looks for jobs that run by their state, since it has seen none, and meets the dead."""
     naive = plain_sql(big).replace("(state = 'running') IS TRUE", "state = 'running'")
     assert naive != plain_sql(big)
     root = await plan(undone, naive, await claim_after_others(undone, big), CLIENT, AGES)
-    assert conditions(root, FETCHING)
-    with pytest.raises(AssertionError):
+    seen_through = undone.get_server_version().major > 15
+    assert bool(conditions(root, FETCHING)) is not seen_through
+    with nullcontext() if seen_through else pytest.raises(AssertionError):
         check(root, {KEY}, EACH * BATCH)
