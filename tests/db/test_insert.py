@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import ClassVar
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
 
 import asyncpg
 import pytest
@@ -56,6 +56,40 @@ async def test_results_keep_the_order_of_the_batch(client: Client) -> None:
     assert [r.unique_skipped_as_duplicate for r in results] == [False, False, True, False, False]
     assert results[2].job.id == held.id
     assert results[4].job.unique_key is not None
+
+
+LATER = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
+ALIKE = [Mail("a"), Mail("b"), Mail("c")]
+MIXED = [
+    InsertParams(Mail("a"), InsertOpts(metadata={"x": 1})),
+    Mail("b"),
+    InsertParams(Mail("c"), InsertOpts(scheduled_at=LATER)),
+]
+
+
+@pytest.mark.parametrize("jobs", [ALIKE, MIXED], ids=["alike", "mixed"])
+@pytest.mark.parametrize("changed", [False, True], ids=["plain", "changed by a trigger"])
+async def test_results_are_what_the_database_has(
+    client: Client, connection: Connection, schema: Schema, jobs: list[Any], changed: bool
+) -> None:
+    """Of columns that are the same in all rows, the server sends the first one's only."""
+    if changed:
+        await connection.execute(
+            f"""
+            CREATE FUNCTION {schema.table("mark")}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                IF NEW.args ->> 'to' <> 'a' THEN
+                    NEW.metadata = jsonb_build_object('marked', NEW.args -> 'to');
+                    NEW.created_at = NEW.created_at - interval '1 hour';
+                END IF;
+                RETURN NEW;
+            END $$;
+            CREATE TRIGGER mark BEFORE INSERT ON {schema.table("river_job")}
+                FOR EACH ROW EXECUTE FUNCTION {schema.table("mark")}();
+            """
+        )
+    results = await client.insert_many(jobs)
+    assert [result.job for result in results] == [await client.job_get(result.job.id) for result in results]
+    assert [("marked" in (result.job.metadata or {})) for result in results] == [False, changed, changed]
 
 
 async def test_the_same_key_twice_in_a_batch_is_refused(client: Client) -> None:

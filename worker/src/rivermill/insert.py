@@ -38,6 +38,11 @@ _ALIKE = """
     FROM unnest($1::text[]) WITH ORDINALITY AS t (args, n)
 """
 _STORED = "job.id, job.args::text AS args, job.metadata::text AS metadata, job.created_at, job.scheduled_at"
+#: Of what all rows have alike, as a rule, only the first has a value: reading it costs as much as sending the rows.
+_BRIEFLY = ", ".join(
+    f"CASE WHEN inserted.id = first.id OR inserted.{name} <> first.{name} THEN inserted.{name} END AS {name}"
+    for name in ("metadata", "created_at", "scheduled_at")
+)
 _STORED_IN_SEQUENCE = f"{_STORED}, job.state::text AS state, false AS duplicate"
 #: Commits that notify wait for each other, in all databases of a server: a client's notifications of a queue in a second, and
 #: how many seconds' worth may come at once.
@@ -119,7 +124,11 @@ class Inserter:
         returning = {(False, False): _STORED, (False, True): _STORED_IN_SEQUENCE, (True, False): whole, (True, True): whole}
         self._statements = {
             (unique, alike, sequence): self._statement(
-                _ALIKE if alike else _ARRAYS, self._on_conflict() if unique else "", stored, sequence=sequence
+                _ALIKE if alike else _ARRAYS,
+                self._on_conflict() if unique else "",
+                stored,
+                sequence=sequence,
+                briefly=stored is _STORED,
             )
             for (unique, sequence), stored in returning.items()
             for alike in (False, True)
@@ -134,7 +143,7 @@ class Inserter:
                 DO UPDATE SET kind = job.kind
         """
 
-    def _statement(self, source: str, on_conflict: str, returning: str, *, sequence: bool) -> str:
+    def _statement(self, source: str, on_conflict: str, returning: str, *, sequence: bool, briefly: bool) -> str:
         # One statement, so one transaction: rows and notifications become visible together.
         return f"""
             WITH input AS (
@@ -151,7 +160,8 @@ class Inserter:
             ), notified AS (
                 SELECT count(pg_notify($12, payload)) AS sent FROM unnest($13::text[]) AS payload
             ) {waiting_cte(self._schema) if sequence else ""}
-            SELECT inserted.* FROM inserted, notified ORDER BY id
+            SELECT {f"inserted.id, inserted.args, {_BRIEFLY}" if briefly else "inserted.*"}
+            FROM inserted, notified, (SELECT * FROM inserted ORDER BY id LIMIT 1) AS first ORDER BY inserted.id
         """
 
     async def insert(self, connection: Connection, jobs: Sequence[InsertParams]) -> list[JobInsertResult]:
@@ -177,7 +187,8 @@ class Inserter:
             records = await connection.fetch(self._statements[unique, alike, False], *args)
         if unique:
             return _in_order(rows, records)
-        return [JobInsertResult(partial(_new_job, *pair), False) for pair in zip(rows, records, strict=True)]
+        first = records[0]
+        return [JobInsertResult(partial(_new_job, *pair, first), False) for pair in zip(rows, records, strict=True)]
 
     async def _insert_into(self, sequences: set[bytes], connection: Connection, sql: str, args: Sequence[Any]) -> list[Any]:
         """Insert jobs of sequences, and begin those in which it is nobody's turn; returns the rows as they are then."""
@@ -268,12 +279,13 @@ def _in_order(rows: Sequence[Row], records: Sequence[Any]) -> list[JobInsertResu
     return [JobInsertResult(partial(job_from_record, record), record["duplicate"]) for record in found]
 
 
-def _new_job(row: Row, stored: Any) -> JobRow:
-    """The row of a job that was inserted, from what was sent and what the database made of it."""
+def _new_job(row: Row, stored: Any, first: Any) -> JobRow:
+    """The row of a job that was inserted, from what was sent and what the database made of it, or of the first like it."""
     chosen = {"queue": row.queue, "kind": row.kind, "state": row.state, "priority": row.priority}
     limits = {"attempt": 0, "max_attempts": row.max_attempts, "tags": _tags(row)}
     unset = dict.fromkeys(("attempted_at", "finalized_at", "attempted_by", "errors", "unique_key", "unique_states"))
-    return job_from_record({**chosen, **limits, **unset, **stored})
+    own = {name: value for name, value in stored.items() if value is not None}
+    return job_from_record({**chosen, **limits, **unset, **first, **own})
 
 
 def _telling(
