@@ -21,7 +21,12 @@ class Metrics:
             registry=registry,
         )
         self.replicas = Gauge("rivermill_replicas", "Replicas, current and desired.", [*_OF, "what"], registry=registry)
-        self.waiting = Gauge("rivermill_queue_waiting_jobs", "Due jobs not claimed.", [*_OF, "queue"], registry=registry)
+        self.waiting = Gauge(
+            "rivermill_queue_waiting_jobs",
+            "Due jobs not claimed, as far as they were counted.",
+            [*_OF, "queue"],
+            registry=registry,
+        )
         self.running = Gauge("rivermill_queue_running_jobs", "Jobs that run.", [*_OF, "queue"], registry=registry)
         self.oldest = Gauge(
             "rivermill_queue_oldest_wait_seconds", "Wait of the oldest due job.", [*_OF, "queue"], registry=registry

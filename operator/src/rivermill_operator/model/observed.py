@@ -34,7 +34,8 @@ class QueueProbe:
 
     Attributes:
         name: the queue.
-        depth_bound: count at most so many waiting jobs; beyond it the answer is ``maxReplicas`` anyway.
+        depth_bound: count at most so many waiting jobs; beyond it the answer is ``maxReplicas`` anyway. A store that is slow
+            counts fewer, and says that there are more.
         horizon_seconds: look ahead so far for jobs that become due.
     """
 

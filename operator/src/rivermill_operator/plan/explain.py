@@ -31,10 +31,14 @@ def winner(terms: Mapping[str, int], replicas: int) -> str | None:
 def sentence(decision: Decision, loads: Sequence[Load], wanted: int, draining: int) -> str:
     """The decision in one sentence; ``wanted`` pods before bounds, and ``draining`` ones, whose jobs are not counted."""
     waiting, running = sum(load.waiting for load in loads), sum(load.busy for load in loads)
+    sure = sum(load.waiting if load.counted is None else load.counted for load in loads)
     why = _WHY.get(decision.won or "") if wanted else None
     # Pods that are wanted all the same are for what is to come.
     nothing = "nothing to do now" if why else "nothing to do"
-    jobs = f"{count(waiting, 'job')} waiting and {running} running" if waiting or running else nothing
+    least = "at least " if any(load.counted is not None for load in loads) else ""
+    jobs = f"{least}{count(sure, 'job')} waiting and {running} running" if waiting or running else nothing
+    if waiting > sure:
+        jobs += f" (about {waiting} wait, by what came and ended since more were counted)"
     text = f"{count(decision.desired_replicas or 0, 'pod')}: {jobs}"
     if draining:
         text += f"; {count(draining, 'pod')} drain{'s' if draining == 1 else ''}"

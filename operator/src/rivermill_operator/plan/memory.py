@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rivermill_operator.model.observed import Finished
+from rivermill_operator.plan.counted import Counted
 
 Sample = tuple[float, int]
 
@@ -36,6 +37,7 @@ class QueueMemory:
         jobs: durations that went into the estimate, at most as many as change how it moves.
         job_seconds: mean duration of a job; None until one was measured.
         job_seconds_squared: mean of its square.
+        counted: what waited at the last look; None before the first.
     """
 
     name: str
@@ -45,6 +47,7 @@ class QueueMemory:
     jobs: int = 0
     job_seconds: float | None = None
     job_seconds_squared: float = 0.0
+    counted: Counted | None = None
 
 
 @dataclass(frozen=True, slots=True)

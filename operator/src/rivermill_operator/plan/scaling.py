@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from rivermill_operator.model.observed import PAUSED, FleetView, Moment, QueueDepth, StoreView, Unknown
 from rivermill_operator.model.spec import JobQueueSpec, QueueSpec
 from rivermill_operator.model.status import Bound, Decision, QueueInputs
-from rivermill_operator.plan import bounds, by_hand, estimate, explain, terms, window
+from rivermill_operator.plan import bounds, by_hand, counted, estimate, explain, terms, window
 from rivermill_operator.plan.memory import QueueMemory, ScalingMemory
 from rivermill_operator.plan.probes import assumed_seconds
 
@@ -66,12 +66,12 @@ def decide(
     loads, queues, inputs = [], [], []
     for queue in spec.queues:
         depth = depths.get(queue.name, QueueDepth(queue.name))
-        learnt, rate, job = estimate.update_queue(
-            known.get(queue.name, QueueMemory(queue.name)), depth, assumed_seconds(queue), now.seconds
-        )
-        load = _load(spec, queue, depth, fleet, rate, job)
+        before = known.get(queue.name, QueueMemory(queue.name))
+        learnt, rate, job = estimate.update_queue(before, depth, assumed_seconds(queue), now.seconds)
+        found = counted.count(before.counted, depth, learnt.samples, now.seconds)
+        load = _load(spec, queue, depth, found.waiting, fleet, rate, job)
         # What was read in part teaches nothing: the next whole look counts for the time that was missed.
-        queues.append(known.get(queue.name, QueueMemory(queue.name)) if store.degraded else learnt)
+        queues.append(before if store.degraded else replace(learnt, counted=found))
         loads.append(load)
         inputs.append(_inputs(depth, load))
     measured = any(_just_measured(known.get(learnt.name), learnt) for learnt in queues)
@@ -112,7 +112,13 @@ def _just_measured(before: QueueMemory | None, after: QueueMemory) -> bool:
 
 
 def _load(
-    spec: JobQueueSpec, queue: QueueSpec, depth: QueueDepth, fleet: FleetView, rate: estimate.Rate, job: estimate.JobSeconds
+    spec: JobQueueSpec,
+    queue: QueueSpec,
+    depth: QueueDepth,
+    waiting: int,
+    fleet: FleetView,
+    rate: estimate.Rate,
+    job: estimate.JobSeconds,
 ) -> terms.Load:
     active = not depth.paused
     busy_seconds = depth.running_seconds / depth.running if depth.running else 0.0
@@ -127,7 +133,8 @@ def _load(
         slots_per_pod=min(queue.max_workers, spec.worker.slots),
         rate=rate if active else estimate.Rate(),
         job=job,
-        waiting=depth.waiting if active else 0,
+        waiting=waiting if active else 0,
+        counted=depth.waiting if active and depth.bounded else None,
         due_soon=depth.due_soon if active else 0,
         oldest=depth.oldest_seconds or 0.0 if active else 0.0,
         busy=fleet.busy.get(queue.name, 0),
@@ -290,6 +297,8 @@ def _guard(
             return f"no scale-in while jobs of queue {load.name} have waited for more than half their goal"
         if load.waiting * load.job.mean / slots > load.goal / 2:
             return f"no scale-in while jobs of queue {load.name} would wait longer than half their goal"
+        if load.counted is not None:
+            return f"no scale-in while more jobs of queue {load.name} wait than were counted"
     if settling and any(load.waiting for load in loads):
         return f"no scale-in while jobs wait for {explain.count(settling, 'pod')} to start"
     return None

@@ -25,7 +25,9 @@ class Load:
         slots_per_pod: slots that one pod gives to it.
         rate: its arrivals.
         job: its durations.
-        waiting: due jobs; due_soon: jobs that become due before a pod could start.
+        waiting: due jobs.
+        counted: how many of them were counted, where that is a lower bound; None where they all were.
+        due_soon: jobs that become due before a pod could start.
         oldest: wait of the oldest due job.
         busy: slots of accepting pods that it holds.
         busy_seconds: seconds that these slots stay busy, on average; 0 means as long as a job takes.
@@ -39,6 +41,7 @@ class Load:
     rate: Rate = Rate()
     job: JobSeconds = JobSeconds(1.0)
     waiting: int = 0
+    counted: int | None = None
     due_soon: int = 0
     oldest: float = 0.0
     busy: int = 0
