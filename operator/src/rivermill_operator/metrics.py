@@ -23,7 +23,7 @@ class Metrics:
         self.replicas = Gauge("rivermill_replicas", "Replicas, current and desired.", [*_OF, "what"], registry=registry)
         self.waiting = Gauge(
             "rivermill_queue_waiting_jobs",
-            "Due jobs not claimed, as far as they were counted.",
+            "Due jobs not claimed.",
             [*_OF, "queue"],
             registry=registry,
         )

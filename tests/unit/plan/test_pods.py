@@ -9,6 +9,8 @@ import pytest
 
 from rivermill_operator.model.observed import Observed, PodView, StoreView, Unknown
 from rivermill_operator.plan import Memory, plan
+from rivermill_operator.plan.manifests import build
+from rivermill_operator.plan.memory import QueueMemory, ScalingMemory
 from rivermill_operator.plan.protect import MOST_AT_ONCE
 from rivermill_operator.plan.versions import LOWEST_COST
 from tests.unit.plan.build import client, deployment, depth, job_queue, pod
@@ -169,16 +171,84 @@ def test_unknown_forgets_no_lost_pod() -> None:
     assert plan(silent, QUEUE, after).bury == ("c2",)
 
 
+def told(observed: Observed, memory: Memory) -> list[str]:
+    return [event.message for event in plan(observed, QUEUE, memory).events if event.reason == "WrongVictim"]
+
+
 def test_a_wrong_victim_is_told_once() -> None:
     spared = pod(1, ready=False, deletion_cost=LOWEST_COST)
     store = StoreView((depth(),), (client(1, wanted_state="cordoned", state="drained"), client(2, running=1)))
     memory = replace(Memory(), removing=("uid1",), homes=("uid1", "uid2"))
     observed = Observed(5.0, store, (deployment(1),), (spared, pod(2, deleting=True)))
-    first = plan(observed, QUEUE, memory)
-    assert "WrongVictim" in {event.reason for event in first.events}
-    assert "WrongVictim" not in {event.reason for event in plan(observed, QUEUE, first.memory).events}
+    (message,) = told(observed, memory)
+    assert message == (
+        "Pod p2 is being deleted with 1 job running, by a choice that is not the operator's: p1 was drained to go, and "
+        "jobs that do not end in their grace period are given back and begin anew."
+    )
+    assert told(observed, plan(observed, QUEUE, memory).memory) == []
     right = Observed(5.0, store, (deployment(1),), (replace(spared, deleting=True), pod(2)))
-    assert "WrongVictim" not in {event.reason for event in plan(right, QUEUE, memory).events}
+    assert told(right, memory) == []
+
+
+@pytest.mark.parametrize(
+    ("running", "homes", "removing", "pods"),
+    [
+        ((4, 4), ("uid1", "uid2", "uid3"), (), "Pod p1 and 1 other are being deleted with 8 jobs running"),
+        ((4, 0), ("uid1", "uid2", "uid3"), (), "Pod p1 is being deleted with 4 jobs running"),
+        # Nothing ran in them; chosen, after the longest time that a drain may take; seen for the first time after a restart.
+        ((0, 0), ("uid1", "uid2", "uid3"), (), None),
+        ((4, 4), ("uid1", "uid2", "uid3"), ("uid1", "uid2"), None),
+        ((4, 4), (), (), None),
+    ],
+)
+@pytest.mark.parametrize("conflict", [None, "an autoscaler."])
+def test_busy_pods_that_nobody_chose_are_told(
+    running: tuple[int, int], homes: tuple[str, ...], removing: tuple[str, ...], pods: str | None, conflict: str | None
+) -> None:
+    """After ``kubectl scale``, say, or a node drain."""
+    clients = tuple(client(n + 1, running=jobs) for n, jobs in enumerate((*running, 4)))
+    fleet = (pod(1, deleting=True), pod(2, deleting=True), pod(3))
+    observed = Observed(5.0, StoreView((depth(running=12),), clients), (deployment(1),), fleet, conflict)
+    memory = replace(Memory(), homes=homes, removing=removing)
+    found = told(observed, memory)
+    assert len(found) == (pods is not None)
+    assert not found or found[0].startswith(pods or "")
+
+
+LONG = QueueMemory("default", jobs=50, job_seconds=60.0, job_seconds_squared=3600.0)
+
+
+@pytest.mark.parametrize("gone", [False, True])
+@pytest.mark.parametrize(
+    ("seconds", "desired", "sentence"),
+    [
+        # A slot for each long job: 4 wait and 24 run.
+        (60.0, 6, "6 pods: 4 jobs waiting and 24 running; 6 pods wanted so that each long job has a slot."),
+        # Short ones end soon, and the fleet is as large as it was wanted a moment ago.
+        (1.0, 5, "5 pods: 4 jobs waiting and 24 running; 1 pod wanted"),
+    ],
+)
+def test_a_fleet_of_which_pods_are_taken_stays_as_large(seconds: float, desired: int, sentence: str, *, gone: bool) -> None:
+    """Their jobs were not counted: right after ``kubectl scale`` the operator aimed at two pods where five had been at work."""
+    queue = job_queue(scaleIn={"windowSeconds": 60})
+    queue = replace(queue, spec=replace(queue.spec, worker=replace(queue.spec.worker, slots=5)))
+    version = build(queue).version
+    learnt = replace(LONG, job_seconds=seconds, job_seconds_squared=seconds**2)
+    busy = [4, 5, 5, 5, 5]
+    clients = tuple(client(n, running=jobs) for n, jobs in enumerate(busy))
+    pods = tuple(pod(n, version) for n in range(5))
+    before = Memory(scaling=ScalingMemory((learnt,), began=(0.0, 5)), desired=5)
+    store = StoreView((depth(waiting=4, running=24, running_seconds=24.0),), clients)
+    memory = plan(Observed(1.0, store, (deployment(5, version),), pods), queue, before).memory
+    taken = tuple(replace(one, deleting=one.name != "p0") for one in pods)
+    if gone:
+        memory = plan(Observed(1.5, store, (deployment(5, version),), taken), queue, memory).memory
+        taken = taken[:1]
+        memory = plan(Observed(2.0, store, (deployment(1, version),), taken), queue, memory).memory
+    done = plan(Observed(3.0, store, (deployment(1, version),), taken), queue, memory)
+    assert done.decision.desired_replicas == desired
+    assert done.decision.sentence.startswith(sentence)
+    assert [scale.replicas for scale in done.scales] == [desired]
 
 
 def test_unknown_adds_no_pods_in_a_rollout() -> None:

@@ -91,8 +91,9 @@ class Observer:
         try:
             async with asyncio.timeout(OBSERVE_SECONDS):
                 self.store = await self._open(job_queue)
-                uids = [*(pod.uid for pod in pods), *(uid for uid, _ in memory.lost)]
-                store = await self.store.observe(probes(job_queue.spec, memory.scaling), uids)
+                # Also of pods that have gone since the last look: their jobs may run on, or be lost.
+                uids = dict.fromkeys([*(pod.uid for pod in pods), *memory.homes, *(uid for uid, _ in memory.lost)])
+                store = await self.store.observe(probes(job_queue.spec, memory.scaling), [*uids])
             self._unknown_since = self.doubted = None
             self._readable_since = self._readable_since or time.monotonic()
         except (StoreError, TimeoutError) as error:

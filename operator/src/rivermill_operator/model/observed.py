@@ -257,6 +257,8 @@ class FleetView:
         draining: pods that finish their jobs and take no more.
         beside: pods that a rollout has at work beyond the fleet's size.
         busy: queue → jobs of it that run in accepting pods.
+        taken: pods that somebody else deletes while jobs run in them, as far as the fleet is smaller than it was wanted.
+        leaving: queue → jobs that run in all such pods.
         started: seconds from creation to Ready of each pod that became Ready since the last decision.
         rolling_out: pods of an older template still accept jobs.
     """
@@ -267,6 +269,8 @@ class FleetView:
     draining: int = 0
     beside: int = 0
     busy: Mapping[str, int] = field(default_factory=dict)
+    taken: int = 0
+    leaving: Mapping[str, int] = field(default_factory=dict)
     started: tuple[float, ...] = ()
     rolling_out: bool = False
 
@@ -274,6 +278,11 @@ class FleetView:
     def accepting(self) -> int:
         """Pods that take jobs now or soon."""
         return self.ready + len(self.starting)
+
+    @property
+    def size(self) -> int:
+        """The pods that a decision goes out from: what is taken from a fleet does not make one shrink that would not."""
+        return self.accepting + self.taken
 
 
 @dataclass(frozen=True, slots=True)

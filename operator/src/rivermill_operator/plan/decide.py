@@ -18,6 +18,7 @@ from rivermill_operator.plan.move import hold, move, rejection
 from rivermill_operator.plan.plan import ApplyVersion, Event, Memory, Plan
 from rivermill_operator.plan.reasons import conditions
 from rivermill_operator.plan.rollout import mark_live, serving
+from rivermill_operator.plan.taken import with_taken, wrong_victims
 from rivermill_operator.plan.versions import Version, versions
 from rivermill_operator.plan.wind_down import BUSY_SECONDS, wind_down
 
@@ -45,7 +46,7 @@ def plan(observed: Observed, job_queue: JobQueue, memory: Memory) -> Plan:
     live = made or (fleet[0] if fleet and observed.refused is not None else None)
     old = [version for version in fleet if version is not live]
     unknown = isinstance(observed.store, Unknown)
-    view = fleet_view(live, old, memory.scaling, memory.desired)
+    view = with_taken(fleet_view(live, old, memory.scaling, memory.desired), observed, memory)
     imagines = job_queue.spec.mode is Mode.OBSERVE and not observed.pods and not view.replicas
     if imagines:
         view = imagined(observed.store, memory.desired)
@@ -71,7 +72,7 @@ def plan(observed: Observed, job_queue: JobQueue, memory: Memory) -> Plan:
         return base
     if unknown:
         return hold(base, serving(live, old), view.accepting, live)
-    return move(base, memory, observed, job_queue, live, old)
+    return move(base, observed, job_queue, live, old)
 
 
 def _refuse(observed: Observed, job_queue: JobQueue, memory: Memory) -> Plan:
@@ -93,6 +94,7 @@ def _base(observed: Observed, job_queue: JobQueue, decision: Decision, memory: M
     late, ran_out = estimate.late_seconds(memory.scaling), by_hand.ran_out(job_queue, memory.scaling)
     found = conditions(job_queue, observed, decision, rejected, late, ran_out)
     bury, lost = find_lost(observed, memory)
+    victims = wrong_victims(observed, memory) if job_queue.spec.mode is Mode.SCALE else ()
     # Where nothing is written, pods that were asked for are asked for again at each look: they are no reason for the next one.
     grown = memory.scaling.grown if job_queue.spec.mode is Mode.SCALE and observed.conflict is None else None
     # Once for each spec: the estimate moves, and what it says of a spec stays as true as it was.
@@ -111,7 +113,12 @@ def _base(observed: Observed, job_queue: JobQueue, decision: Decision, memory: M
         decision=decision,
         conditions=found,
         memory=remembered,
-        events=(*_scaling(memory, decision, job_queue, observed), *_turns(memory, found), *([warning] if warning else ())),
+        events=(
+            *_scaling(memory, decision, job_queue, observed),
+            *_turns(memory, found),
+            *victims,
+            *([warning] if warning else ()),
+        ),
         bury=bury if job_queue.spec.mode is Mode.SCALE else (),
         wake_after=_wake_after(observed, decision, grown),
     )

@@ -30,7 +30,7 @@ def winner(terms: Mapping[str, int], replicas: int) -> str | None:
 
 def sentence(decision: Decision, loads: Sequence[Load], wanted: int, draining: int) -> str:
     """The decision in one sentence; ``wanted`` pods before bounds, and ``draining`` ones, whose jobs are not counted."""
-    waiting, running = sum(load.waiting for load in loads), sum(load.busy for load in loads)
+    waiting, running = sum(load.waiting for load in loads), sum(load.busy + load.leaving for load in loads)
     sure = sum(load.waiting if load.counted is None else load.counted for load in loads)
     why = _WHY.get(decision.won or "") if wanted else None
     # Pods that are wanted all the same are for what is to come.

@@ -9,7 +9,7 @@ from rivermill_operator.model.observed import Observed, StoreView, Verdict
 from rivermill_operator.model.spec import JobQueue
 from rivermill_operator.model.status import Decision
 from rivermill_operator.plan import bounds, drain
-from rivermill_operator.plan.plan import DeleteVersion, Event, Memory, Plan, SetReplicas, SetVerdict
+from rivermill_operator.plan.plan import DeleteVersion, Event, Plan, SetReplicas, SetVerdict
 from rivermill_operator.plan.protect import protect
 from rivermill_operator.plan.rollout import Rollout, Target, last_accepted, roll
 from rivermill_operator.plan.versions import Version
@@ -18,12 +18,11 @@ from rivermill_operator.plan.versions import Version
 KEPT_VERSIONS = 10
 
 
-def move(base: Plan, before: Memory, observed: Observed, job_queue: JobQueue, live: Version, old: Sequence[Version]) -> Plan:
+def move(base: Plan, observed: Observed, job_queue: JobQueue, live: Version, old: Sequence[Version]) -> Plan:
     """Bring the versions of a fleet that was observed completely to ``base.decision.desired_replicas``.
 
     Args:
         base: the decision, and the memory to add to.
-        before: the memory of the last plan.
         observed: the world as it is.
         job_queue: what is wanted.
         live: the version of the current template.
@@ -67,7 +66,6 @@ def move(base: Plan, before: Memory, observed: Observed, job_queue: JobQueue, li
         deletion_costs=moved.costs,
         scales=moved.scales,
         deletions=deletions,
-        events=(*base.events, *_wrong_victims(observed, before)),
         wake_after=min(base.wake_after, drain.SETTLE_SECONDS) if settling else base.wake_after,
     )
 
@@ -120,17 +118,6 @@ def _verdict(live: Version, rollout: Rollout) -> tuple[SetVerdict, ...]:
         return (replace(mark, trial=(live.failed, live.ended)),)
     event = Event("Normal", "VersionAccepted", f"Version {live.name} works: the fleet moves to it.")
     return (replace(mark, event=event),)
-
-
-def _wrong_victims(observed: Observed, memory: Memory) -> tuple[Event, ...]:
-    """A pod is being deleted that nobody chose, while one that was chosen lives on."""
-    spared = [pod.name for pod in observed.pods if pod.uid in memory.removing and not pod.deleting]
-    known = set(memory.homes) - set(memory.removing) - set(memory.doomed)
-    hit = [pod.name for pod in observed.pods if pod.deleting and pod.uid in known]
-    if not spared or not hit:
-        return ()
-    message = f"Pod {hit[0]} is being deleted although {spared[0]} was drained for it; its jobs get their grace period."
-    return (Event("Warning", "WrongVictim", message),)
 
 
 def _still_there(observed: Observed, uids: Sequence[str]) -> tuple[str, ...]:

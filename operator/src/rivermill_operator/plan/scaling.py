@@ -138,6 +138,7 @@ def _load(
         due_soon=depth.due_soon if active else 0,
         oldest=depth.oldest_seconds or 0.0 if active else 0.0,
         busy=fleet.busy.get(queue.name, 0),
+        leaving=fleet.leaving.get(queue.name, 0),
         busy_seconds=busy_seconds,
         limit=min(limit, useful),
         rate_limited=useful < limit,
@@ -219,7 +220,7 @@ def _settle(
     pod_start: float,
 ) -> tuple[Decision, ScalingMemory]:
     """From what the queues ask for to what is aimed for now: manual, bounds, window, guards."""
-    current = fleet.accepting
+    current = fleet.size
     long, short = window.seconds(spec, pod_start), window.seconds(spec, pod_start, window.PEAK_WINDOW_SECONDS)
     memory = window.remember(memory, now.seconds, (wanted.calm, long), (wanted.down, short))
     manual = by_hand.replicas(memory)
@@ -259,7 +260,7 @@ def _grow(
     spec: JobQueueSpec, fleet: FleetView, memory: ScalingMemory, now: float, target: int, known: int
 ) -> tuple[int, str | None, ScalingMemory]:
     """To grow to ``target`` at once, or why not."""
-    current = fleet.accepting
+    current = fleet.size
     if fleet.starting and not fleet.ready and _stuck(fleet, memory):
         pending = "no pod becomes Ready: see condition WorkersAvailable"
         return max(current, min(spec.scaling.min_replicas, target)), pending, memory

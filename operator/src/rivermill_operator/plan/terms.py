@@ -30,6 +30,7 @@ class Load:
         due_soon: jobs that become due before a pod could start.
         oldest: wait of the oldest due job.
         busy: slots of accepting pods that it holds.
+        leaving: its jobs in pods that somebody else deletes.
         busy_seconds: seconds that these slots stay busy, on average; 0 means as long as a job takes.
         limit: slots that it may hold at all, or that its rate limit can use.
         rate_limited: whether the rate limit is what ``limit`` comes from.
@@ -45,6 +46,7 @@ class Load:
     due_soon: int = 0
     oldest: float = 0.0
     busy: int = 0
+    leaving: int = 0
     busy_seconds: float = 0.0
     limit: float = math.inf
     rate_limited: bool = False
@@ -52,7 +54,7 @@ class Load:
     @property
     def quiet(self) -> bool:
         """Whether nothing waits, runs, is known to come or came lately."""
-        return not (self.waiting or self.busy or self.due_soon or self.rate.fast)
+        return not (self.waiting or self.busy or self.leaving or self.due_soon or self.rate.fast)
 
     @property
     def calm(self) -> Load:
@@ -136,7 +138,7 @@ def compute(loads: Sequence[Load], capacity: Capacity, most_pods: int) -> Terms:
     backlog = _backlog(loads, capacity)
     come = [replace(load, rate=replace(load.rate, excess=0.0)) if load.rate.excess else load for load in loads]
     known = _backlog(come, capacity) if backlog else 0
-    least = 1 if any(load.waiting or load.busy or load.due_soon for load in loads) else 0
+    least = 1 if any(load.waiting or load.busy or load.leaving or load.due_soon for load in loads) else 0
     asked = max(math.ceil(together - 1e-9), math.ceil(keep - 1e-9), least)
     down = max(math.ceil(together * SPARE - 1e-9), math.ceil(keep - 1e-9), backlog, least)
     return Terms(
@@ -178,7 +180,7 @@ def _need(load: Load, capacity: Capacity, most: int) -> _Need:
     hold = 0.0
     if load.waiting:
         hold = min((load.waiting + load.rate.base * load.remaining) * seconds / load.remaining, limit)
-    long_jobs = min(float(load.busy + load.waiting), limit) if seconds > load.goal else 0.0
+    long_jobs = min(float(load.busy + load.leaving + load.waiting), limit) if seconds > load.goal else 0.0
     return _Need(load, offered, steady, hold, long_jobs)
 
 
