@@ -8,7 +8,7 @@ import pytest
 
 from rivermill_operator.model.observed import DeploymentView, Observed, PodView, StoreView, Unknown, Verdict
 from rivermill_operator.model.parse import parse_job_queue
-from rivermill_operator.model.spec import JobQueue
+from rivermill_operator.model.spec import JobQueue, Mode
 from rivermill_operator.plan import Memory, Plan, plan
 from rivermill_operator.plan.manifests import build
 from tests.unit.plan.build import body, client, deployment, depth, pod
@@ -89,3 +89,43 @@ def test_only_apply_migrates() -> None:
     queue = replace(QUEUE, spec=parse_job_queue(body()).spec)
     done = plan(Observed(0.0, OUTDATED, (deployment(0, build(queue).version),)), queue, Memory())
     assert (done.scales, done.memory.migrating) == ((), None)
+
+
+def said(done: Plan) -> tuple[dict[str, tuple[str, str]], list[tuple[str, str]]]:
+    return {c.type: (c.status, c.reason) for c in done.conditions}, [(event.type, event.reason) for event in done.events]
+
+
+@pytest.mark.parametrize("store", [OUTDATED, Unknown("SchemaMissing", "no tables.")])
+def test_a_first_start_is_no_reason_to_worry(store: Unknown) -> None:
+    """It told, as a Warning, to set what was set."""
+    fresh = look(store, Memory())
+    conditions, events = said(fresh)
+    assert {conditions[kind] for kind in ("Ready", "QueueObserved", "SchemaReady")} == {("False", "Migrating")}
+    assert events == [("Normal", "Migrating")]
+    assert "a pod migrates it before it works" in fresh.conditions[0].message
+    starts = (deployment(1, LIVE, verdict=Verdict.PENDING), [pod(1, LIVE, ready=False)])
+    made = look(store, fresh.memory, starts)
+    assert said(made)[0]["Ready"] == ("False", "Migrating")
+    assert made.decision.sentence == "1 pod held: the schema is migrated before anything can be read."
+    done = look(StoreView((depth(),), (client(1),)), made.memory, (starts[0], [pod(1, LIVE)]))
+    conditions, events = said(done)
+    assert conditions["Ready"][0] == "True"
+    assert ("Normal", "Observed") in events
+
+
+def test_a_migration_that_fails_or_helps_nothing_is_told() -> None:
+    fresh = look(OUTDATED, Memory())
+    crashing = pod(1, LIVE, ready=False, trouble="CrashLoopBackOff", cause="container migrate ended with code 1.")
+    failed = look(OUTDATED, fresh.memory, (deployment(1, LIVE), [crashing]))
+    assert said(failed)[0]["WorkersAvailable"] == ("False", "CrashLoopBackOff")
+    for done in (failed, look(OUTDATED, fresh.memory, fleet(1))):
+        conditions, events = said(done)
+        assert conditions["QueueObserved"] == conditions["SchemaReady"] == ("False", "SchemaOutdated")
+        assert ("Warning", "SchemaOutdated") in events
+        assert "although database.migrate is Apply: see what container migrate" in done.conditions[0].message
+
+
+def test_where_nothing_is_written_nobody_migrates() -> None:
+    queue = replace(QUEUE, spec=replace(QUEUE.spec, mode=Mode.OBSERVE))
+    conditions, events = said(plan(Observed(0.0, OUTDATED), queue, Memory()))
+    assert (conditions["QueueObserved"], events) == (("False", "SchemaOutdated"), [("Warning", "SchemaOutdated")])

@@ -12,10 +12,10 @@ from rivermill_operator.control.views import PodViews, deployment_view
 from rivermill_operator.kube.port import Kube, KubeError
 from rivermill_operator.metrics import Metrics
 from rivermill_operator.model.observed import INVALID_SPEC, PAUSED, Observed, StoreView, Unknown
-from rivermill_operator.model.spec import JobQueue, Mode
+from rivermill_operator.model.spec import JobQueue, Migrate, Mode
 from rivermill_operator.plan import Memory
 from rivermill_operator.plan.probes import probes
-from rivermill_operator.plan.reasons import SECRET_REASONS
+from rivermill_operator.plan.reasons import SCHEMA_REASONS, SECRET_REASONS
 from rivermill_operator.store.port import REFUSED, Store, StoreError, StoreProvider, Usage
 
 OBSERVE_SECONDS = 10.0
@@ -113,7 +113,9 @@ class Observer:
         now = time.monotonic()
         self._unknown_since, self._readable_since = self._unknown_since or now, None
         known = error if isinstance(error, StoreError) else StoreError("Timeout", "The database did not answer in time.")
-        self._metrics.errors.labels(known.reason).inc()
+        if known.reason not in SCHEMA_REASONS or job_queue.spec.database.migrate is not Migrate.APPLY:
+            # A pod migrates it otherwise; if it does not, the conditions tell.
+            self._metrics.errors.labels(known.reason).inc()
         pause = min(_LONGEST_DOUBT_SECONDS, max(_DOUBT_SECONDS, _DOUBT_SHARE * (now - self._unknown_since)))
         self.doubted = pause if known.reason in _ABOUT_THE_SECRET else None
         message = known.message

@@ -13,10 +13,10 @@ from rivermill_operator.plan.fleet import fleet_view, imagined
 from rivermill_operator.plan.grace import short_grace
 from rivermill_operator.plan.lost import find_lost
 from rivermill_operator.plan.memory import ScalingMemory
-from rivermill_operator.plan.migration import migration, told
+from rivermill_operator.plan.migration import migration, told, under_way
 from rivermill_operator.plan.move import hold, move, rejection
 from rivermill_operator.plan.plan import ApplyVersion, Event, Memory, Plan
-from rivermill_operator.plan.reasons import conditions
+from rivermill_operator.plan.reasons import MIGRATING, conditions
 from rivermill_operator.plan.rollout import mark_live, serving
 from rivermill_operator.plan.taken import with_taken, wrong_victims
 from rivermill_operator.plan.versions import Version, versions
@@ -60,7 +60,8 @@ def plan(observed: Observed, job_queue: JobQueue, memory: Memory) -> Plan:
     memory = _forget(memory, learnt) if job_queue.spec.mode is Mode.PAUSED else replace(memory, scaling=learnt)
     replicas = made.deployment.replicas if made else 0
     memory = replace(memory, migrating=migration(observed, job_queue, built.version, replicas, memory))
-    decision = _on_paper(observed, job_queue, told(decision, replicas, memory.migrating))
+    migrates = under_way(observed, job_queue, memory.migrating)
+    decision = _on_paper(observed, job_queue, told(decision, replicas, memory.migrating, goes_on=migrates))
     base = _base(observed, job_queue, decision, memory, made)
     base = replace(base, clear_manual=alone and by_hand.clears(job_queue, learnt), events=(*base.events, *ended))
     if job_queue.spec.mode is not Mode.SCALE:
@@ -92,7 +93,8 @@ def _base(observed: Observed, job_queue: JobQueue, decision: Decision, memory: M
     """What holds in every mode: conditions, events, and the clients of pods that are gone."""
     rejected = rejection(live) if live is not None and live.deployment.verdict is Verdict.REJECTED else None
     late, ran_out = estimate.late_seconds(memory.scaling), by_hand.ran_out(job_queue, memory.scaling)
-    found = conditions(job_queue, observed, decision, rejected, late, ran_out)
+    migrates = under_way(observed, job_queue, memory.migrating)
+    found = conditions(job_queue, observed, decision, rejected, late, ran_out, migrates=migrates)
     bury, lost = find_lost(observed, memory)
     victims = wrong_victims(observed, memory) if job_queue.spec.mode is Mode.SCALE else ()
     # Where nothing is written, pods that were asked for are asked for again at each look: they are no reason for the next one.
@@ -168,7 +170,9 @@ def _turns(memory: Memory, found: Sequence[Condition]) -> tuple[Event, ...]:
             bad = bad or condition.reason == INVALID_SPEC
             was = before.get(condition.type)
             if bad and was != (condition.status, condition.reason):
-                events.append(Event("Warning", condition.reason, condition.message))
+                # What the operator does away with itself is no reason to worry.
+                kind = "Normal" if condition.reason == MIGRATING else "Warning"
+                events.append(Event(kind, condition.reason, condition.message))
             elif not bad and was is not None and was[0] != condition.status:
                 events.append(Event("Normal", condition.reason, condition.message))
     return tuple(events)

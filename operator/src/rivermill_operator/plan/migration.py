@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rivermill_operator.model.observed import Observed, Unknown
-from rivermill_operator.model.spec import JobQueue, Migrate
+from rivermill_operator.model.spec import JobQueue, Migrate, Mode
 from rivermill_operator.model.status import Decision
 from rivermill_operator.plan.explain import count
 from rivermill_operator.plan.plan import Memory
@@ -35,11 +35,30 @@ def migration(observed: Observed, job_queue: JobQueue, version: str, replicas: i
     return version, replicas + (was_whole or replicas == 0)
 
 
-def told(decision: Decision, replicas: int, wanted: tuple[str, int] | None) -> Decision:
-    """The decision of a look after which a pod is made that migrates; ``replicas`` are those of its version."""
-    if wanted is None or replicas >= wanted[1]:
-        return decision
+def under_way(observed: Observed, job_queue: JobQueue, wanted: tuple[str, int] | None) -> bool:
+    """Whether a pod migrates now, or will in a moment: one of those in ``wanted`` has not become Ready yet."""
+    store = observed.store
+    if wanted is None or not isinstance(store, Unknown) or store.reason not in SCHEMA_REASONS:
+        return False
+    if job_queue.spec.mode is not Mode.SCALE or observed.conflict is not None:
+        return False
+    pods = [pod for pod in observed.pods if pod.template_hash == wanted[0] and not pod.deleting]
+    return len(pods) < wanted[1] or not all(pod.ready for pod in pods)
+
+
+def told(decision: Decision, replicas: int, wanted: tuple[str, int] | None, *, goes_on: bool) -> Decision:
+    """The decision of a look after which a pod migrates.
+
+    Args:
+        decision: as it was taken.
+        replicas: those of the current template's version.
+        wanted: as ``migration`` returned it.
+        goes_on: as ``under_way`` returned it.
+    """
     others = decision.desired_replicas or 0
+    if wanted is None or replicas >= wanted[1]:
+        sentence = f"{count(others, 'pod')} held: the schema is migrated before anything can be read."
+        return replace(decision, sentence=sentence) if goes_on else decision
     text = f"{count(others, 'pod')} held, and one more" if others else "1 pod"
     sentence = f"{text}: it migrates the schema before anything can be read."
     return replace(decision, desired_replicas=max(1, others), sentence=sentence)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rivermill_operator.model.observed import INVALID_SPEC, Observed, PodView, Unknown
-from rivermill_operator.model.spec import JobQueue, Mode
+from rivermill_operator.model.spec import JobQueue, Migrate, Mode
 from rivermill_operator.model.status import Condition, Decision
 from rivermill_operator.plan.explain import count, limits
 from rivermill_operator.plan.versions import versions
@@ -19,6 +20,8 @@ SCALING_LIMITED = "ScalingLimited"
 WORKERS_AVAILABLE = "WorkersAvailable"
 TARGET_CONFLICT = "TargetConflict"
 
+#: The schema keeps the queues from being read, and a pod is about to mend it.
+MIGRATING = "Migrating"
 SCHEMA_REASONS = frozenset({"SchemaMissing", "SchemaOutdated"})
 SECRET_REASONS = frozenset({"SecretNotFound", "SecretKeyMissing"})
 #: What does not mend itself while a JobQueue is being deleted, so that nobody waits for it.
@@ -39,6 +42,8 @@ def conditions(
     rejected: str | None = None,
     late_seconds: float = math.inf,
     ran_out: str | None = None,
+    *,
+    migrates: bool = False,
 ) -> tuple[Condition, ...]:
     """Every condition, in a fixed order. What could not be looked at is Unknown, not False.
 
@@ -49,13 +54,18 @@ def conditions(
         rejected: why the current template gets no pods, if its trial failed.
         late_seconds: after which a pod should have become Ready.
         ran_out: that replicas set by hand no longer count, if the spec still holds them.
+        migrates: whether a pod migrates the schema now, or will in a moment.
     """
+    workers = _workers_available(observed, rejected, late_seconds)
+    if isinstance(observed.store, Unknown) and observed.store.reason in SCHEMA_REASONS:
+        # Pods in trouble will mend nothing.
+        observed = replace(observed, store=_schema(observed.store, job_queue, migrates=migrates and workers.status == "True"))
     parts = (
         _queue_observed(observed),
         _schema_ready(observed),
         _scaling_active(job_queue, observed, decision, ran_out),
         _scaling_limited(decision),
-        _workers_available(observed, rejected, late_seconds),
+        workers,
         _target_conflict(observed),
     )
     if job_queue.deleting:
@@ -96,10 +106,25 @@ def _queue_observed(observed: Observed) -> Condition:
     return _is(QUEUE_OBSERVED, true=True, reason="Observed", message="The queues were read.")
 
 
+def _schema(store: Unknown, job_queue: JobQueue, *, migrates: bool) -> Unknown:
+    """What is wrong with the schema as it concerns this JobQueue: with ``Apply`` there is nothing to be run or set."""
+    database = job_queue.spec.database
+    if database.migrate is not Migrate.APPLY or job_queue.spec.mode is not Mode.SCALE:
+        return store
+    what = "has no tables of River's and Rivermill's" if store.reason == "SchemaMissing" else "is older than the operator needs"
+    if migrates:
+        return replace(store, reason=MIGRATING, message=f"Schema {database.schema} {what}: a pod migrates it before it works.")
+    message = (
+        f"Schema {database.schema} {what}, although database.migrate is Apply: see what container migrate of the newest pod "
+        "has logged, and whether the image has Rivermill as new as the operator."
+    )
+    return replace(store, message=message)
+
+
 def _schema_ready(observed: Observed) -> Condition:
     if not isinstance(observed.store, Unknown):
         return _is(SCHEMA_READY, true=True, reason="VersionsPresent", message="River's and Rivermill's tables are there.")
-    if observed.store.reason in SCHEMA_REASONS:
+    if observed.store.reason in SCHEMA_REASONS | {MIGRATING}:
         return _is(SCHEMA_READY, true=False, reason=observed.store.reason, message=observed.store.message)
     return Condition(SCHEMA_READY, "Unknown", observed.store.reason, "The database was not read.")
 
