@@ -18,13 +18,13 @@ from rivermill_operator.control.turns import Turns
 from rivermill_operator.control.wake import Wakes
 from rivermill_operator.kube.port import Kube, KubeError
 from rivermill_operator.metrics import Metrics
-from rivermill_operator.model.observed import Observed, ServerView, StoreView
+from rivermill_operator.model.observed import ClientView, Observed, ServerView, StoreView
 from rivermill_operator.model.spec import JobQueue
 from rivermill_operator.plan import Memory
 from rivermill_operator.plan.manifests import build
 from rivermill_operator.plan.replay import Inputs
 from rivermill_operator.store.port import StoreProvider
-from tests.unit.plan.build import body, deployment, depth, job_queue, pod
+from tests.unit.plan.build import body, client, deployment, depth, job_queue, pod
 
 
 @dataclass
@@ -149,6 +149,57 @@ async def test_the_last_pod_that_becomes_ready_makes_one_status_and_no_more(monk
     told = [(status["readyReplicas"], status["conditions"][0]["reason"]) for status in kube.written]
     assert told == [(0, "PodsStarting"), (2, "AsDesired"), (1, "PodsStarting"), (2, "AsDesired")]
     assert {status["conditions"][0]["status"] for status in kube.written} == {"True"}
+
+
+WORKS = client(1, running=2)
+DRAINS = client(2, wanted_state="cordoned", running=1)
+
+
+@pytest.mark.parametrize(
+    ("looks", "busy", "draining"),
+    [
+        # Work ended: once, whatever comes and ends until the next status.
+        ([((3, 2), (WORKS,)), ((2, 2), (WORKS,)), ((0, 0), ()), ((0, 1), (WORKS,)), ((0, 0), ())], [2, 0], [0, 0]),
+        # Pods begin to drain, and the last has drained.
+        (
+            [((1, 1), (WORKS,)), ((1, 2), (WORKS, DRAINS)), ((1, 2), (WORKS, DRAINS)), ((1, 1), (WORKS,))],
+            [2, 3, 2],
+            [0, 1, 0],
+        ),
+    ],
+)
+async def test_the_end_of_work_and_of_a_drain_are_told_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+    looks: list[tuple[tuple[int, int], tuple[ClientView, ...]]],
+    busy: list[int],
+    draining: list[int],
+) -> None:
+    """The figures of a queue that was empty by then stood for 20 s, when people look at them."""
+    monkeypatch.setattr(pace, "STEP_SECONDS", 0.0)
+    kube = Statuses()
+    loop = loop_of(kube)
+    for (waiting, running), clients in looks:
+        store = StoreView((depth(waiting=waiting, running=running),), clients)
+        inputs = Inputs(Observed(0.0, store, (deployment(2),), (pod(1), pod(2))), job_queue(minReplicas=2), Memory(desired=2))
+        decided = inputs.decide()
+        # The number of replicas that is decided is told whatever else happens.
+        told = replace(decided, decision=replace(decided.decision, desired_replicas=2, bounds=()))
+        await loop._report(inputs, replace(told, conditions=()))
+    assert [status["busySlots"] for status in kube.written] == busy
+    assert [status["drainingReplicas"] for status in kube.written] == draining
+
+
+async def test_the_pods_that_a_deletion_waits_for_are_told_as_they_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "STEP_SECONDS", 0.0)
+    kube = Statuses()
+    loop = loop_of(kube)
+    for left in (3, 2, 2, 1):
+        pods = tuple(pod(number, deleting=True) for number in range(left))
+        queue = replace(job_queue(), deleting=True)
+        inputs = Inputs(Observed(0.0, StoreView((depth(),)), (deployment(0),), pods), queue, Memory())
+        await loop._report(inputs, inputs.decide())
+    words = [status["decision"]["sentence"].partition(": ")[2] for status in kube.written]
+    assert words == [f"{pods} left, with 0 jobs running." for pods in ("3 pods are", "2 pods are", "1 pod is")]
 
 
 async def test_a_decision_is_logged_when_it_is_taken_and_once(caplog: pytest.LogCaptureFixture) -> None:

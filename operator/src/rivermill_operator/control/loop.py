@@ -16,12 +16,13 @@ from rivermill_operator.control.apply import apply
 from rivermill_operator.control.observe import Observer
 from rivermill_operator.control.pace import NUMBERS_SECONDS, STILL_SECONDS, Pace
 from rivermill_operator.control.report import (
+    Shown,
     build_status,
-    fleet_size,
     news,
     restore_conditions,
     restore_conflict,
     restore_manual,
+    show,
 )
 from rivermill_operator.control.retries import AWAY_BACKOFF, MAX_BACKOFF, Problem, Retries, back_off
 from rivermill_operator.control.series import Series
@@ -89,7 +90,7 @@ class Loop:
         self._read: tuple[Any, JobQueue] | None = None
         self._reported: tuple[Any, ...] | None = None
         self._logged: tuple[Any, ...] | None = None
-        self._shown: tuple[int, int] | None = None
+        self._shown: Shown | None = None
         self._pace = Pace()
         self._compared_at = self._written_at = float("-inf")
         self._conditions: list[dict[str, Any]] = []
@@ -210,8 +211,8 @@ class Loop:
         """Write the status where there is something to tell; returns the seconds after which what waits may be told."""
         job_queue, observed, now = inputs.job_queue, inputs.observed, time.monotonic()
         summary = _summary(inputs, decided)
-        shown = fleet_size(observed)
-        known, moved = summary == self._reported, shown != self._shown
+        shown = show(job_queue, observed, decided, self._shown)
+        known, moved = summary == self._reported, shown.moved(self._shown)
         if known:
             # One write is left for what moves next.
             regular = max(self._compared_at + NUMBERS_SECONDS - now, self._pace.wait(now, 1))

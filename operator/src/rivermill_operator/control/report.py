@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,12 +22,12 @@ def build_status(
     job_queue: JobQueue, observed: Observed, plan: Plan, old_conditions: Sequence[Mapping[str, Any]], now: str
 ) -> dict[str, Any]:
     """The status to write; numbers that could not be read are left as they were."""
-    replicas, ready = fleet_size(observed)
+    shown = show(job_queue, observed, plan)
     status: dict[str, Any] = {
         "observedGeneration": job_queue.generation,
         "queues": ",".join(queue.name for queue in job_queue.spec.queues),
-        "replicas": replicas,
-        "readyReplicas": ready,
+        "replicas": shown.replicas,
+        "readyReplicas": shown.ready,
         "selector": names.fleet_selector(job_queue.name),
         "decision": decision_status(plan.decision, now),
         "manual": _manual(observed, plan.memory.scaling.manual),
@@ -41,9 +42,51 @@ def build_status(
     return status
 
 
-def fleet_size(observed: Observed) -> tuple[int, int]:
-    """Replicas of all versions, and the pods that are Ready and stay."""
-    return sum(deployment.replicas for deployment in observed.deployments), observed.ready
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What people wait for in a status, and what is written for it at once, within the pace.
+
+    Attributes:
+        replicas: of all versions.
+        ready: pods that are Ready and stay.
+        left: pods that are there, where a deletion waits for them.
+        drains: whether pods drain.
+        busy: whether jobs wait or run.
+    """
+
+    replicas: int
+    ready: int
+    left: int
+    drains: bool
+    busy: bool
+
+    def moved(self, before: Shown | None) -> bool:
+        """Whether there is something new in it. That work began is seen by the pods; that it ended, by nothing else."""
+        if before is None:
+            return True
+        ended = before.busy and not self.busy
+        return ended or (self.replicas, self.ready, self.left, self.drains) != (
+            before.replicas,
+            before.ready,
+            before.left,
+            before.drains,
+        )
+
+
+def show(job_queue: JobQueue, observed: Observed, plan: Plan, before: Shown | None = None) -> Shown:
+    """What is to be shown now; what could not be read is as it was ``before``."""
+    store = observed.store
+    if isinstance(store, StoreView):
+        drains, busy = plan.decision.draining > 0, any(queue.waiting or queue.running for queue in store.queues)
+    else:
+        drains, busy = (before.drains, before.busy) if before else (False, False)
+    return Shown(
+        replicas=sum(deployment.replicas for deployment in observed.deployments),
+        ready=observed.ready,
+        left=len(observed.pods) if job_queue.deleting else 0,
+        drains=drains,
+        busy=busy,
+    )
 
 
 def news(status: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
