@@ -296,6 +296,44 @@ async def test_while_a_template_is_refused_the_fleet_is_scaled_and_the_refusal_t
     assert len(kube.written) < 5
 
 
+@dataclass
+class Judging(Refusing):
+    """Says of each template what its image is."""
+
+    async def make_deployment(self, namespace: str, manifest: Mapping[str, Any]) -> None:
+        image = manifest["spec"]["template"]["spec"]["containers"][0]["image"]
+        if image != "right":
+            raise KubeError(422, f"image {image} is wrong")
+
+    async def apply_budget(self, namespace: str, manifest: Mapping[str, Any]) -> None:
+        pass
+
+    async def apply_deployment(self, namespace: str, manifest: Mapping[str, Any]) -> None:
+        pass
+
+
+async def test_a_refusal_is_not_told_of_a_spec_that_was_mended_since(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The refusal of the spec before was written with the generation of the new one, and stood for seconds."""
+    kube, value = Judging(), body()
+    ports = Ports(cast(Kube, kube), cast(StoreProvider, None), Wakes(), Metrics(), Turns())
+    loop = Loop(("n", "q"), lambda: value, ports)
+    monkeypatch.setattr(loop, "_observer", Looks(Observed(0.0, StoreView((depth(),)))))
+    for image in ("one", "two", "right"):
+        value["metadata"]["generation"] += 1
+        value["spec"]["worker"]["image"] = image
+        for _ in range(2):
+            await loop._guarded_step()
+    told = []
+    for status in kube.written:
+        workers = next(c for c in status["conditions"] if c["type"] == "WorkersAvailable")
+        told.append((status["observedGeneration"], workers["message"].rpartition(": ")[2]))
+    assert told == [
+        (2, "422 image one is wrong"),
+        (3, "422 image two is wrong"),
+        (4, "No worker pod is in trouble."),
+    ]
+
+
 async def test_a_status_that_is_refused_holds_up_no_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor is it asked for at each of them."""
     monkeypatch.setattr(retries, "back_off", lambda *_: 3600.0)

@@ -95,3 +95,52 @@ def test_without_a_template_nothing_is_of_it() -> None:
     queue = parse_job_queue(body())
     said = "spec.template.spec.containers[0].args[1]: Invalid"
     assert name_as_written(said, build(queue).deployment["spec"]["template"], queue.spec.worker.template) == said
+
+
+WRONG = {
+    "metadata": {"labels": {"team": "a", "version": 1}, "annotations": {"on": True}},
+    "spec": {
+        "tolerations": "any",
+        "hostNetwork": "yes",
+        "priority": "high",
+        "securityContext": "none",
+        "containers": [
+            {"name": "proxy", "env": [{"name": "A", "value": "1"}, {"name": "B", "value": 2.5}], "args": ["-v", 5]},
+            {"name": "worker", "imagePullPolicy": 1},
+        ],
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("string into Go struct field PodSpec.spec.template.spec.tolerations of type []v1.Toleration",
+         "spec.tolerations: must be a list, not 'any'"),
+        ("number into Go struct field ObjectMeta.spec.template.metadata.labels of type string",
+         'metadata.labels.version: must be a text, not 1: write "1"'),
+        ("bool into Go struct field ObjectMeta.spec.template.metadata.annotations of type string",
+         'metadata.annotations.on: must be a text, not true: write "true"'),
+        ("string into Go struct field PodSpec.spec.template.spec.hostNetwork of type bool",
+         "spec.hostNetwork: must be true or false, not 'yes'"),
+        ("string into Go struct field PodSpec.spec.template.spec.priority of type int32",
+         "spec.priority: must be a whole number, not 'high'"),
+        ("string into Go struct field PodSpec.spec.template.spec.securityContext of type v1.PodSecurityContext",
+         "spec.securityContext: must be an object, not 'none'"),
+        ("number 2.5 into Go struct field EnvVar.spec.template.spec.containers.env.value of type string",
+         'spec.containers[0].env[1].value: must be a text, not 2.5: write "2.5"'),
+        ("number into Go struct field Container.spec.template.spec.containers.args of type string",
+         'spec.containers[0].args[1]: must be a text, not 5: write "5"'),
+        ("number into Go struct field Container.spec.template.spec.containers.imagePullPolicy of type v1.PullPolicy",
+         "spec.containers[1].imagePullPolicy: must be something else than a number, not 1"),
+    ],
+)  # fmt: skip
+def test_a_wrong_type_is_told_without_a_type_of_the_api_servers_code(said: str, told: str) -> None:
+    before = 'Deployment in version "v1" cannot be handled as a Deployment: '
+    found = name_as_written(f"{before}json: cannot unmarshal {said}", {}, WRONG)
+    assert found == f"{before}{ROOT}.{told}"
+
+
+def test_what_is_not_of_the_template_stays_as_it_was_told() -> None:
+    said = "json: cannot unmarshal string into Go struct field PodSpec.spec.template.spec.nodeName of type []v1.Toleration"
+    assert name_as_written(said, {}, WRONG) == said

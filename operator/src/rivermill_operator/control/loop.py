@@ -86,6 +86,8 @@ class Loop:
         #: Until then no news brings a look, for the last one ended with an error.
         self._not_before = float("-inf")
         self._doubted = False
+        #: Of the spec that was last looked at.
+        self._generation: int | None = None
         self._asked_at = float("-inf")
         self._read: tuple[Any, JobQueue] | None = None
         self._reported: tuple[Any, ...] | None = None
@@ -189,8 +191,9 @@ class Loop:
         self._count(observed, decided, started, problems)
         refused = next((problem.text for problem in problems if problem.refused), None)
         self._observer.refused = refused
-        if refused is not None and observed.refused is None:
-            # The next look tells it; a status written now would say that all is well.
+        changed, self._generation = job_queue.generation != self._generation, job_queue.generation
+        if refused != observed.refused and (changed or observed.refused is None):
+            # The next look tells it; a status written now would say that all is well, or what the spec before was refused for.
             return LOOK_SECONDS
         due = min(decided.wake_after, await self._report(inputs, decided), self._retries.wait())
         if isinstance(observed.store, Unknown) and not observed.store.untried:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rivermill_operator.model.template import LIST_KEYS
+from rivermill_operator.model.template_types import type_as_written
 
 _PATH = re.compile(r"(?<![\w.])\.?spec\.template((?:\.[A-Za-z]\w*|\[[^\]]*\])+)")
 _STEP = re.compile(r"\.\w+|\[[^\]]*\]")
@@ -20,6 +21,7 @@ def name_as_written(text: str, made: Any, given: Any) -> str:
         made: the Deployment's pod template.
         given: ``spec.worker.template``, which was laid over the operator's.
     """
+    text = type_as_written(text, given)
     return _PATH.sub(lambda path: _written(path[1], made, given) or path[0], text)
 
 
