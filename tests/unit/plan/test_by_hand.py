@@ -57,7 +57,9 @@ def test_a_condition_says_that_a_number_in_the_spec_counts_no_more() -> None:
         done = look(now, queue(), memory)
         memory = done.memory
         messages += [c.message for c in done.conditions if c.type == "ScalingActive"]
-    assert messages[0] == "Replicas follow the queues."
+    assert messages[0] == (
+        "The spec sets the replicas by manualReplicas 4, and the queues do not; the rule returns at 00:01:40 UTC."
+    )
     assert messages[1].startswith("Replicas follow the queues; manualReplicas 4 ran out after 100 s: remove it")
 
 

@@ -144,3 +144,36 @@ def test_conditions_have_a_fixed_order() -> None:
         "WorkersAvailable",
         "TargetConflict",
     ]
+
+
+def test_another_refusal_is_told() -> None:
+    memory, events = Memory(), []
+    for refused in ("make q-1: one", "make q-1: one", "make q-2: two"):
+        done = decided(memory, refused=refused)
+        memory = done.memory
+        events += [event.message for event in done.events if event.reason == "WriteRefused"]
+    assert events == ["The API server refused to make q-1: one", "The API server refused to make q-2: two"]
+
+
+def away(reason: str, message: str) -> Unknown:
+    return Unknown(reason, message, since_seconds=9.0)
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        # Another mistake in the same Secret.
+        ("InvalidDatabaseURL", ["one", "two"]),
+        ("SecretKeyMissing", ["one", "two"]),
+        # What a server says of its trouble may be new at each look.
+        ("DatabaseUnreachable", ["one"]),
+        ("DatabaseError", ["one"]),
+    ],
+)
+def test_another_mistake_for_the_same_reason_is_told(reason: str, told: list[str]) -> None:
+    memory, events = Memory(), []
+    for message in ("one", "one", "two", "two"):
+        done = decided(memory, store=away(reason, message))
+        memory = done.memory
+        events += [event.message for event in done.events if event.reason == reason]
+    assert events == told

@@ -19,6 +19,7 @@ from rivermill_operator import explain
 from rivermill_operator.main import main
 from rivermill_operator.model.observed import Observed, StoreView, Unknown, Verdict
 from rivermill_operator.plan import Memory, replay
+from rivermill_operator.plan.counted import Counted
 from rivermill_operator.plan.memory import Burst, Manual, QueueMemory, ScalingMemory
 from rivermill_operator.plan.replay import Inputs, ReplayError, load, save
 from tests.unit.plan.build import client, deployment, depth, job_queue, pod
@@ -32,14 +33,24 @@ STORE = StoreView(
 )
 MEMORY = Memory(
     scaling=ScalingMemory(
-        queues=(QueueMemory("default", ((0.0, 0), (1.1, 5)), Burst(0.5, 1 / 3, 1.0), jobs=3, job_seconds=2.5),),
+        queues=(
+            QueueMemory(
+                "default",
+                ((0.0, 0), (1.1, 5)),
+                Burst(0.5, 1 / 3, 1.0),
+                jobs=3,
+                job_seconds=2.5,
+                counted=Counted(2000, 5, 3, 1),
+            ),
+        ),
         recommendations=((1.0, 4),),
         manual=Manual(7, 0.25),
         idle=(3.0, 8),
     ),
     costed=(("uid2", 1.5),),
     ready_since=("abc", 2.5),
-    conditions=(("Ready", "True", "AsDesired"),),
+    conditions=(("Ready", "True", "AsDesired", ""), ("QueueObserved", "False", "InvalidDatabaseURL", "wrong.")),
+    warned=(("default", 30.0),),
 )
 OBSERVED = Observed(
     5.0,

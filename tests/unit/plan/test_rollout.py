@@ -398,6 +398,7 @@ def test_a_rejected_version_is_a_condition_with_the_way_out(trial: tuple[int, in
     assert (found["WorkersAvailable"].status, found["WorkersAvailable"].reason) == ("False", "VersionRejected")
     assert told in found["Ready"].message
     assert "spec.worker" in found["Ready"].message
+    assert "`rivermill job list --state retryable` lists such jobs, and `rivermill job get ID`" in found["Ready"].message
 
 
 def test_a_rejection_is_told_once_with_the_numbers_of_its_trial() -> None:

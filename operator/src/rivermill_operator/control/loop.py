@@ -264,7 +264,7 @@ class Loop:
 
 
 def _summary(inputs: Inputs, decided: Plan) -> tuple[Any, ...]:
-    """What a status is written for at once. Not the words: some of them hold a number that moves all the time.
+    """What a status is written for at once. Not all words: some of them hold a number that moves all the time.
 
     Nor which term asked for the most, for two of them may take turns at the same number.
     """
@@ -272,6 +272,6 @@ def _summary(inputs: Inputs, decided: Plan) -> tuple[Any, ...]:
     return (
         (decision.desired_replicas, [bound.reason for bound in decision.bounds]),
         # Whether a fleet that is well has all its pods is told with their number, which has a pace of its own.
-        [(c.type, c.status, None if (c.type, c.status) == (READY, "True") else c.reason) for c in decided.conditions],
+        [c.turn[:2] if (c.type, c.status) == (READY, "True") else c.turn for c in decided.conditions],
         inputs.job_queue.generation,
     )

@@ -10,7 +10,7 @@ from typing import Any
 from rivermill_operator.model import names
 from rivermill_operator.model.observed import Observed, StoreView
 from rivermill_operator.model.spec import JobQueue
-from rivermill_operator.model.status import Decision, QueueInputs, merge_conditions
+from rivermill_operator.model.status import Decision, QueueInputs, Turn, merge_conditions, turn
 from rivermill_operator.model.times import stamp
 from rivermill_operator.plan.memory import Manual
 from rivermill_operator.plan.plan import Plan
@@ -174,9 +174,9 @@ def restore_conflict(status: Mapping[str, Any]) -> str | None:
     return found
 
 
-def restore_conditions(status: Mapping[str, Any]) -> tuple[tuple[str, str, str], ...]:
-    """Type, status and reason of each condition in a status: an operator tells by Events only what has turned since."""
-    return tuple((c["type"], c["status"], c["reason"]) for c in status.get("conditions") or [])
+def restore_conditions(status: Mapping[str, Any]) -> tuple[Turn, ...]:
+    """The conditions in a status: an operator tells by Events only what has turned since."""
+    return tuple(turn(c["type"], c["status"], c["reason"], c["message"]) for c in status.get("conditions") or [])
 
 
 def _estimates(decision: Decision) -> dict[str, Any]:

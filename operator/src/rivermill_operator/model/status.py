@@ -6,7 +6,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rivermill_operator.model.observed import INVALID_SPEC
+
 _MAX_MESSAGE = 1024
+#: Reasons whose message says what is to be mended, and stays as it is until that is: another one is news.
+_TOLD_BY_MESSAGE = frozenset(
+    {
+        INVALID_SPEC,
+        "InvalidDatabaseURL",
+        "AuthenticationFailed",
+        "DatabaseNotFound",
+        "SecretNotFound",
+        "SecretKeyMissing",
+        "WriteRefused",
+    }
+)
+
+#: ``Decision.won`` where replicas are set by hand.
+MANUAL = "manual"
+
+#: Type, status, reason, and the message where it is news.
+Turn = tuple[str, str, str, str]
+
+
+def turn(kind: str, status: str, reason: str, message: str) -> Turn:
+    """What tells a condition from the same one before; most messages hold numbers that move all the time."""
+    return kind, status, reason, message[:_MAX_MESSAGE] if reason in _TOLD_BY_MESSAGE else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +42,11 @@ class Condition:
     status: str
     reason: str
     message: str
+
+    @property
+    def turn(self) -> Turn:
+        """What is told at once when it is another one."""
+        return turn(self.type, self.status, self.reason, self.message)
 
 
 @dataclass(frozen=True, slots=True)

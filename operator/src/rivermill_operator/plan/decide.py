@@ -106,7 +106,7 @@ def _base(observed: Observed, job_queue: JobQueue, decision: Decision, memory: M
         memory,
         warned=memory.warned if warning is None else job_queue.generation,
         desired=decision.desired_replicas,
-        conditions=tuple((c.type, c.status, c.reason) for c in found),
+        conditions=tuple(condition.turn for condition in found),
         homes=tuple(pod.uid for pod in observed.pods),
         doomed=tuple(pod.uid for pod in observed.pods if pod.deleting),
         lost=lost,
@@ -163,16 +163,16 @@ def _scaling(memory: Memory, decision: Decision, job_queue: JobQueue, observed: 
 def _turns(memory: Memory, found: Sequence[Condition]) -> tuple[Event, ...]:
     """A condition that turned bad, or good again, is worth an Event."""
     events = []
-    before = {kind: (status, reason) for kind, status, reason in memory.conditions}
+    before = {turn[0]: turn for turn in memory.conditions}
     for condition in found:
         if condition.type in ("QueueObserved", "WorkersAvailable", "TargetConflict"):
             bad = condition.status == ("True" if condition.type == "TargetConflict" else "False")
             bad = bad or condition.reason == INVALID_SPEC
             was = before.get(condition.type)
-            if bad and was != (condition.status, condition.reason):
+            if bad and was != condition.turn:
                 # What the operator does away with itself is no reason to worry.
                 kind = "Normal" if condition.reason == MIGRATING else "Warning"
                 events.append(Event(kind, condition.reason, condition.message))
-            elif not bad and was is not None and was[0] != condition.status:
+            elif not bad and was is not None and was[1] != condition.status:
                 events.append(Event("Normal", condition.reason, condition.message))
     return tuple(events)

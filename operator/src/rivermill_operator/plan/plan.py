@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from rivermill_operator.model.observed import Verdict
-from rivermill_operator.model.status import Condition, Decision
+from rivermill_operator.model.status import Condition, Decision, Turn
 from rivermill_operator.plan.memory import ScalingMemory
 
 
@@ -28,7 +28,7 @@ class Memory:
         ready_since: template hash of a version on trial, and ``now`` since which its pod has been Ready.
         empty_since: template hash → ``now`` since which an old version has had no pod.
         desired: the replicas last decided, for events on change.
-        conditions: ``(type, status, reason)`` of the last plan, for events on change.
+        conditions: what told the conditions of the last plan from others, for events on change.
         warned: the generation of the spec whose grace period was last said to be short.
         migrating: template hash and replicas that it shall have so that one of its pods migrates, while the schema is to blame.
     """
@@ -44,7 +44,7 @@ class Memory:
     ready_since: tuple[str, float] | None = None
     empty_since: tuple[tuple[str, float], ...] = ()
     desired: int | None = None
-    conditions: tuple[tuple[str, str, str], ...] = ()
+    conditions: tuple[Turn, ...] = ()
     warned: int | None = None
     migrating: tuple[str, int] | None = None
 

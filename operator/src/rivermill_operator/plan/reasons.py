@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from rivermill_operator.model.observed import INVALID_SPEC, Observed, PodView, Unknown
 from rivermill_operator.model.spec import JobQueue, Migrate, Mode
-from rivermill_operator.model.status import Condition, Decision
+from rivermill_operator.model.status import MANUAL, Condition, Decision
 from rivermill_operator.plan.explain import count, limits
 from rivermill_operator.plan.versions import versions
 
@@ -141,7 +141,10 @@ def _scaling_active(job_queue: JobQueue, observed: Observed, decision: Decision,
         return _is(SCALING_ACTIVE, true=False, reason="Conflict", message=observed.conflict)
     if isinstance(observed.store, Unknown):
         return _is(SCALING_ACTIVE, true=False, reason="Holding", message="Replicas are held: the queues cannot be read.")
-    message = f"Replicas follow the queues{'' if ran_out is None else f'; {ran_out}'}."
+    if decision.won == MANUAL:
+        message = f"The spec sets the replicas by {decision.bounds[0].text}, and the queues do not; {decision.pending}."
+    else:
+        message = f"Replicas follow the queues{'' if ran_out is None else f'; {ran_out}'}."
     return _is(SCALING_ACTIVE, true=True, reason="Scaling", message=message)
 
 

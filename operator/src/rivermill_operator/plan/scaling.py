@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from rivermill_operator.model.observed import PAUSED, FleetView, Moment, QueueDepth, StoreView, Unknown
 from rivermill_operator.model.spec import JobQueueSpec, QueueSpec
-from rivermill_operator.model.status import Bound, Decision, QueueInputs
+from rivermill_operator.model.status import MANUAL, Bound, Decision, QueueInputs
 from rivermill_operator.plan import bounds, by_hand, counted, estimate, explain, terms, window
 from rivermill_operator.plan.memory import QueueMemory, ScalingMemory
 from rivermill_operator.plan.probes import assumed_seconds
@@ -229,7 +229,7 @@ def _settle(
         reasons = (Bound("ManualReplicas", f"manualReplicas {manual}"), *bounded.bounds)
         left = spec.scaling.manual_seconds - (now.seconds - memory.manual.since) if memory.manual else 0.0
         returns = f"the rule returns {explain.when(now, left)}"
-        decision = Decision(bounded.replicas, wanted.terms, reasons, returns, won="manual")
+        decision = Decision(bounded.replicas, wanted.terms, reasons, returns, won=MANUAL)
         return replace(decision, sentence=explain.sentence(decision, loads, wanted.out, fleet.draining)), memory
     needed = bounds.apply(spec, wanted.out, store.server, fleet)
     target, pending = needed.replicas, None
