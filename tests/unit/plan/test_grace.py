@@ -48,7 +48,7 @@ def test_the_95th_percentile_is_told_within_an_eighth(draw: Callable[[random.Ran
 def test_the_setting_that_helps_is_named(template: dict[str, object], setting: str) -> None:
     value = body()
     value["spec"]["worker"]["template"] = template
-    found = short_grace(parse_job_queue(value).spec.worker, ScalingMemory((queue("default", 50, 99.0, 99.0**2),)))
+    found, _ = short_grace(parse_job_queue(value).spec.worker, ScalingMemory((queue("default", 50, 99.0, 99.0**2),)))
     assert found is not None
     assert setting in found.message
 
@@ -85,21 +85,38 @@ def test_jobs_that_take_longer_than_pods_have(
 ) -> None:
     value = body()
     value["spec"]["worker"]["template"] = template
-    found = short_grace(parse_job_queue(value).spec.worker, ScalingMemory(queues))
+    found, _ = short_grace(parse_job_queue(value).spec.worker, ScalingMemory(queues))
     assert (found is None) is (said is None)
     assert found is None or said is None or (found.reason == "GracePeriodShort" and said in found.message)
 
 
-def test_it_is_said_once_for_each_spec() -> None:
-    def events(memory: Memory, **scaling: int) -> tuple[list[str], Memory]:
-        value = body(**scaling)
-        value["metadata"]["generation"] = 1 + len(scaling)
-        seen = StoreView((depth(finished=Finished(50, 50 * 99.0, 50 * 99.0**2, 99.0)),))
-        decided = plan(Observed(0.0, seen), parse_job_queue(value), memory)
-        return [event.reason for event in decided.events if event.reason == "GracePeriodShort"], decided.memory
+def test_it_is_said_once_for_each_queue_and_time() -> None:
+    """Each change of a spec told it again: six times in four minutes of trying one out."""
 
-    first, memory = events(Memory(scaling=ScalingMemory((queue("default", 50, 99.0, 99.0**2),))))
-    again, memory = events(memory)
-    changed, _ = events(memory, minReplicas=0)
-    assert (first, again, changed) == (["GracePeriodShort"], [], ["GracePeriodShort"])
+    def events(
+        memory: Memory, spec: dict[str, object], seconds: str = "30s", *, both: bool = False
+    ) -> tuple[list[str], Memory]:
+        value = body(**spec)
+        value["metadata"]["generation"] += 1
+        value["spec"]["worker"]["shutdownTimeout"] = seconds
+        long = Finished(50, 50 * 99.0, 50 * 99.0**2, 99.0)
+        store = StoreView((depth(finished=long), *([depth("high", finished=long)] if both else [])))
+        decided = plan(Observed(0.0, store), parse_job_queue(value), memory)
+        found = [event.message for event in decided.events if event.reason == "GracePeriodShort"]
+        return [message.split()[7] for message in found], decided.memory
+
+    told, memory = [], Memory(scaling=ScalingMemory((queue("default", 50, 99.0, 99.0**2),)))
+    for look in (
+        {"spec": {}},
+        {"spec": {}},
+        {"spec": {"minReplicas": 0}},
+        {"spec": {}, "both": True},
+        {"spec": {}, "both": True},
+        {"spec": {}, "seconds": "60s", "both": True},
+        {"spec": {}, "seconds": "60s", "both": True},
+        {"spec": {}, "seconds": "600s", "both": True},
+    ):
+        found, memory = events(memory, **look)
+        told.append(found)
+    assert told == [["default"], [], [], ["high"], [], ["default"], ["high"], []]
     assert not plan(Observed(0.0, StoreView((depth(),))), job_queue(), Memory()).events

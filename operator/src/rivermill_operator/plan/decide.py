@@ -99,12 +99,11 @@ def _base(observed: Observed, job_queue: JobQueue, decision: Decision, memory: M
     victims = wrong_victims(observed, memory) if job_queue.spec.mode is Mode.SCALE else ()
     # Where nothing is written, pods that were asked for are asked for again at each look: they are no reason for the next one.
     grown = memory.scaling.grown if job_queue.spec.mode is Mode.SCALE and observed.conflict is None else None
-    # Once for each spec: the estimate moves, and what it says of a spec stays as true as it was.
-    fresh = job_queue.spec.mode is Mode.SCALE and memory.warned != job_queue.generation
-    warning = short_grace(job_queue.spec.worker, memory.scaling) if fresh else None
+    stops = job_queue.spec.mode is Mode.SCALE and job_queue.wrong is None
+    warning, warned = short_grace(job_queue.spec.worker, memory.scaling, memory.warned) if stops else (None, memory.warned)
     remembered = replace(
         memory,
-        warned=memory.warned if warning is None else job_queue.generation,
+        warned=warned,
         desired=decision.desired_replicas,
         conditions=tuple(condition.turn for condition in found),
         homes=tuple(pod.uid for pod in observed.pods),

@@ -12,25 +12,35 @@ from rivermill_operator.model.template import GRACE_PERIOD
 from rivermill_operator.plan.estimate import LEAST_JOBS
 from rivermill_operator.plan.manifests import shutdown_seconds
 from rivermill_operator.plan.memory import QueueMemory, ScalingMemory
-from rivermill_operator.plan.plan import Event
+from rivermill_operator.plan.plan import Event, Warned
 
 #: Standard deviations of the 95th percentile of a normal distribution.
 _DEVIATIONS = 1.645
 
 
-def short_grace(worker: WorkerSpec, memory: ScalingMemory) -> Event | None:
-    """The Event that names the queue with the longest jobs, if these take longer than a pod has; None if all is well."""
-    found = {queue.name: high_seconds(queue) for queue in memory.queues if queue.jobs >= LEAST_JOBS}
-    longest = max(found, key=lambda name: found[name], default=None)
+def short_grace(worker: WorkerSpec, memory: ScalingMemory, warned: Warned = ()) -> tuple[Event | None, Warned]:
+    """The Event that names the queue with the longest jobs, if these take longer than a pod has, and what was told by now.
+
+    Of each queue it is told once while pods have the same time: the estimate moves, and what it says stays as true as it was.
+
+    Args:
+        worker: says how long jobs have.
+        memory: what was learnt of jobs.
+        warned: what was told before.
+    """
     given = shutdown_seconds(worker)
+    warned = tuple(told for told in warned if told[1] == given)
+    known = {name for name, _ in warned}
+    found = {queue.name: high_seconds(queue) for queue in memory.queues if queue.jobs >= LEAST_JOBS and queue.name not in known}
+    longest = max(found, key=lambda name: found[name], default=None)
     if longest is None or found[longest] <= given:
-        return None
+        return None, warned
     message = (
         f"About one in twenty jobs of queue {longest} takes {found[longest]:.3g} s or longer, and a pod that is stopped from "
         f"outside, as when its node is drained, gives its jobs {given:g} s: longer ones are given back and begin anew. "
         f"Raise {_setting(worker)} if they should finish."
     )
-    return Event("Warning", "GracePeriodShort", message)
+    return Event("Warning", "GracePeriodShort", message), (*warned, (longest, given))
 
 
 def _setting(worker: WorkerSpec) -> str:

@@ -131,8 +131,8 @@ def rejection(live: Version) -> str:
     attempts = "more attempts than" if trial is None else f"{trial[0]} of {trial[1]} attempts, more than"
     return (
         f"Version {live.name} failed {attempts} the versions before: it gets no pods, "
-        "and the last accepted version serves on. `rivermill job list --state retryable` lists such jobs, and `rivermill job get "
-        "ID` their errors. Change spec.worker to a version that works."
+        "and the last accepted version serves on. `rivermill job list --state retryable` lists such jobs, and "
+        "`rivermill job get ID` their errors. Change spec.worker to a version that works."
     )
 
 

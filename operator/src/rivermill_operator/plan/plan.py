@@ -11,6 +11,9 @@ from rivermill_operator.model.observed import Verdict
 from rivermill_operator.model.status import Condition, Decision, Turn
 from rivermill_operator.plan.memory import ScalingMemory
 
+#: Queues, and the seconds that their jobs had.
+Warned = tuple[tuple[str, float], ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Memory:
@@ -29,7 +32,7 @@ class Memory:
         empty_since: template hash → ``now`` since which an old version has had no pod.
         desired: the replicas last decided, for events on change.
         conditions: what told the conditions of the last plan from others, for events on change.
-        warned: the generation of the spec whose grace period was last said to be short.
+        warned: queues whose jobs were said to take longer than pods have.
         migrating: template hash and replicas that it shall have so that one of its pods migrates, while the schema is to blame.
     """
 
@@ -45,7 +48,7 @@ class Memory:
     empty_since: tuple[tuple[str, float], ...] = ()
     desired: int | None = None
     conditions: tuple[Turn, ...] = ()
-    warned: int | None = None
+    warned: Warned = ()
     migrating: tuple[str, int] | None = None
 
 
