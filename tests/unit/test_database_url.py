@@ -94,6 +94,42 @@ def test_what_is_right_passes(url: str) -> None:
     database_url.check(url)
 
 
+@pytest.mark.parametrize("error", [OSError("No username set in the environment"), KeyError("getpwuid(): uid not found: 65532")])
+@pytest.mark.parametrize(
+    ("url", "variables", "wrong"),
+    [
+        (
+            "postgresql://h:5432/d",
+            {},
+            "the database URL of h:5432/d: there is no user in it: write postgresql://user:password@",
+        ),
+        ("postgresql:///d?host=h", {}, "the database URL: there is no user in it"),
+        ("postgresql://u@h/d", {}, None),
+        ("postgresql:///d?host=h&user=u", {}, None),
+        ("postgresql://h/d", {"PGUSER": "u"}, None),
+    ],
+)
+def test_a_process_without_a_name_needs_a_user(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, url: str, variables: dict[str, str], wrong: str | None
+) -> None:
+    """In an image whose user has no name the driver said that there is no username in the environment."""
+
+    def getuser() -> str:
+        raise error
+
+    monkeypatch.setattr(database_url.getpass, "getuser", getuser)
+    for name in ("PGUSER", "PGSERVICE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    if wrong is None:
+        database_url.check(url)
+        return
+    with pytest.raises(database_url.UrlError) as caught:
+        database_url.check(url)
+    assert str(caught.value).startswith(wrong)
+
+
 URL = "postgresql://u:secret@h/d?sslmode=verify-full&sslrootcert=/nowhere/ca.crt&sslcert=" + __file__
 
 

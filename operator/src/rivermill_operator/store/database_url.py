@@ -5,6 +5,8 @@ The worker and the operator share no code, so each has this file; a test holds t
 
 from __future__ import annotations
 
+import getpass
+import os
 import re
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qs, urlsplit
@@ -21,6 +23,8 @@ _CHOICES = {
     "target_session_attrs": ("any", "primary", "standby", "read-write", "read-only", "prefer-standby"),
 }
 _FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
+#: What else may name the user.
+_LOGINS, _LOGIN_VARIABLES = {"user", "service"}, {"PGUSER", "PGSERVICE"}
 _HOST = r"(?:\[[\w.:%-]*\]|[\w.%~-]*)(?::[0-9]*)?"
 _HOSTS = re.compile(f"{_HOST}(?:,{_HOST})*")
 _WITH_PORT = re.compile(r"[^:]+:[^:]+")
@@ -76,7 +80,8 @@ def check(url: str) -> None:
     Raises:
         UrlError: the URL cannot be read, or what follows its ``?`` is wrong.
     """
-    query = read(url).query
+    parts = read(url)
+    query = parts.query
     try:
         values = parse_qs(query, strict_parsing=bool(query))
     except ValueError:
@@ -85,6 +90,16 @@ def check(url: str) -> None:
         value = values[name][-1] if name in values else choices[0]
         if value not in choices:
             raise UrlError(f"{_named(url)}: {name} {value!r}: use {', '.join(choices[:-1])} or {choices[-1]}")
+    if not (parts.username or values.keys() & _LOGINS or os.environ.keys() & _LOGIN_VARIABLES or _has_name()):
+        raise UrlError(f"{_named(url)}: there is no user in it: write postgresql://user:password@host:port/name")
+
+
+def _has_name() -> bool:
+    """Whether this process's user has a name, which the driver takes then; in a container it may have none."""
+    try:
+        return bool(getpass.getuser())
+    except (OSError, KeyError, ImportError):  # as the version of Python has it
+        return False
 
 
 def blamed(error: BaseException, url: str) -> str | None:
