@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -70,3 +71,22 @@ def test_a_pod_that_never_starts_does_not_make_the_window_grow() -> None:
         decision, memory = decide(job_queue(scaleIn={}).spec, store, fleet, memory, Moment(now))
         found.append(decision.desired_replicas)
     assert found[1:] == [10, 10, 1]
+
+
+def test_scale_in_comes_when_it_was_said_to_be_allowed() -> None:
+    """A stream that ends is forgotten after a window without anything, and not a window after its average has faded."""
+    memory, told, came = ScalingMemory(pod_start_seconds=5.0), "", None
+    for now in range(0, 200, 2):
+        arrived, works = 20 * min(now, 20), now <= 20
+        numbers = {"arrived": arrived, "finished": Finished(arrived, 1.0 * arrived, 2.0 * arrived)}
+        store = StoreView((depth(running=20 if works else 0, running_seconds=10.0, **numbers),))
+        fleet = FleetView(2, 2, busy={"default": 20 if works else 0})
+        moment = Moment(float(now), datetime(2026, 1, 5, tzinfo=UTC) + timedelta(seconds=now))
+        decision, memory = decide(job_queue(scaleIn={"windowSeconds": 60}).spec, store, fleet, memory, moment)
+        if decision.desired_replicas == 0:
+            came = moment.utc
+            break
+        told = decision.pending or told
+    assert came is not None
+    assert came == datetime(2026, 1, 5, 0, 1, 22, tzinfo=UTC)
+    assert told == f"scale-in to 0 allowed at {came:%H:%M:%S} UTC"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from rivermill_operator.model.observed import Unknown
@@ -54,11 +55,16 @@ def remember(memory: ScalingMemory, now: float, calm: tuple[int, float], peak: t
 
 
 def standing(memory: ScalingMemory, now: float, window: float, peak_window: float) -> list[tuple[float, int]]:
-    """Until when scale-in leaves so many pods, by each thing that is remembered."""
+    """Until when scale-in leaves so many pods, by each thing that is remembered.
+
+    When nothing has come for a window, a stream has ended, and what was recommended for it is forgotten.
+    """
+    forgotten = math.inf if memory.idle is None else memory.idle[0] + window
     began = [memory.began] if memory.began is not None and now - memory.began[0] < window else []
     return [
-        *((at + window, replicas) for at, replicas in (*memory.recommendations, *began)),
-        *((at + peak_window, replicas) for at, replicas in memory.peaks),
+        *((at + window, replicas) for at, replicas in began),
+        *((min(at + window, forgotten), replicas) for at, replicas in memory.recommendations),
+        *((min(at + peak_window, forgotten), replicas) for at, replicas in memory.peaks),
     ]
 
 
