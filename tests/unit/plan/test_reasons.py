@@ -177,3 +177,24 @@ def test_another_mistake_for_the_same_reason_is_told(reason: str, told: list[str
         memory = done.memory
         events += [event.message for event in done.events if event.reason == reason]
     assert events == told
+
+
+@pytest.mark.parametrize(
+    ("older", "cordoned", "reason"),
+    [
+        # On trial, and kept for a roll back.
+        (2, 0, "RollingOut"),
+        (0, 0, "AsDesired"),
+        # They finish their jobs: column DRAINING.
+        (2, 1, "RollingOut"),
+        (2, 2, "AsDesired"),
+    ],
+)
+def test_a_rollout_is_seen(older: int, cordoned: int, reason: str) -> None:
+    versions = (deployment(1), deployment(older, "0ld", live_seconds=900.0))
+    old = range(2, 2 + older)
+    clients = [client(n, wanted_state="cordoned" if n - 2 < cordoned else "accepting") for n in old]
+    store = StoreView((depth(),), (client(1), *clients))
+    pods = (pod(1), *(pod(n, "0ld") for n in old))
+    ready = decided(store=store, deployments=versions, pods=pods).conditions[0]
+    assert (ready.status, ready.reason) == ("True", reason)

@@ -90,7 +90,21 @@ def _ready(job_queue: JobQueue, observed: Observed, desired: int) -> Condition:
     if ready < desired:
         so_far = f"{ready} of {count(desired, 'pod')} {'is' if ready == 1 else 'are'} Ready"
         return _is(READY, true=True, reason="PodsStarting", message=f"The database is observed; so far {so_far}.")
+    old = _old(observed)
+    if old:
+        message = (
+            f"The database is observed; {count(old, 'pod')} of older versions {'works' if old == 1 else 'work'} on so far."
+        )
+        return _is(READY, true=True, reason="RollingOut", message=message)
     return _is(READY, true=True, reason="AsDesired", message="The database is observed, and the fleet follows it.")
+
+
+def _old(observed: Observed) -> int:
+    """Pods of older versions that claim jobs."""
+    latest = min(observed.deployments, key=lambda deployment: deployment.live_seconds, default=None)
+    if all(deployment is latest or not deployment.replicas for deployment in observed.deployments):
+        return 0
+    return sum(version.serving for version in versions(observed) if version.deployment is not latest)
 
 
 def _queue_observed(observed: Observed) -> Condition:
