@@ -28,9 +28,17 @@ class _Formatter(logging.Formatter):
         return f"{time} {record.levelname:<7} {record.name}: {record.getMessage()}{fields}"
 
 
+def soften(record: logging.LogRecord) -> bool:
+    """Let a record pass; what kopf tries again by itself, as while the CRD is new, is a warning and no error yet."""
+    if record.levelno == logging.ERROR and record.name.startswith("kopf.") and "; will retry:" in record.getMessage():
+        record.levelno, record.levelname = logging.WARNING, logging.getLevelName(logging.WARNING)
+    return True
+
+
 def configure_logging(level: str, style: str) -> None:
     """Log to standard error; ``level`` is debug, info, warning or error, ``style`` plain or json."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter(as_json=style == "json"))
+    handler.addFilter(soften)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("kopf").setLevel(logging.WARNING)

@@ -214,6 +214,18 @@ async def test_a_decision_is_logged_when_it_is_taken_and_once(caplog: pytest.Log
     assert kube.written == []
 
 
+async def test_a_decision_that_says_the_same_is_not_logged_again(caplog: pytest.LogCaptureFixture) -> None:
+    """Another generation, or a condition that has turned, made a line that repeated the one before."""
+    caplog.set_level("INFO", "rivermill.control")
+    loop = loop_of(Statuses())
+    inputs = Inputs(Observed(0.0, StoreView((depth(),))), job_queue(), Memory())
+    for generation, unlooked in ((1, None), (2, None), (2, "Nobody could look."), (2, None)):
+        seen = replace(inputs.observed, unlooked=unlooked)
+        again = replace(inputs, observed=seen, job_queue=replace(inputs.job_queue, generation=generation))
+        loop._tell(again, again.decide())
+    assert [record.getMessage() for record in caplog.records] == ["decision"]
+
+
 @dataclass
 class Looks:
     """An observer that sees the same each time a second later, or fails."""

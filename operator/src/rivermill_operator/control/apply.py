@@ -123,7 +123,8 @@ async def _attempt(what: str, write: Write, turn: _Turn, words: Callable[[str], 
         async with turn:
             await write()
     except KubeError as error:
-        logger.info("write refused", extra={"what": what, "error": str(error)})
+        # That an object has changed since it was seen is no trouble: the next look sees it as it is.
+        logger.log(logging.DEBUG if error.stale else logging.INFO, "write refused", extra={"what": what, "error": str(error)})
         return (None if error.stale else Problem(f"{what}: {words(str(error))}", error.refused)), False
     except StoreError as error:
         return Problem(f"{what}: {error.message}", refused=False), False

@@ -92,6 +92,7 @@ class Loop:
         self._read: tuple[Any, JobQueue] | None = None
         self._reported: tuple[Any, ...] | None = None
         self._logged: tuple[Any, ...] | None = None
+        self._said: str | None = None
         self._shown: Shown | None = None
         self._pace = Pace()
         self._compared_at = self._written_at = float("-inf")
@@ -206,7 +207,9 @@ class Loop:
         summary = _summary(inputs, decided)
         if summary != self._logged:
             self._logged = summary
-            logger.info("decision", extra={"jobqueue": self._name, "decision": asdict(decided.decision)})
+            if decided.decision.sentence != self._said:
+                self._said = decided.decision.sentence
+                logger.info("decision", extra={"jobqueue": self._name, "decision": asdict(decided.decision)})
             if logger.isEnabledFor(logging.DEBUG):
                 logger.debug("inputs of the decision", extra={"jobqueue": self._name, "inputs": save(inputs)})
 
