@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from difflib import get_close_matches
-from functools import cache
 from typing import Any
 
 import msgspec
 
 from rivermill import gojson
+from rivermill.args_types import attributes, missing, why_unreadable
 from rivermill.errors import ArgsDecodeError, ValidationError
-from rivermill.jsonb import refuse_nul
+from rivermill.jsonb import refuse_nan, refuse_nul
 
 #: Go's ``\w`` is ASCII, here and in tags.
 _KIND = re.compile(r"[\w][\w\-\[\]<>\/.·:+]+", re.ASCII)
@@ -24,6 +22,8 @@ _MAX_KIND = 127
 _ENCODER = msgspec.json.Encoder(order="deterministic")
 #: What msgspec may have written otherwise than Go: escapes, floats and times.
 _UNLIKE_GO = re.compile(r"[<>&\u2028\u2029\\]|[:,\[]-?\d+[.eE]|\dT\d\d:\d\d")
+#: What pydantic writes for any secret.
+_MASK = "**********"
 _decoders: dict[type[Any], Callable[[bytes | str], Any]] = {}
 
 
@@ -36,9 +36,10 @@ def kind_of(args: Any) -> str:
     kind = getattr(args, "kind", None)
     owner = args if isinstance(args, type) else type(args)
     if not isinstance(kind, str):
-        if isinstance(args, str | Mapping):
+        if isinstance(args, Mapping) or owner.__module__ == "builtins":
+            also = "; options go with it as InsertParams(args, opts)" if isinstance(args, tuple) else ""
             raise ValidationError(
-                f"args {str(args)[:60]!r}: pass a value of an args type, such as a dataclass that has a `kind`"
+                f"args {str(args)[:60]!r}: pass a value of an args type, such as a dataclass that has a `kind`{also}"
             )
         raise ValidationError(f'args type {owner.__name__}: add `kind: ClassVar[str] = "..."`, the name of the job')
     return kind
@@ -74,6 +75,7 @@ def encode_args(args: Any) -> str:
     try:
         text = _encode_model(args) if hasattr(args, "model_dump") else _encode_plain(args)
     except (TypeError, ValueError) as error:
+        refuse_type(args)
         raise ValidationError(f"args of type {type(args).__name__} cannot be encoded as JSON: {error}") from error
     if not text.startswith("{"):
         raise ValidationError(f"args of type {type(args).__name__} must encode to a JSON object, not {text[:20]}")
@@ -81,40 +83,44 @@ def encode_args(args: Any) -> str:
     return text
 
 
+def refuse_type(args: Any) -> None:
+    """Raise ValidationError if an args type was given in the place of a value of it."""
+    if isinstance(args, type):
+        raise ValidationError(f"args {args.__name__} is a type: pass a value of it, {args.__name__}(...)")
+
+
 def check_names(what: str, paths: Iterable[tuple[str, ...]], args: Any, encoded: str) -> None:
     """Refuse to select members of args that neither their type nor the value itself has; absent ones would count as equal.
 
+    What is said of a type is remembered: a row costs a look at that.
+
     Args:
         what: the option's name.
-        paths: the members.
+        paths: the members, by their names in the JSON.
         args: the args, of any type; nothing is known of the members of some.
         encoded: the args as ``encode_args`` gives them.
 
     Raises:
         ValidationError: there is none of that name.
     """
-    known = _names(args.__class__)
-    unknown = [path[0] for path in paths if known is not None and path[0] not in known]
-    for name in unknown:
-        if name not in json.loads(encoded):
-            names = sorted(known or ())
-            near = get_close_matches(name, names, 1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise ValidationError(
-                f"{what} {name!r}: {hint}The JSON of {type(args).__name__} has {', '.join(names) or 'no members'}"
-            )
+    for path in paths:
+        gone = missing(args.__class__, path)
+        if gone is None or _has(json.loads(encoded), path):
+            continue
+        names = {name: ".".join((*path[: gone.place], name)) for name in (*gone.names, path[gone.place])}
+        named = names.pop(path[gone.place])
+        near = get_close_matches(path[gone.place], names, 1)
+        hint = f"did you mean {names[near[0]]!r}? " if near else ""
+        there = ", ".join(names.values()) or f"no members{' in ' if gone.place else ''}{'.'.join(path[: gone.place])}"
+        raise ValidationError(f"{what} {named!r}: {hint}The JSON of {type(args).__name__} has {there}")
 
 
-@cache
-def _names(args_type: type[Any]) -> frozenset[str] | None:
-    """The names that values of a type may have in their JSON; None where any may be there."""
-    if issubclass(args_type, msgspec.Struct):
-        return frozenset(args_type.__struct_encode_fields__)
-    if dataclasses.is_dataclass(args_type):
-        return frozenset(field.name for field in dataclasses.fields(args_type))
-    models = getattr(args_type, "model_fields", None)
-    free = getattr(args_type, "model_config", {}).get("extra") == "allow"
-    return None if models is None or free else frozenset(models)
+def _has(value: Any, path: Iterable[str]) -> bool:
+    for name in path:
+        if not isinstance(value, dict) or name not in value:
+            return False
+        value = value[name]
+    return True
 
 
 def _encode_plain(args: Any) -> str:
@@ -122,10 +128,10 @@ def _encode_plain(args: Any) -> str:
         text = _ENCODER.encode(args).decode()
     except TypeError:  # msgspec sorts no dictionary whose keys are not texts
         plain = msgspec.to_builtins(args, builtin_types=(datetime,), str_keys=True)
-        _refuse_nan(plain)
+        refuse_nan(plain)
         return gojson.encode(plain)
     if "null" in text:  # what msgspec writes for a float that is no number
-        _refuse_nan(msgspec.to_builtins(args, str_keys=True))
+        refuse_nan(msgspec.to_builtins(args, str_keys=True))
     if _UNLIKE_GO.search(text):
         plain = msgspec.to_builtins(args, builtin_types=(datetime,), str_keys=True, order="deterministic")
         return gojson.encode(plain)
@@ -134,29 +140,24 @@ def _encode_plain(args: Any) -> str:
 
 def _encode_model(model: Any) -> str:
     dumped = model.model_dump(mode="json")
-    _refuse_nan(dumped)
+    refuse_nan(dumped)
     return gojson.encode(_like_source(dumped, model))
-
-
-def _refuse_nan(value: Any, path: str = "") -> None:
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{path[1:]} is {value}, for which JSON has nothing; leave it out or use None")
-    if isinstance(value, dict):
-        for key, item in value.items():
-            _refuse_nan(item, f"{path}.{key}")
-    elif isinstance(value, list | tuple):
-        for number, item in enumerate(value):
-            _refuse_nan(item, f"{path}.{number}")
 
 
 def _like_source(value: Any, source: Any) -> Any:
     """Give a pydantic model's dump back what Go's form depends on: which objects are dictionaries and which texts times."""
     if isinstance(source, datetime) and isinstance(value, str):
         return source
+    if value == _MASK and hasattr(source, "get_secret_value"):
+        raise ValueError(
+            f"of a {type(source).__name__} nothing but {_MASK} would be stored: leave the secret out, since who reads the "
+            "table reads args, or write it by a @field_serializer"
+        )
     if isinstance(value, dict):
         if isinstance(source, Mapping):
             return {key: _like_source(value[key], source.get(key)) for key in sorted(value)}
-        return {key: _like_source(item, getattr(source, key, None)) for key, item in value.items()}
+        names = attributes(type(source)) if hasattr(source, "model_dump") else {}
+        return {key: _like_source(item, getattr(source, names.get(key, key), None)) for key, item in value.items()}
     if isinstance(value, list) and isinstance(source, (list, tuple)) and len(value) == len(source):
         return [_like_source(*pair) for pair in zip(value, source, strict=True)]
     return value
@@ -172,6 +173,21 @@ def decode_args(args_type: type[Any], raw: bytes | str) -> Any:
         return (_decoders.get(args_type) or _new_decoder(args_type))(raw)
     except Exception as error:
         raise ArgsDecodeError(f"args do not fit {args_type.__name__}: {error}") from error
+
+
+def why_undecodable(args_type: type[Any]) -> str | None:
+    """Why what values of a type are stored as can never be decoded into it; None where it can, as far as is known before."""
+    if hasattr(args_type, "model_validate_json"):
+        return why_unreadable(args_type)
+    try:
+        _new_decoder(args_type)
+    except NameError:
+        return None  # of a class that its module defines further down
+    except (TypeError, ValueError) as error:
+        return str(error)
+    if isinstance(msgspec.inspect.type_info(args_type), msgspec.inspect.CustomType):
+        return "it is no dataclass, msgspec.Struct or pydantic model: make it one"
+    return None
 
 
 def _new_decoder(args_type: type[Any]) -> Callable[[bytes | str], Any]:

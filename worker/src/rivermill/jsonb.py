@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -22,10 +23,13 @@ def encode_value(name: str, value: Any) -> bytes:
         value: anything that msgspec encodes.
 
     Raises:
-        ValidationError: it cannot be encoded, or has a NUL character in it.
+        ValidationError: it cannot be encoded, or has a NUL character or a float that is no number in it.
     """
     try:
         raw = msgspec.json.encode(value)
+        if b"null" in raw:  # what msgspec writes for a float that is no number
+            # Nothing is known of JSON that the caller has made, which is the one thing that this would not take.
+            refuse_nan(msgspec.to_builtins(value, str_keys=True, enc_hook=lambda _: None))
     except (TypeError, ValueError) as error:
         raise ValidationError(f"{name} cannot be encoded as JSON: {error}") from error
     if b"\\u0000" in raw:
@@ -49,6 +53,18 @@ def encode_object(name: str, value: Mapping[str, Any] | str) -> str:
         raise ValidationError(f"{name} cannot be encoded as a JSON object: {error}") from error
     refuse_nul(name, text)
     return text
+
+
+def refuse_nan(value: Any, path: str = "") -> None:
+    """Raise ValueError if there is a float in plain values for which JSON has nothing; it names the place."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{path[1:] or 'it'} is {value}, for which JSON has nothing; leave it out or use None")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            refuse_nan(item, f"{path}.{key}")
+    elif isinstance(value, list | tuple):
+        for number, item in enumerate(value):
+            refuse_nan(item, f"{path}.{number}")
 
 
 def refuse_nul(name: str, text: str) -> None:

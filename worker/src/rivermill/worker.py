@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Generic, Literal, TypeVar, overload
 
-from rivermill.args import check_kind, decode_args, kind_of
+from rivermill.args import check_kind, decode_args, kind_of, why_undecodable
 from rivermill.errors import ConfigError, RivermillError
 from rivermill.extensions import Extensions, Middleware, check_each
 from rivermill.job import ArgsT, Job, JobRow
@@ -128,8 +128,9 @@ class Workers:
         """Register a worker for the kind of its args type, and for its aliases.
 
         Raises:
-            ConfigError: the worker does not say its args type, its ``work`` cannot be called with a job or is a generator
-                function, its executor, timeout or middleware do not fit, or a kind is taken.
+            ConfigError: the worker does not say its args type, values of that could never be decoded, its ``work`` cannot be
+                called with a job or is a generator function, its executor, timeout or middleware do not fit, or a kind is
+                taken.
             ValidationError: a kind is not one River accepts.
         """
         if not isinstance(worker, Worker):
@@ -164,8 +165,8 @@ class Workers:
         Use it as ``@workers.work`` or with the attributes of ``Worker``, as ``@workers.work(executor="process")``.
 
         Raises:
-            ConfigError: the annotation is missing, it is a generator function, the executor, timeout or middleware do not
-                fit, or a kind is taken.
+            ConfigError: the annotation is missing, values of the args type could never be decoded, it is a generator function,
+                the executor, timeout or middleware do not fit, or a kind is taken.
         """
 
         def register(function: FunctionT) -> FunctionT:
@@ -194,6 +195,8 @@ class Workers:
     def _register(self, name: str, args_type: type[Any], worker: Worker[Any], executor: ExecutorKind) -> None:
         kind = self._check_kind(kind_of(args_type))
         _check_attributes(f"{name} of kind {kind!r}", worker)
+        if reason := why_undecodable(args_type):
+            raise ConfigError(f"{name}: args of type {args_type.__name__} could never be decoded: {reason}")
         aliases = getattr(args_type, "kind_aliases", ())
         if isinstance(aliases, str):
             raise ConfigError(f"{name}: kind_aliases {aliases!r} of {args_type.__name__}: use a list, e.g. [{aliases!r}]")
