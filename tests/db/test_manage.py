@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import asyncpg
+import psycopg
 import pytest
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from rivermill import (
     Client,
     InsertOpts,
     InsertParams,
     JobFilter,
+    JobListCursor,
     JobListOrder,
     JobListParams,
     JobState,
@@ -146,3 +151,45 @@ async def test_queues(client: Client, connection: Connection, dsn: str, schema: 
     with pytest.raises(ValidationError, match="limit"):
         await client.queue_list(limit=0)
     await listener.close()
+
+
+@pytest.mark.parametrize("library", ["asyncpg", "psycopg", "SQLAlchemy"])
+async def test_jobs_of_infinite_times_are_read(
+    client: Client, connection: Connection, dsn: str, schema: Schema, mixed: list[int], library: str
+) -> None:
+    """As other programs may write them."""
+    table = schema.table("river_job")
+    await connection.execute(f"UPDATE {table} SET scheduled_at = 'infinity' WHERE id = $1", mixed[0])
+    await connection.execute(
+        f"UPDATE {table} SET scheduled_at = '-infinity', finalized_at = 'infinity' WHERE id = $1", mixed[1]
+    )
+    first, last = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    params = JobListParams(order_by=JobListOrder.SCHEDULED_AT, limit=4)
+    async with transaction_of(library, dsn) as tx:
+        jobs = (page := await client.job_list(params, tx=tx)).jobs
+        jobs += (await client.job_list(replace(params, after=page.last_cursor), tx=tx)).jobs
+        cursor = JobListCursor.decode(params.cursor(jobs[-1]).encode())
+        assert (await client.job_list(replace(params, after=cursor), tx=tx)).jobs == []
+    assert [job.id for job in jobs] == [mixed[1], *mixed[2:], mixed[0]]
+    assert (jobs[0].scheduled_at, jobs[0].finalized_at, jobs[-1].scheduled_at) == (first, last, last)
+
+
+@asynccontextmanager
+async def transaction_of(library: str, dsn: str) -> AsyncIterator[Any]:
+    if library == "psycopg":
+        async with await psycopg.AsyncConnection.connect(dsn) as tx:
+            yield tx
+    elif library == "SQLAlchemy":
+        engine = create_async_engine(dsn.replace("postgresql://", "postgresql+psycopg://"))
+        async with engine.connect() as tx:
+            yield tx
+        await engine.dispose()
+    else:
+        yield None
+
+
+@pytest.mark.parametrize("job_id", [2**70, 2**63, -(2**63) - 1, 2**63 - 1, 0])
+async def test_a_job_of_an_id_that_there_is_not_is_not_found(client: Client, job_id: int) -> None:
+    for call in (client.job_get, client.cancel, client.job_retry, client.job_delete):
+        with pytest.raises(NotFoundError, match=f"job {job_id}: there is no such job"):
+            await call(job_id)

@@ -194,13 +194,14 @@ def _insert_opts(opts: params.Opts | None) -> InsertOpts:
 def _unique(opts: params.UniqueOpts | None) -> Unique | None:
     if opts is None:
         return None
-    return Unique(
+    unique = Unique(
         by_args=opts.by_args,
         by_period=timedelta(milliseconds=opts.by_period_ms) if opts.by_period_ms else None,
         by_queue=opts.by_queue,
         by_state=[_state(state, REFUSED) for state in opts.by_state or ()],
         exclude_kind=opts.exclude_kind,
     )
+    return None if unique.empty else unique  # River's options that say nothing
 
 
 def _state(name: str, code: int) -> JobState:

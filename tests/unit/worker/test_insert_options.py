@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any, ClassVar
 
 import msgspec
@@ -45,6 +45,26 @@ class Open(pydantic.BaseModel, extra="allow"):
 
 class Members(dict[str, Any]):
     kind: ClassVar[str] = "members"
+
+
+@dataclass
+class Own:
+    kind: ClassVar[str] = "own"
+
+    def insert_opts(self) -> InsertOpts:
+        return InsertOpts(queue="own")
+
+
+@dataclass
+class Attribute:
+    kind: ClassVar[str] = "attribute"
+    insert_opts: ClassVar[InsertOpts] = InsertOpts(queue="own")
+
+
+@dataclass
+class Member:
+    kind: ClassVar[str] = "member"
+    insert_opts: str = "one of the args"
 
 
 def row(args: Any, **opts: Any) -> Row:
@@ -93,6 +113,11 @@ def test_members_may_be_absent_where_the_type_allows_them(args: Any, paths: list
         (lambda: InsertOpts(scheduled_at="2026-01-02"), "scheduled_at '2026-01-02': use an aware datetime"),  # type: ignore[arg-type]
         (lambda: InsertOpts(scheduled_at=timedelta(1)), "scheduled_at datetime.timedelta.*: use an aware datetime"),  # type: ignore[arg-type]
         (lambda: InsertOpts(scheduled_at=date(2026, 1, 2)), "scheduled_at datetime.date.*: use an aware datetime"),  # type: ignore[arg-type]
+        (
+            lambda: InsertOpts(unique=Unique()),
+            r"unique Unique\(\): nothing in it makes a job unique: use Unique\(by_args=True\)",
+        ),
+        (lambda: InsertOpts(metadata=[1]), r"metadata \[1\]: use a dict"),  # type: ignore[arg-type]
         (lambda: InsertOpts(unique=True), "unique True: use a Unique"),  # type: ignore[arg-type]
         (lambda: InsertOpts(sequence=True), "sequence True: use a SequenceOpts"),  # type: ignore[arg-type]
         (lambda: InsertOpts(tags="nightly"), r"tags 'nightly': pass a list, e.g. \['nightly'\]"),
@@ -101,6 +126,12 @@ def test_members_may_be_absent_where_the_type_allows_them(args: Any, paths: list
         (lambda: InsertParams(Order(), Unique(by_queue=True)), "options Unique.*: use InsertOpts.unique=.*, or unique="),  # type: ignore[arg-type]
         (lambda: InsertParams("order", {"a": 1}), "args 'order': pass a value of an args type"),  # type: ignore[arg-type]
         (lambda: InsertOpts().over({"a": 1}), "options {'a': 1}: use InsertOpts"),  # type: ignore[arg-type]
+        (lambda: row(None), "args 'None': pass a value of an args type"),
+        (lambda: row((Order(), InsertOpts())), r"args .*: pass a value .*; options go with it as InsertParams\(args, opts\)"),
+        (lambda: row(Order), r"args Order is a type: pass a value of it, Order\(...\)"),
+        (lambda: row(Model), r"args Model is a type: pass a value"),
+        (lambda: row(Own), r"args Own is a type: pass a value"),
+        (lambda: row(Attribute()), "args type Attribute: insert_opts is an InsertOpts: make it a method, `def insert_opts"),
         (lambda: row({"a": 1}), "args .*: pass a value of an args type"),
         (lambda: row(Order(), max_attempts=0), "max_attempts 0: use a whole number from 1 to 32767; more counts as that"),
         (lambda: Unique(by_period=3600), "by_period 3600: use a timedelta"),  # type: ignore[arg-type]
@@ -118,6 +149,31 @@ def test_what_is_right_stays_right() -> None:
     due = datetime(2026, 1, 2, tzinfo=UTC)
     made = row(Order(), max_attempts=40_000, scheduled_at=due, tags=("one", "two"), unique=Unique(by_queue=True))
     assert (made.max_attempts, made.scheduled_at, made.tags) == (32767, due, "one,two")
+
+
+def test_an_args_type_has_options_of_its_own_by_a_method() -> None:
+    assert [row(args).queue for args in (Own(), Member(), Order())] == ["own", "default", "default"]
+
+
+WEST = timezone(timedelta(hours=-5))
+
+
+@pytest.mark.parametrize(
+    "at",
+    [
+        datetime.max.replace(tzinfo=UTC),
+        datetime.min.replace(tzinfo=UTC),
+        datetime.max.replace(tzinfo=WEST),
+        datetime(9999, 1, 1, tzinfo=UTC),
+        datetime(9998, 12, 31, 20, tzinfo=WEST),
+        datetime(1, 12, 31, tzinfo=UTC),
+    ],
+)
+def test_times_that_not_every_client_reads_are_refused(at: datetime) -> None:
+    with pytest.raises(ValidationError, match="use a time of the years 2 to 9998, leave it out for a job that is due at once"):
+        row(Order(), scheduled_at=at)
+    for taken in (datetime(2, 1, 1, tzinfo=UTC), datetime(9998, 12, 31, tzinfo=WEST)):
+        assert row(Order(), scheduled_at=taken).scheduled_at == taken
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])

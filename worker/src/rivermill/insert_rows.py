@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from rivermill import gojson
-from rivermill.args import check_names, encode_args, kind_of
+from rivermill.args import check_names, encode_args, kind_of, refuse_type
 from rivermill.errors import ValidationError
 from rivermill.job import JobState
 from rivermill.jsonb import encode_object
+from rivermill.rows import END_OF_TIMES, FIRST_TIME
 from rivermill.sequences import SequenceOpts, key_in
 from rivermill.unique import Unique, unique_key
 
@@ -33,6 +34,7 @@ _TYPED = (
     ("unique", Unique, "a Unique, e.g. Unique(by_args=True)"),
     ("sequence", SequenceOpts, "a SequenceOpts, e.g. SequenceOpts(by_args=['customer_id'])"),
     ("tags", Iterable, "a list of texts"),
+    ("metadata", (Mapping, str), "a dict, or the text of a JSON object"),
 )
 
 
@@ -46,9 +48,9 @@ class InsertOpts:
         pending: insert as ``pending``, which nothing works until it is made available.
         priority: 1 (most urgent) to 4.
         queue: River's queue name: lower case letters and digits in groups joined by ``_``, ``-`` or ``|``, at most 64.
-        scheduled_at: run no earlier than this aware time.
+        scheduled_at: run no earlier than this aware time, of the years 2 to 9998.
         tags: 3 or more word characters each, ``-`` allowed inside.
-        unique: which properties make it the same job as another; an empty ``Unique()`` counts as None.
+        unique: which properties make it the same job as another; an empty ``Unique()`` is refused.
         sequence: the jobs that it runs after: one at a time, in the order of their ids.
     """
 
@@ -69,13 +71,16 @@ class InsertOpts:
                 raise ValidationError(f"{name} {value!r}: use {example}")
         if isinstance(self.tags, str):
             raise ValidationError(f"tags {self.tags!r}: pass a list, e.g. [{self.tags!r}]")
+        if self.unique is not None and self.unique.empty:
+            raise ValidationError(
+                "unique Unique(): nothing in it makes a job unique: use Unique(by_args=True), or for one job of the kind, "
+                "whatever its args, Unique(by_state=UNIQUE_STATES_DEFAULT)"
+            )
 
     def over(self, other: InsertOpts) -> InsertOpts:
         """These options, with ``other``'s where they leave the choice open."""
         _check_opts(other)
         mine = {f.name: getattr(self, f.name) for f in fields(self)}
-        if self.unique is not None and self.unique.empty:
-            mine["unique"] = None
         return InsertOpts(**{k: v if v is not None else getattr(other, k) for k, v in mine.items()})
 
 
@@ -146,13 +151,25 @@ def make_rows(jobs: Sequence[InsertParams], default_max_attempts: int) -> list[R
     rows = []
     for params in jobs:
         own = getattr(params.args, "insert_opts", None)
-        if callable(own):
-            choice = _choose(params.opts.over(own()), default_max_attempts)
-        else:
+        if own is None:
             known = choices.get(id(params.opts))
             choice = choices[id(params.opts)] = known or _choose(params.opts, default_max_attempts)
+        else:
+            choice = _choose(params.opts.over(_own_opts(params.args, own)), default_max_attempts)
         rows.append(_row(params.args, choice, params.at if isinstance(params, PeriodicParams) else None))
     return rows
+
+
+def _own_opts(args: Any, own: Any) -> InsertOpts:
+    """The options of an args type; a member of its args may have the same name."""
+    refuse_type(args)
+    if isinstance(own, InsertOpts):
+        raise ValidationError(
+            f"args type {type(args).__name__}: insert_opts is an InsertOpts: make it a method, "
+            "`def insert_opts(self) -> InsertOpts`, that returns it"
+        )
+    opts: InsertOpts = own() if callable(own) else InsertOpts()
+    return opts
 
 
 def _row(args: Any, choice: _Choice, turn: datetime | None) -> Row:
@@ -172,8 +189,8 @@ def _row(args: Any, choice: _Choice, turn: datetime | None) -> Row:
 
 
 def _choose(opts: InsertOpts, default_max_attempts: int) -> _Choice:
-    if opts.scheduled_at is not None and opts.scheduled_at.tzinfo is None:
-        raise ValidationError(f"scheduled_at {opts.scheduled_at}: give it a time zone, e.g. datetime.now(UTC)")
+    if opts.scheduled_at is not None:
+        _check_time(opts.scheduled_at)
     due = JobState.AVAILABLE if opts.scheduled_at is None else JobState.SCHEDULED
     max_attempts = default_max_attempts if opts.max_attempts is None else opts.max_attempts
     priority = PRIORITY_DEFAULT if opts.priority is None else opts.priority
@@ -188,7 +205,7 @@ def _choose(opts: InsertOpts, default_max_attempts: int) -> _Choice:
     )
     if opts.sequence is not None and opts.pending:
         raise ValidationError("pending=True with a sequence: its jobs are pending until their turn anyway, leave it out")
-    return _Choice(columns, opts.unique if opts.unique is not None and not opts.unique.empty else None, opts.sequence)
+    return _Choice(columns, opts.unique, opts.sequence)
 
 
 def sequence_of(row: Row) -> bytes | None:
@@ -213,6 +230,16 @@ def _check_int(name: str, value: int, low: int, high: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise ValidationError(f"{name} {value!r}: use a whole number from {low} to {high}")
     return value
+
+
+def _check_time(at: datetime) -> None:
+    if at.tzinfo is None:
+        raise ValidationError(f"scheduled_at {at}: give it a time zone, e.g. datetime.now(UTC)")
+    if not FIRST_TIME <= at < END_OF_TIMES:
+        raise ValidationError(
+            f"scheduled_at {at}: use a time of the years {FIRST_TIME.year} to {END_OF_TIMES.year - 1}, leave it out for a job "
+            "that is due at once, or use pending=True for one that nothing works"
+        )
 
 
 def _check_max_attempts(value: int) -> int:

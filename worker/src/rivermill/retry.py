@@ -6,9 +6,11 @@ import logging
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from rivermill.errors import ArgsDecodeError
 from rivermill.job import JobRow
+from rivermill.rows import END_OF_TIMES
 from rivermill.worker import Registration
 
 #: The largest Go duration; River caps its delays there.
@@ -49,12 +51,22 @@ def next_retry(registration: Registration | None, row: JobRow, policy: Callable[
     extra = {"job_id": row.id, "kind": row.kind}
     try:
         chosen = _own_next_retry(registration, row) or policy(row)
-        if chosen >= now:
+        fault = _fault(chosen, now)
+        if fault is None:
             return chosen
-        logger.warning("next retry lies in the past; River's schedule is used", extra={**extra, "at": str(chosen)})
+        logger.warning("next retry %s; River's schedule is used", fault, extra={**extra, "at": str(chosen)})
     except Exception:
         logger.exception("next retry failed; River's schedule is used", extra=extra)
     return default_retry_policy(row)
+
+
+def _fault(chosen: Any, now: datetime) -> str | None:
+    """What is wrong with a time that a worker or a policy has chosen; None if nothing is."""
+    if not isinstance(chosen, datetime) or chosen.tzinfo is None:
+        return "is no aware datetime, such as datetime.now(UTC) + timedelta(minutes=1)"
+    if chosen < now:
+        return "lies in the past"
+    return None if chosen < END_OF_TIMES else f"lies behind the year {END_OF_TIMES.year - 1}"
 
 
 def _own_next_retry(registration: Registration | None, row: JobRow) -> datetime | None:

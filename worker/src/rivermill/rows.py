@@ -31,6 +31,10 @@ _NO_TIME = datetime(1, 1, 1, tzinfo=UTC)
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 
+FIRST_TIME, END_OF_TIMES = datetime(2, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
+"""The first time that is written, and the one before which all are: what lies outside is no time in every zone, and asyncpg
+writes Python's last one as infinity, which Go cannot read."""
+
 #: Bit of each state in ``unique_states``.
 STATE_BITS = {
     JobState.AVAILABLE: 1,
@@ -82,10 +86,10 @@ def job_from_record(record: Any) -> JobRow:
         attempt=record["attempt"],
         max_attempts=record["max_attempts"],
         priority=record["priority"],
-        created_at=record["created_at"],
-        scheduled_at=record["scheduled_at"],
-        attempted_at=record["attempted_at"],
-        finalized_at=record["finalized_at"],
+        created_at=_aware(record["created_at"]),
+        scheduled_at=_aware(record["scheduled_at"]),
+        attempted_at=record["attempted_at"] and _aware(record["attempted_at"]),
+        finalized_at=record["finalized_at"] and _aware(record["finalized_at"]),
         attempted_by=tuple(record["attempted_by"] or ()),
         errors=tuple(parse_error(text) for text in record["errors"] or ()),
         metadata=json.loads(record["metadata"]),
@@ -139,6 +143,11 @@ def parse_error(text: str | None) -> AttemptError:
         trace=_text(value.get("trace")),
         encoded_at=_text(value.get("at")),
     )
+
+
+def _aware(at: datetime) -> datetime:
+    """A time as the driver gives it, which has no zone where it is infinite."""
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
 def _time_of(seconds: float) -> datetime:

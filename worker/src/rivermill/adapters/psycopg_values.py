@@ -4,10 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
-from psycopg import sql
+from psycopg import AsyncRawCursor, RawCursor, sql
+from psycopg.abc import Buffer
+from psycopg.types.datetime import TimestamptzLoader
+
+CursorT = TypeVar("CursorT", RawCursor[dict[str, Any]], AsyncRawCursor[dict[str, Any]])
+_INFINITE = {b"infinity": datetime.max.replace(tzinfo=UTC), b"-infinity": datetime.min.replace(tzinfo=UTC)}
+
+
+class _Times(TimestamptzLoader):
+    """Reads infinite times, too, as asyncpg does."""
+
+    def load(self, data: Buffer) -> datetime:
+        infinite = _INFINITE.get(bytes(data))
+        return super().load(data) if infinite is None else infinite
+
+
+def reading(cursor: CursorT) -> CursorT:
+    """The cursor, which reads what asyncpg does."""
+    cursor.adapters.register_loader("timestamptz", _Times)
+    return cursor
 
 
 def parameters(args: Iterable[Any]) -> list[Any]:
