@@ -284,6 +284,21 @@ async def test_psycopg_without_a_transaction(client: Client, connection: Connect
         assert await client.insert_many_fast([Mail("bob")], tx=tx) == 1
 
 
+async def test_a_pipeline_of_psycopg(client: Client, connection: Connection, schema: Schema, dsn: str) -> None:
+    opts = InsertOpts(unique=Unique(by_args=True))
+    async with await psycopg.AsyncConnection.connect(dsn) as tx, tx.pipeline():
+        before = await tx.execute("SELECT 1")
+        first = await client.insert(Mail(), opts, tx=tx)
+        assert (await client.insert(Mail(), opts, tx=tx)).unique_skipped_as_duplicate
+        assert [result.job.args for result in await client.insert_many([Mail("bob")], tx=tx)] == [{"to": "bob"}]
+        assert (await client.cancel(first.job.id, tx=tx)).state is JobState.CANCELLED
+        with pytest.raises(NotFoundError):
+            await client.job_get(999, tx=tx)
+        assert await before.fetchone() == (1,)
+        assert await count(connection, schema) == 0
+    assert await count(connection, schema) == 2
+
+
 async def test_a_savepoint_of_sqlalchemy(client: Client, connection: Connection, schema: Schema, dsn: str) -> None:
     async with engine(dsn, "asyncpg") as used, AsyncSession(used) as session, session.begin():
         await client.insert(Mail(), tx=session)

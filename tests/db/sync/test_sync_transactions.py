@@ -156,6 +156,16 @@ def test_psycopg_without_a_transaction(client: SyncClient, dsn: str) -> None:
     assert len(client.job_list().jobs) == 3
 
 
+def test_a_pipeline_of_psycopg(client: SyncClient, dsn: str) -> None:
+    with psycopg.connect(dsn) as tx, tx.pipeline():
+        before = tx.execute("SELECT 1")
+        job = client.insert(Mail(1), UNIQUE, tx=tx).job
+        assert client.insert(Mail(1), UNIQUE, tx=tx).job == job
+        assert client.job_retry(job.id, tx=tx).state is JobState.AVAILABLE
+        assert before.fetchone() == (1,)
+    assert [job.args for job in client.job_list().jobs] == [{"n": 1}]
+
+
 def test_what_is_no_transaction_is_refused(client: SyncClient, dsn: str) -> None:
     with pytest.raises(ValidationError, match=r"tx is a builtins\.str: give a psycopg Connection"):
         client.insert(Mail(), tx=dsn)

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import psycopg
-from psycopg.pq import TransactionStatus
+from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.rows import dict_row
 
 from rivermill.adapters import psycopg_values as values
@@ -21,7 +21,7 @@ class AsyncPsycopg(AdaptedConnection):
         self._connection = connection
 
     def _cursor(self) -> psycopg.AsyncRawCursor[dict[str, Any]]:
-        return psycopg.AsyncRawCursor(self._connection, row_factory=dict_row)
+        return values.reading(psycopg.AsyncRawCursor(self._connection, row_factory=dict_row))
 
     async def fetch(self, sql: str, *args: Any) -> list[dict[str, Any]]:
         """See the base class."""
@@ -34,6 +34,9 @@ class AsyncPsycopg(AdaptedConnection):
     async def _fetch(self, sql: str, args: Sequence[Any], prepare: bool | None = None) -> list[dict[str, Any]]:
         async with self._cursor() as cursor:
             await cursor.execute(sql.encode(), values.parameters(args), prepare=prepare)
+            if self._connection.info.pipeline_status is not PipelineStatus.OFF:
+                async with self._connection.pipeline() as pipeline:  # the caller's, which has not sent it yet
+                    await pipeline.sync()
             return [values.row(row) for row in await cursor.fetchall()] if cursor.description else []
 
     async def copy_records_to_table(

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import psycopg
-from psycopg.pq import TransactionStatus
+from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.rows import dict_row
 
 from rivermill.adapters import psycopg_values as values
@@ -39,6 +39,9 @@ class SyncPsycopg(AdaptedConnection):
         def run() -> list[dict[str, Any]]:
             with self._cursor() as cursor:
                 cursor.execute(sql.encode(), values.parameters(args), prepare=prepare)
+                if self._connection.info.pipeline_status is not PipelineStatus.OFF:
+                    with self._connection.pipeline() as pipeline:  # the caller's, which has not sent it yet
+                        pipeline.sync()
                 return [values.row(row) for row in cursor.fetchall()] if cursor.description else []
 
         return await self._in_thread(run)
@@ -76,7 +79,7 @@ class SyncPsycopg(AdaptedConnection):
         return self._connection.closed
 
     def _cursor(self) -> psycopg.RawCursor[dict[str, Any]]:
-        return psycopg.RawCursor(self._connection, row_factory=dict_row)
+        return values.reading(psycopg.RawCursor(self._connection, row_factory=dict_row))
 
     async def _in_thread(self, call: Callable[[], ResultT]) -> ResultT:
         try:
