@@ -9,7 +9,22 @@ from typing import Any
 
 import pytest
 
-from rivermill import EventKind, InsertOpts, Interval, Job, JobCancel, JobSnooze, JobState, Never, PeriodicJob, Unique, Workers
+from rivermill import (
+    Client,
+    DatabaseUnavailableError,
+    EventKind,
+    InsertOpts,
+    Interval,
+    Job,
+    JobCancel,
+    JobSnooze,
+    JobState,
+    Never,
+    PeriodicJob,
+    SyncClient,
+    Unique,
+    Workers,
+)
 from rivermill.control_poll import ControlPollTimings
 from rivermill.db import Connection
 from rivermill.runtime import Runtime
@@ -145,3 +160,18 @@ async def test_a_listener_of_its_own_restores_notifications(
     ) as bench:
         for _ in range(3):
             await bench.reaches((await bench.client.enqueue(Note())).id, JobState.COMPLETED)
+
+
+async def test_a_pooler_that_nobody_has_spoken_of_is_told_with_the_way_out(pooler: str, schema: Schema) -> None:
+    client = Client(pooler, schema=schema)
+    with pytest.raises(DatabaseUnavailableError, match=r"unsupported startup parameter.*set transaction_pooler=True \(RIVER_"):
+        await client.job_list()
+
+
+async def test_a_client_for_synchronous_programs_needs_no_listener(pooler: str, schema: Schema) -> None:
+    def use() -> None:
+        with SyncClient(pooler, schema=schema, transaction_pooler=True) as client:
+            job = client.insert(Note()).job
+            assert client.job_get(job.id) == job
+
+    await asyncio.to_thread(use)

@@ -240,7 +240,7 @@ def test_a_dsn_is_described_without_its_password(dsn: str, place: str) -> None:
     ("settings", "message"),
     [
         ({"poll_only": True, "listener_dsn": DSN}, "listener_dsn"),
-        ({"transaction_pooler": True}, "transaction_pooler"),
+        ({"transaction_pooler": True, "queues": {"default": 1}}, "transaction_pooler"),
     ],
 )
 def test_clients_that_would_listen_in_vain_are_refused(settings: dict[str, Any], message: str) -> None:
@@ -268,7 +268,7 @@ WRITTEN: dict[str, tuple[str, str, Any]] = {
     "cancelled_retention": ("none", "none", None),
     "discarded_retention": ("24h", "24h", timedelta(days=1)),
     "poll_only": ("TRUE", "true", True),
-    "transaction_pooler": ("0", "false", False),
+    "transaction_pooler": ("1", "true", True),
     "fetch_only_known_kinds": ("1", "1", True),
     "leader_election_disabled": ("true", "yes", True),
     "discard_unknown_kinds": ("true", "on", True),
@@ -292,8 +292,7 @@ def test_every_setting_can_be_written() -> None:
 @pytest.mark.parametrize("source", [source for source in SOURCES if source.field != "dsn"], ids=lambda source: source.field)
 def test_settings_are_read_from_both(tmp_path: Path, source: Source) -> None:
     in_environment, in_file, expected = WRITTEN[source.field]
-    if source.field != "transaction_pooler":  # cannot be true alone
-        assert getattr(_settings(tmp_path, {}), source.field) != expected
+    assert getattr(_settings(tmp_path, {}), source.field) != expected
     assert getattr(_settings(tmp_path, {source.variable: in_environment}), source.field) == expected
     if source.key is not None:
         assert getattr(_settings(tmp_path, {}, f"{{{source.key}: {in_file}}}"), source.field) == expected
@@ -347,7 +346,10 @@ def test_wrong_lines_are_named_with_their_value(tmp_path: Path, river: str, mess
             "listener_dsn (RIVER_LISTENER_DSN): a client with poll_only (RIVER_POLL_ONLY) does not listen",
         ),
         ({"RIVER_LISTENER_DSN": "u:secret@h"}, "listener_dsn (RIVER_LISTENER_DSN): the database URL cannot be read"),
-        ({"RIVER_TRANSACTION_POOLER": "true"}, "transaction_pooler (RIVER_TRANSACTION_POOLER): LISTEN needs a session"),
+        (
+            {"RIVER_TRANSACTION_POOLER": "true", "RIVER_QUEUES": "default:1"},
+            "transaction_pooler (RIVER_TRANSACTION_POOLER): LISTEN needs a session",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_named(tmp_path: Path, env: dict[str, str], message: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Protocol, Self
 from rivermill.client_insert import InsertMethods
 from rivermill.client_manage import JobMethods, LeaderMethods, QueueMethods
 from rivermill.client_queues import ClientQueues
-from rivermill.config import QueueConfig
+from rivermill.config import QueueConfig, check_listening
 from rivermill.errors import ConfigError, NotStartedError
 from rivermill.events import BUFFER_DEFAULT, EventKind, Subscribers, Subscription
 from rivermill.job import JobRow
@@ -118,8 +118,9 @@ class Client(InsertMethods, JobMethods, QueueMethods, LeaderMethods):
         """
         if self._runtime is not None:
             raise ConfigError("this client has been started already: make a new Client to start again")
-        if not self._workers or not self._work_queues:
-            raise ConfigError("a client needs workers= and queues= to be started; without them it only inserts")
+        if missing := self._missing():
+            raise ConfigError(f"this client cannot be started: {missing}")
+        check_listening(self.settings)
         enqueuer = Enqueuer(self._periodic_jobs, self._inserter, self._extensions)
         runtime = Runtime(self.settings, self._workers, self._work_queues, self._shared, enqueuer, self._subscribers, self)
         await runtime.start()
@@ -148,11 +149,21 @@ class Client(InsertMethods, JobMethods, QueueMethods, LeaderMethods):
             RivermillError: a part of it died.
         """
         if self._runtime is None:
-            raise NotStartedError("stopped() waits for a client that was started: call start() first")
+            way = self._missing() or "call start() first"
+            raise NotStartedError(f"stopped() waits for a client that was started: {way}")
         await self._runtime.stopped()
 
+    def _missing(self) -> str | None:
+        """What it cannot be started without; None if it can be."""
+        if self._workers is None:
+            return "it has no workers=, without which it only inserts"
+        if not self._workers:
+            return "its workers= are empty: register them, by @workers.work or workers.add, before the client is made"
+        return None if self._work_queues else "it has no queues: give queues={'default': 10}, or set RIVER_QUEUES"
+
     async def __aenter__(self) -> Self:
-        if self._workers and self._work_queues:
+        # Without queues it inserts what its workers work; workers that are none are a mistake.
+        if self._workers is not None and self._work_queues:
             await self.start()
         return self
 

@@ -107,8 +107,8 @@ class Settings:
         reindexer_timeout: the most that rebuilding one index may take; None is no limit.
         poll_only: never LISTEN: look for work, cancellations and paused queues at intervals only.
         listener_dsn: where to LISTEN, if not at ``dsn``; must be a real session.
-        transaction_pooler: ``dsn`` leads to a pooler that lends servers by the transaction, such as PgBouncer; needs
-            ``poll_only`` or ``listener_dsn``.
+        transaction_pooler: ``dsn`` leads to a pooler that lends servers by the transaction, such as PgBouncer; a client that
+            works jobs needs ``poll_only`` or ``listener_dsn`` then.
         fetch_only_known_kinds: leave jobs without a worker here to other clients.
         skip_unknown_job_check: insert jobs of any kind, also of those that only other clients work.
         leader_election_disabled: never lead, so never do maintenance nor insert periodic jobs.
@@ -242,6 +242,16 @@ def _check(settings: Settings) -> None:
         _check_listener_dsn(settings.listener_dsn)
     if settings.poll_only and settings.listener_dsn is not None:
         raise ConfigError(f"{named('listener_dsn')}: a client with {named('poll_only')} does not listen; leave one of them out")
+    if settings.queues:
+        check_listening(settings)
+
+
+def check_listening(settings: Settings) -> None:
+    """Check that a client which works jobs can listen for them; others never do.
+
+    Raises:
+        ConfigError: it would listen through a transaction pooler.
+    """
     if settings.transaction_pooler and not settings.poll_only and settings.listener_dsn is None:
         raise ConfigError(
             f"{named('transaction_pooler')}: LISTEN needs a session; give {named('listener_dsn')} one, "

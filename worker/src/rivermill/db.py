@@ -129,7 +129,9 @@ def told_to_callers() -> Iterator[None]:
     try:
         yield
     except _LOST as error:
-        text = f"the connection was lost: {_first_line(error)}; what was asked may have been done all the same"
+        # What the driver says where a connection is cut between two messages is about its own state.
+        said = "it was cut in the midst of a call" if isinstance(error, asyncpg.InternalClientError) else _first_line(error)
+        text = f"the connection was lost: {said}; what was asked may have been done all the same"
         raise DatabaseUnavailableError(text) from error
     except asyncpg.UndefinedTableError as error:
         raise MigrationError(explain(error)) from error
@@ -199,8 +201,15 @@ async def connect(
             # A file that is missing may be about to be there again.
             refused = isinstance(error, asyncpg.InvalidAuthorizationSpecificationError)
             kind = LoginRefusedError if refused else DatabaseUnavailableError
-            raise kind(f"cannot connect to {place}: {wrong or _first_line(error)}") from None
+            raise kind(f"cannot connect to {place}: {wrong or _first_line(error)}{_of_pooler(error)}") from None
         raise ConfigError(wrong) from None
+
+
+def _of_pooler(error: BaseException) -> str:
+    """The way out where a pooler refuses what a session of ours begins with; empty where it is something else."""
+    if "unsupported startup parameter" not in str(error):
+        return ""
+    return "; through a transaction pooler such as PgBouncer set transaction_pooler=True (RIVER_TRANSACTION_POOLER=true)"
 
 
 def pinned(connection: Connection, *, pooled: bool) -> AbstractAsyncContextManager[Any]:
