@@ -4,6 +4,7 @@ from rivermill.client import Client, JobQueue
 from rivermill.client_queues import ClientQueues
 from rivermill.config import PodIdentity, QueueConfig, Settings, load_settings
 from rivermill.cron import Cron
+from rivermill.db import DatabaseUnavailableError, LoginRefusedError
 from rivermill.errors import (
     ArgsDecodeError,
     ConfigError,
@@ -56,6 +57,7 @@ __all__ = [
     "Concurrency",
     "ConfigError",
     "Cron",
+    "DatabaseUnavailableError",
     "ErrorHandler",
     "ErrorHandlerResult",
     "Event",
@@ -84,6 +86,7 @@ __all__ = [
     "JobState",
     "JobStats",
     "JobTimeoutError",
+    "LoginRefusedError",
     "Middleware",
     "MigrationError",
     "Never",

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rivermill.client_base import ClientBase
-from rivermill.errors import ValidationError
+from rivermill.errors import NotFoundError, ValidationError
 from rivermill.insert_rows import check_queue
 from rivermill.job import Job, JobRow
 from rivermill.joblist import JobFilter, JobListParams, JobListResult
@@ -18,6 +18,8 @@ from rivermill.limits import Concurrency, RateLimit
 from rivermill.outcome import encode_updates
 from rivermill.queues import ALL_QUEUES, Queue
 from rivermill.transactions import Transaction
+
+_IDS = 2**63
 
 
 class JobMethods(ClientBase):
@@ -49,7 +51,9 @@ class JobMethods(ClientBase):
 
         Raises:
             DatabaseUnavailableError: there is no connection.
+            ValidationError: ``params`` are something else.
         """
+        _check_type("params", params, JobListParams, "a JobListParams, e.g. JobListParams(kinds=['mail'])")
         async with self._connection(tx) as connection:
             return await self._jobs.page(connection, params or JobListParams())
 
@@ -67,9 +71,10 @@ class JobMethods(ClientBase):
         ``JobDeleteMany``.
 
         Raises:
-            ValidationError: there is no filter and not ``everything=True``, or both; it is a ``JobListParams``; or ``limit`` is
-                out of its range.
+            ValidationError: there is no filter and not ``everything=True``, or both; it is no ``JobFilter``, or a
+                ``JobListParams``; or ``limit`` is out of its range.
         """
+        _check_type("filters", filters, JobFilter, "a JobFilter, e.g. JobFilter(kinds=['mail'])")
         async with self._connection(tx) as connection:
             return await self._jobs.delete_many(connection, filters or JobFilter(), limit=limit, everything=everything)
 
@@ -186,7 +191,13 @@ class QueueMethods(ClientBase):
             return await self._queues.update(connection, name, metadata)
 
     async def queue_limit(self, name: str, concurrency: Concurrency | None, *, tx: Transaction | None = None) -> Queue:
-        """Limit how many jobs of a queue run at once, or with None end its limits; raises NotFoundError if there is none."""
+        """Limit how many jobs of a queue run at once, or with None end its limits.
+
+        Raises:
+            NotFoundError: there is no such queue.
+            ValidationError: ``concurrency`` is something else.
+        """
+        _check_type("concurrency", concurrency, Concurrency, "a Concurrency, e.g. Concurrency(global_limit=5), or None")
         async with self._connection(tx) as connection:
             return await self._queues.limit(connection, name, concurrency)
 
@@ -196,7 +207,9 @@ class QueueMethods(ClientBase):
         Raises:
             MigrationError: the schema lacks a table: run ``rivermill migrate up``.
             NotFoundError: there is no such queue.
+            ValidationError: ``rate`` is something else.
         """
+        _check_type("rate", rate, RateLimit, "a RateLimit, e.g. RateLimit(5, timedelta(seconds=1)), or None")
         async with self._connection(tx) as connection:
             return await self._queues.limit_rate(connection, name, rate)
 
@@ -244,4 +257,12 @@ def _check_queue_or_all(name: str) -> None:
 def _checked(job_id: int) -> int:
     if isinstance(job_id, bool) or not isinstance(job_id, int):
         raise ValidationError(f"job_id {str(job_id)[:60]!r} of type {type(job_id).__name__}: use a job's id, a whole number")
+    if not -_IDS <= job_id < _IDS:
+        raise NotFoundError(f"job {job_id}: there is no such job; ids are below 2^63")
     return job_id
+
+
+def _check_type(name: str, value: Any, kind: type, example: str) -> None:
+    """Raise ValidationError unless it is None or of this type."""
+    if value is not None and not isinstance(value, kind):
+        raise ValidationError(f"{name} {str(value)[:60]!r} of type {type(value).__name__}: use {example}")

@@ -73,6 +73,10 @@ class Cron:
     __slots__ = ("_every", "_fields", "expression", "zone")
 
     def __init__(self, expression: str, zone: tzinfo | None = None) -> None:
+        if not isinstance(expression, str):
+            raise ConfigError(f"cron expression {expression!r}: use a text such as '0 9 * * mon'")
+        if zone is not None and not isinstance(zone, tzinfo):
+            raise ConfigError(f"cron expression {expression!r}, zone {zone!r}: use a tzinfo, such as ZoneInfo('Europe/Berlin')")
         self.expression = expression
         named = _ZONE.fullmatch(expression)
         self.zone = _zone(named[1], expression) if named else zone

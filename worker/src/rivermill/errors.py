@@ -1,4 +1,6 @@
-"""Every exception that Rivermill raises, and the outcomes that a worker may raise.
+"""The exceptions that Rivermill raises, and the outcomes that a worker may raise.
+
+Beside these there are ``DatabaseUnavailableError``, its ``LoginRefusedError``, and ``BlockingCallError`` of ``SyncClient``.
 
 ::
 

@@ -240,8 +240,10 @@ class Job(Generic[ArgsT]):
         """Merge one key into the job's metadata when the attempt ends, whatever its outcome. Mirrors ``MetadataSet``.
 
         Raises:
-            ValidationError: the key starts with ``river:``, or the key or the value cannot be encoded or stored.
+            ValidationError: the key is no text or starts with ``river:``, or it or the value cannot be encoded or stored.
         """
+        if not isinstance(key, str):
+            raise ValidationError(f"metadata key {key!r}: use a text")
         if key.startswith(_RESERVED):
             raise ValidationError(f"metadata key {key!r}: keys that start with {_RESERVED} are River's own")
         encode_value("metadata key", key)

@@ -23,6 +23,8 @@ from rivermill.named_args import number_args
 from rivermill.schema import Schema
 
 MAX_LIST = 10_000
+#: What the columns hold.
+_MAX_ID, _MAX_PRIORITY = 2**63 - 1, 2**15 - 1
 _GO_ZERO_TIME = datetime(1, 1, 1, tzinfo=UTC)
 
 
@@ -78,6 +80,12 @@ class JobListCursor:
             raise ValidationError(f"cursor {text[:60]!r}: not one that a job list has given") from error
 
 
+def _check_numbers(name: str, values: Sequence[Any], most: int) -> None:
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int) or abs(value) > most:
+            raise ValidationError(f"{name} {value!r}: use whole numbers up to {most}")
+
+
 def _check_lists(**values: Any) -> None:
     for name, value in values.items():
         check_list(name, value, f"[{value!r}]", wrong=ValidationError)
@@ -98,7 +106,8 @@ class JobFilter:
         where_args: the values, of types that the driver takes for their places.
 
     Raises:
-        ValidationError: names in ``where`` and ``where_args`` differ, or there is no such state.
+        ValidationError: names in ``where`` and ``where_args`` differ, there is no such state, or an id or a priority is no
+            whole number that its column holds.
     """
 
     ids: Sequence[int] = ()
@@ -114,6 +123,8 @@ class JobFilter:
         if not isinstance(self.where, str) or not isinstance(self.where_args, Mapping):
             raise ValidationError("where: use a text with @name where values go, and where_args={'name': value, …} for them")
         number_args(self.where, self.where_args, [])
+        _check_numbers("ids", self.ids, _MAX_ID)
+        _check_numbers("priorities", self.priorities, _MAX_PRIORITY)
         for state in self.states:
             if state not in tuple(JobState):
                 raise ValidationError(f"states {state!r}: use {', '.join(JobState)}")

@@ -27,8 +27,8 @@ def delete_many_statement(schema: Schema, filters: JobFilter, limit: int) -> tup
     Raises:
         ValidationError: ``limit`` is out of its range.
     """
-    if not 1 <= limit <= MAX_LIST:
-        raise ValidationError(f"limit {limit}: use 1 to {MAX_LIST}")
+    if not isinstance(limit, int) or not 1 <= limit <= MAX_LIST:
+        raise ValidationError(f"limit {limit!r}: use 1 to {MAX_LIST}")
     table, values = schema.table("river_job"), [limit]
     where = " AND ".join(["state <> 'running'", *filters.conditions(values)])
     sql = f"""
