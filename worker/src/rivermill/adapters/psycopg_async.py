@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
 import psycopg
@@ -23,6 +23,11 @@ class AsyncPsycopg(AdaptedConnection):
     def _cursor(self) -> psycopg.AsyncRawCursor[dict[str, Any]]:
         return values.reading(psycopg.AsyncRawCursor(self._connection, row_factory=dict_row))
 
+    def _synchronised(self) -> AbstractAsyncContextManager[Any]:
+        """At its end results are there, also in a pipeline of the caller's."""
+        piped = self._connection.info.pipeline_status is not PipelineStatus.OFF
+        return self._connection.pipeline() if piped else nullcontext()
+
     async def fetch(self, sql: str, *args: Any) -> list[dict[str, Any]]:
         """See the base class."""
         return await self._fetch(sql, args)
@@ -33,10 +38,8 @@ class AsyncPsycopg(AdaptedConnection):
 
     async def _fetch(self, sql: str, args: Sequence[Any], prepare: bool | None = None) -> list[dict[str, Any]]:
         async with self._cursor() as cursor:
-            await cursor.execute(sql.encode(), values.parameters(args), prepare=prepare)
-            if self._connection.info.pipeline_status is not PipelineStatus.OFF:
-                async with self._connection.pipeline() as pipeline:  # the caller's, which has not sent it yet
-                    await pipeline.sync()
+            async with self._synchronised():
+                await cursor.execute(sql.encode(), values.parameters(args), prepare=prepare)
             return [values.row(row) for row in await cursor.fetchall()] if cursor.description else []
 
     async def copy_records_to_table(

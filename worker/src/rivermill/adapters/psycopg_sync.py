@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Any, TypeVar
 
 import psycopg
@@ -38,10 +38,8 @@ class SyncPsycopg(AdaptedConnection):
     async def _fetch(self, sql: str, args: Sequence[Any], prepare: bool | None = None) -> list[dict[str, Any]]:
         def run() -> list[dict[str, Any]]:
             with self._cursor() as cursor:
-                cursor.execute(sql.encode(), values.parameters(args), prepare=prepare)
-                if self._connection.info.pipeline_status is not PipelineStatus.OFF:
-                    with self._connection.pipeline() as pipeline:  # the caller's, which has not sent it yet
-                        pipeline.sync()
+                with self._synchronised():
+                    cursor.execute(sql.encode(), values.parameters(args), prepare=prepare)
                 return [values.row(row) for row in cursor.fetchall()] if cursor.description else []
 
         return await self._in_thread(run)
@@ -80,6 +78,11 @@ class SyncPsycopg(AdaptedConnection):
 
     def _cursor(self) -> psycopg.RawCursor[dict[str, Any]]:
         return values.reading(psycopg.RawCursor(self._connection, row_factory=dict_row))
+
+    def _synchronised(self) -> AbstractContextManager[Any]:
+        """At its end results are there, also in a pipeline of the caller's."""
+        piped = self._connection.info.pipeline_status is not PipelineStatus.OFF
+        return self._connection.pipeline() if piped else nullcontext()
 
     async def _in_thread(self, call: Callable[[], ResultT]) -> ResultT:
         try:
