@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar
 import msgspec
 import pydantic
 import pytest
+from pydantic.alias_generators import to_camel
 
 from rivermill import ConfigError, Job, ValidationError, Workers
 from rivermill.args import check_names, decode_args, encode_args
@@ -204,6 +205,10 @@ class Forbids(pydantic.BaseModel, extra="forbid"):
         ),
         (model(inner=(list[model("Inner", account_id=ALIAS)] | None, None)), "field 'account_id' of Inner"),  # type: ignore[misc]
         (model(x=(int, pydantic.Field(exclude=True))), "field 'x' of Model has exclude=True and no default"),
+        (
+            model(account_id=(int, 1), config=Config(alias_generator=to_camel)),
+            "written as 'account_id' and read as 'accountId'",
+        ),
         (Forbids, "Forbids forbids what it writes itself, twice: leave out extra='forbid'"),
     ],
 )
@@ -248,6 +253,27 @@ def test_types_that_can_be_decoded_are_taken(args_type: Any) -> None:
 def test_a_time_under_an_alias_is_gos() -> None:
     text = '{"accountId":1,"secretAt":"2026-01-02T03:04:05.12Z","theBase":{"id":1},"twiceIt":2}'
     assert encode_args(Aliased()) == text
+
+
+class Waiting(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(alias_generator=to_camel, serialize_by_alias=True)
+
+    kind: ClassVar[str] = "waiting"
+    account_id: int = 1
+    inner: AsYetUnknown | None = None
+
+
+def test_a_model_that_waits_for_a_class_further_down_is_taken() -> None:
+    assert not Waiting.__pydantic_complete__
+    Workers().work(worker_of(Waiting))
+    Waiting.model_rebuild()
+    assert encode_args(Waiting()) == '{"accountId":1,"inner":null}'
+    assert missing(Waiting, ("account_id",)) == (0, ("accountId", "inner"))
+    assert missing(Waiting, ("inner", "at_last")) is None
+
+
+class AsYetUnknown(pydantic.BaseModel):
+    at_last: int = 1
 
 
 class Secretive(pydantic.BaseModel):

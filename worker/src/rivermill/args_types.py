@@ -119,11 +119,11 @@ def _writes_itself(model_type: type[Any]) -> bool:
 
 
 def _models(annotation: Any, seen: set[type[Any]]) -> Iterator[type[Any]]:
-    """The pydantic models in a type, itself included."""
+    """The pydantic models in a type, itself included; of one that waits for a class further down nothing is known yet."""
     for inner in typing.get_args(annotation):
         yield from _models(inner, seen)
     cls = typing.get_origin(annotation) or annotation
-    if isinstance(cls, type) and _is_model(cls) and cls not in seen:
+    if isinstance(cls, type) and _is_model(cls) and cls.__pydantic_complete__ and cls not in seen:
         seen.add(cls)
         yield cls
         for info in cls.model_fields.values():
