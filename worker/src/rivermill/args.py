@@ -156,7 +156,7 @@ def _like_source(value: Any, source: Any) -> Any:
     if isinstance(value, dict):
         if isinstance(source, Mapping):
             return {key: _like_source(value[key], source.get(key)) for key in sorted(value)}
-        names = attributes(type(source)) if hasattr(source, "model_dump") else {}
+        names = attributes(source.__class__) if hasattr(source, "model_dump") else {}
         return {key: _like_source(item, getattr(source, names.get(key, key), None)) for key, item in value.items()}
     if isinstance(value, list) and isinstance(source, (list, tuple)) and len(value) == len(source):
         return [_like_source(*pair) for pair in zip(value, source, strict=True)]

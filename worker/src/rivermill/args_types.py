@@ -86,7 +86,7 @@ def _members_of_any(alternatives: tuple[Any, ...]) -> Mapping[str, Any] | None:
     return members
 
 
-def _names(cls: type[Any]) -> Mapping[str, str] | None:
+def _names(cls: Any) -> Mapping[str, str] | None:
     """The attributes of a class by the names that its JSON has for them; None where any name may be there."""
     if issubclass(cls, msgspec.Struct):
         config = cls.__struct_config__
@@ -110,7 +110,7 @@ def _hints(cls: type[Any]) -> Mapping[str, Any]:
         return {}  # a name that cannot be resolved, so that nothing is known of what is inside
 
 
-def _is_model(cls: type[Any]) -> bool:
+def _is_model(cls: Any) -> bool:
     return hasattr(cls, "model_fields") and hasattr(cls, "__pydantic_decorators__")
 
 
@@ -118,19 +118,19 @@ def _writes_itself(model_type: type[Any]) -> bool:
     return bool(model_type.__pydantic_decorators__.model_serializers) or getattr(model_type, "__pydantic_root_model__", False)
 
 
-def _models(annotation: Any, seen: set[type[Any]]) -> Iterator[type[Any]]:
+def _models(annotation: Any, seen: set[Any]) -> Iterator[Any]:
     """The pydantic models in a type, itself included; of one that waits for a class further down nothing is known yet."""
     for inner in typing.get_args(annotation):
         yield from _models(inner, seen)
-    cls = typing.get_origin(annotation) or annotation
-    if isinstance(cls, type) and _is_model(cls) and cls.__pydantic_complete__ and cls not in seen:
+    cls: Any = typing.get_origin(annotation) or annotation
+    if _is_model(cls) and cls.__pydantic_complete__ and cls not in seen:
         seen.add(cls)
         yield cls
         for info in cls.model_fields.values():
             yield from _models(info.annotation, seen)
 
 
-def _unreadable(model_type: type[Any]) -> str | None:
+def _unreadable(model_type: Any) -> str | None:
     decorators, config = model_type.__pydantic_decorators__, model_type.model_config
     if _writes_itself(model_type) or any(one.info.mode != "after" for one in decorators.model_validators.values()):
         return None  # what it writes or reads is its own affair

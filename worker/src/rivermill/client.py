@@ -118,7 +118,8 @@ class Client(InsertMethods, JobMethods, QueueMethods, LeaderMethods):
         """
         if self._runtime is not None:
             raise ConfigError("this client has been started already: make a new Client to start again")
-        if missing := self._missing():
+        missing = self._missing()
+        if missing is not None or self._workers is None:
             raise ConfigError(f"this client cannot be started: {missing}")
         check_listening(self.settings)
         enqueuer = Enqueuer(self._periodic_jobs, self._inserter, self._extensions)

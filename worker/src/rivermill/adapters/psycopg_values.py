@@ -30,8 +30,15 @@ def reading(cursor: CursorT) -> CursorT:
 
 
 def parameters(args: Iterable[Any]) -> list[Any]:
-    """Parameters as psycopg takes them: it would send a tuple as a row."""
-    return [list(arg) if isinstance(arg, tuple) else arg for arg in args]
+    """Parameters as psycopg takes them: it would send a tuple as a row, and asyncpg sends Python's last time as infinity."""
+    return [_parameter(arg) for arg in args]
+
+
+def _parameter(arg: Any) -> Any:
+    if isinstance(arg, tuple):
+        return list(arg)
+    infinite = [text for text, time in _INFINITE.items() if isinstance(arg, datetime) and arg == time]
+    return infinite[0].decode() if infinite else arg
 
 
 def row(values: dict[str, Any]) -> dict[str, Any]:
