@@ -14,7 +14,7 @@ PAGE = (ROOT / "docs" / "river-compatibility.md").read_text()
 SCENARIOS = 73
 #: What River has nothing like.
 OURS = {"BlockingCallError", "ConfigError", "JobQueue", "NotStartedError", "PodIdentity", "RateLimit", "RivermillError"}
-OURS |= {"SyncClient", "WorkerCrashError", "load_settings"}
+OURS |= {"DatabaseUnavailableError", "LoginRefusedError", "SyncClient", "WorkerCrashError", "load_settings"}
 #: Their module says it for all of them.
 IN_ONE = {"Hook", "Middleware", "Plugin"}
 
