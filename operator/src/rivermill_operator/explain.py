@@ -6,7 +6,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +69,21 @@ async def run(options: argparse.Namespace) -> int:
     if options.json:
         sys.stdout.write("".join(json.dumps(status) + "\n" for status in found))
     else:
-        sys.stdout.write("\n".join("\n".join(text(status)) + "\n" for status in found))
+        sys.stdout.write("\n".join("\n".join(text(status)) + "\n" for status in _with_news(found)))
     return 0
+
+
+def _with_news(decisions: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Each with the conditions that the one before it of the same JobQueue did not have: they are long, and seldom change."""
+    last: dict[str, list[str]] = {}
+    for status in decisions:
+        conditions, before = status.get("conditions") or [], last.get(status["jobqueue"], [])
+        last[status["jobqueue"]] = [_condition(one) for one in conditions]
+        yield {**status, "conditions": [one for one in conditions if _condition(one) not in before]}
+
+
+def _condition(condition: Mapping[str, Any]) -> str:
+    return f"{condition['type']}={condition['status']} {condition['reason']}: {condition['message']}"
 
 
 def _check_name(target: str) -> None:
@@ -143,7 +156,7 @@ def text(status: Mapping[str, Any]) -> list[str]:
     # Of a paused one the numbers are old.
     lines += _reasons(status, decision) if mode != "Paused" else []
     lines += [f"  {write}" for write in status.get("writes") or []]
-    lines += [f"{c['type']}={c['status']} {c['reason']}: {c['message']}" for c in status.get("conditions") or []]
+    lines += [_condition(one) for one in status.get("conditions") or []]
     return lines
 
 

@@ -52,7 +52,10 @@ async def test_a_schema_without_tables_is_named(dsn: str) -> None:
     with pytest.raises(StoreError) as caught:
         await history.read(dsn, "nowhere", 1.0)
     assert caught.value.reason == "SchemaMissing"
-    assert caught.value.message == "Schema nowhere has no table river_job: name the schema of River's tables with --schema."
+    assert caught.value.message == (
+        "Schema nowhere has no table river_job: name the schema of River's tables with --schema, "
+        "or make them with `rivermill migrate up`."
+    )
 
 
 async def test_a_schema_of_any_name_is_asked_for_as_it_is(dsn: str) -> None:

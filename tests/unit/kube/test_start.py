@@ -70,6 +70,16 @@ def test_a_kubeconfig_that_cannot_be_read_is_said(
     assert said.count("\n") == 1
 
 
+def test_a_kubeconfig_that_is_not_there_is_named_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("kubernetes.aio.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", "/nowhere/a:/nowhere/b")
+    assert main.main(["explain", "shop/mail"]) == 1
+    said = capfd.readouterr().err
+    assert said.endswith(": there is no file /nowhere/a:/nowhere/b; name another\n")
+    assert said.count("\n") == 1
+
+
 async def test_what_could_not_be_listed_is_named(rest: Rest) -> None:
     listed, missing = (Cache(rest, path, lambda _: None) for path in ("/api/v1/pods", "/apis/apps/v1/deployments"))
     listed.synced.set()

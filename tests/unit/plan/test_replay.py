@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -135,6 +136,19 @@ def test_explain_replays_a_log(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert main(["explain", "--replay", str(file), "--json"]) == 0
     (status,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert (status["jobqueue"], status["desiredReplicas"], status["decision"]["won"]) == ("n/q", 7, "manual")
+
+
+def test_a_replay_prints_only_the_conditions_that_have_changed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "operator.log"
+    names = ("everything", "everything", "unknown")
+    file.write_text(log(*({"inputs": save(CASES[name])} for name in names)))
+    assert main(["explain", "--replay", str(file)]) == 0
+    all_of_them, none, news = (part.splitlines() for part in capsys.readouterr().out.split("\n\n"))
+    conditions = [line for line in all_of_them if re.match("[A-Z][A-Za-z]+=", line)]
+    assert len(conditions) == 7
+    assert none == [line for line in all_of_them if line not in conditions]
+    assert [line for line in news if line.startswith("QueueObserved=False Timeout")]
+    assert not set(news) & set(conditions)
 
 
 INPUTS = save(CASES["everything"])

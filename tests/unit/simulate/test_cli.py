@@ -99,7 +99,7 @@ def test_an_interrupt_ends_it_at_once_and_without_a_trace() -> None:
     ) as process:
         assert process.stderr is not None
         try:
-            assert "0/100" in process.stderr.read(6)
+            assert process.stderr.readline() == "0/100 runs\n"
             os.killpg(process.pid, signal.SIGINT)
             _, errors = process.communicate(timeout=120)
         finally:
@@ -123,14 +123,18 @@ def test_history_becomes_a_trace(capsys: pytest.CaptureFixture[str], monkeypatch
     options = parser.parse_args(["--from-database", "--schema", "jobs", "--hours", "2"])
     assert cli.run(options, history) == 0
     assert asked == [("postgresql://here/db", "jobs", 2.0)]
-    assert capsys.readouterr().out.splitlines()[-1].startswith("jobs, 30 s ")
+    assert capsys.readouterr().out.splitlines()[-1].startswith("schema jobs, 30 s ")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["nothing"], "workload 'nothing' is not known; there are steady, step"),
-        (["steady", "--goal", "5"], "--goal changes nothing: a reference workload has its own goals"),
+        (["steady", "--goal", "5"], "--goal changes nothing: a reference workload has goals, slots and bounds already"),
+        (["--goal", "5"], "--goal changes nothing: without jobs of your own the reference workloads run, which have"),
+        (["steady", "step", "steady"], "workload 'steady' is there twice: name it once, and take --seeds 2"),
+        (["--trace", "{jobs}", "--check"], "--check is of the reference workloads"),
+        (["--trace", "{jobs}", "--goal", "=3"], "--goal '=3': no queue is named; write --goal 3 for all, or such as emails=5"),
         (["--slots", "5"], "--slots changes nothing"),
         (["steady", "--max-replicas", "5"], "use it with jobs of your own (--trace or --from-database), or leave it out"),
         (["steady", "--hours", "5"], "--hours is of --from-database"),
@@ -160,6 +164,38 @@ def test_a_wrong_command_line_is_explained(
     monkeypatch.delenv("DATABASE_URL", raising=False)
     assert main(["simulate", *(argument.format(jobs=jobs) for argument in arguments)]) == 2
     assert message.format(jobs=jobs) in capsys.readouterr().err
+
+
+def test_scalers_stand_in_several_tables_where_one_is_too_wide(
+    jobs: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    assert main(["simulate", "--trace", jobs]) == 0
+    blocks = [block.splitlines() for block in capsys.readouterr().out.split("\n\n")]
+    assert [block[0].split() for block in blocks] == [
+        ["workload", "reach", "|", "rivermill", "|", "keda-tuned"],
+        ["workload", "reach", "|", "keda", "|", "hpa"],
+    ]
+    assert all(len(block) == 3 and block[2].startswith("my jobs, 30 s ") for block in blocks)
+    assert max(len(line) for block in blocks for line in block) <= 100
+    monkeypatch.setenv("COLUMNS", "20")
+    assert main(["simulate", "--trace", jobs]) == 0
+    assert capsys.readouterr().out.count("my jobs, 30 s ") == 4, "one is printed at least, however narrow it is"
+
+
+def test_an_empty_trace_is_said_to_be_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "mine.csv"
+    file.write_text("")
+    assert main(["simulate", "--trace", str(file)]) == 2
+    assert f"simulate: {file}: the file is empty; the first line names the columns, of due, seconds" in capsys.readouterr().err
+
+
+def test_bars_are_not_for_jobs_of_a_user(tmp_path: Path) -> None:
+    """A trace may have the name of a reference workload, too."""
+    file = tmp_path / "noise.csv"
+    file.write_text(JOBS)
+    assert main(["simulate", "--trace", str(file), "--max-replicas", "1", "--json", str(tmp_path / "all.json")]) == 0
+    assert json.loads((tmp_path / "all.json").read_text())["missed"] == []
 
 
 def test_a_trace_is_named_with_its_ending(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -40,6 +42,7 @@ class Rest:
             try:
                 config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
             except config.ConfigException:
+                _check_kubeconfig(config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION)
                 await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         except Exception as error:  # The reader stumbles in its own ways over files that are no kubeconfig.
             said = " ".join(str(error).split())
@@ -123,6 +126,13 @@ class Rest:
             raise KubeError(0, f"{method} {path}: {error}") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise KubeError(0, f"{method} {path}: {error!r}") from error
+
+
+def _check_kubeconfig(paths: str) -> None:
+    """Raises ConfigException: the reader would log a line of its own, and complain of what no file says."""
+    files = [Path(path).expanduser() for path in paths.split(os.pathsep) if path]
+    if not any(file.exists() for file in files):
+        raise config.ConfigException(f"there is no file {paths}")
 
 
 def _object(data: bytes) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,15 @@ from typing import Any
 from rivermill_operator.command_line import number, whole
 from rivermill_operator.simulate import bars, catalog, plots, trace
 from rivermill_operator.simulate.matrix import POLICIES, Run, run_all
-from rivermill_operator.simulate.options import OptionError, check_places, check_seeds, fleet, hours, refuse_what_goes_unused
+from rivermill_operator.simulate.options import (
+    OptionError,
+    check_places,
+    check_seeds,
+    check_workloads,
+    fleet,
+    hours,
+    refuse_what_goes_unused,
+)
 from rivermill_operator.simulate.table import COLUMNS_HELP, report, table
 from rivermill_operator.simulate.workload import Workload
 
@@ -21,6 +30,8 @@ from rivermill_operator.simulate.workload import Workload
 ReadHistory = Callable[[str, str, float], Sequence[Mapping[str, Any]]]
 
 _INTERRUPTED = 130
+#: Columns and lines of what is no terminal, where nothing is broken into several tables.
+_NO_TERMINAL = (10_000, 24)
 _DESCRIPTION = """\
 Runs the operator's own decisions over jobs, beside models of KEDA 2.21 (tuned
 and as it comes) and of the plain HPA. Needs no cluster.
@@ -49,7 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plots", type=Path, metavar="DIRECTORY", help="draw seed 1 there, as PNG and index.html; missing folders are made"
     )
-    parser.add_argument("--check", action="store_true", help="exit with 1 when a seed misses a bar, and say which")
+    parser.add_argument(
+        "--check", action="store_true", help="exit with 1 when a seed of a reference workload misses a bar, and say which"
+    )
     own = parser.add_argument_group("your own jobs instead of the reference workloads")
     own.add_argument(
         "--trace",
@@ -92,8 +105,9 @@ def run(options: argparse.Namespace, read_history: ReadHistory) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("\nrivermill-operator simulate: interrupted\n")
         return _INTERRUPTED
-    sys.stdout.write(table(runs) + "\n")
-    failures = bars.check(runs)
+    sys.stdout.write(table(runs, shutil.get_terminal_size(_NO_TERMINAL).columns) + "\n")
+    # The bars are set for the reference workloads: of a user's few jobs they would say nothing.
+    failures = bars.check(runs) if all(isinstance(source, str) for source in sources) else []
     try:
         _write(options, runs, report(runs, failures))
     except OSError as error:
@@ -117,9 +131,7 @@ def _write(options: argparse.Namespace, runs: Sequence[Run], figures: Mapping[st
 def _sources(options: argparse.Namespace, read_history: ReadHistory) -> Sequence[str | Workload]:
     """Names of reference workloads, or the user's own."""
     check_seeds(options)
-    wrong = [name for name in options.workloads if name not in _KNOWN]
-    if wrong:
-        raise OptionError(f"workload {wrong[0]!r} is not known; there are {', '.join(_KNOWN)}")
+    check_workloads(options.workloads, _KNOWN)
     refuse_what_goes_unused(options)
     if options.trace is not None:
         return [_own(options, options.trace.stem, str(options.trace), trace.read_csv(options.trace))]
@@ -139,7 +151,7 @@ def _history(options: argparse.Namespace, read_history: ReadHistory) -> Workload
             f"--from-database: in schema {schema!r} no job became due and ended in the last {back:g} hours; look further back "
             "with --hours, or at another schema with --schema (River removes completed jobs after a day)"
         )
-    return _own(options, schema, f"--from-database: schema {schema!r}", jobs)
+    return _own(options, f"schema {schema}", f"--from-database: schema {schema!r}", jobs)
 
 
 def _own(options: argparse.Namespace, name: str, source: str, jobs: Sequence[trace.Past]) -> Workload:
@@ -152,5 +164,5 @@ def _progress(done: int, total: int, last: Run | None) -> None:
         name = f" {last.workload} seed {last.seed}" if last else ""
         sys.stderr.write(f"\r{done}/{total}{name}".ljust(60) + ("\n" if done == total else ""))
     elif done * 10 // total > (done - 1) * 10 // total:
-        sys.stderr.write(f"{done}/{total}\n")
+        sys.stderr.write(f"{done}/{total} runs\n")
     sys.stderr.flush()

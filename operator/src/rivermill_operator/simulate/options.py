@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from rivermill_operator.simulate.trace import LONGEST_DAYS, Fleet
@@ -26,6 +26,15 @@ def check_seeds(options: argparse.Namespace) -> None:
         raise OptionError(f"--seeds {options.seeds}: at least 1")
 
 
+def check_workloads(named: Sequence[str], known: Collection[str]) -> None:
+    """Raises OptionError."""
+    for index, name in enumerate(named):
+        if name not in known:
+            raise OptionError(f"workload {name!r} is not known; there are {', '.join(known)}")
+        if name in named[:index]:
+            raise OptionError(f"workload {name!r} is there twice: name it once, and take --seeds 2 for more runs of it")
+
+
 def refuse_what_goes_unused(options: argparse.Namespace) -> None:
     """An option that would change nothing is a misunderstanding; raises OptionError."""
     given = [bool(options.workloads), options.trace is not None, options.from_database is not None]
@@ -33,9 +42,19 @@ def refuse_what_goes_unused(options: argparse.Namespace) -> None:
         raise OptionError("give one of WORKLOAD, --trace and --from-database")
     if options.from_database is None and (unused := _given(options, _OF_THE_DATABASE)):
         raise OptionError(f"{unused[0]} is of --from-database: use it with that, or leave it out")
-    if options.trace is None and options.from_database is None and (unused := _given(options, _OF_THE_FLEET)):
+    own = options.trace is not None or options.from_database is not None
+    if own and options.check:
         raise OptionError(
-            f"{unused[0]} changes nothing: a reference workload has its own goals, slots and bound; "
+            "--check is of the reference workloads, for which its bars are set: leave it out with jobs of your own"
+        )
+    if not own and (unused := _given(options, _OF_THE_FLEET)):
+        which = (
+            "a reference workload has"
+            if options.workloads
+            else "without jobs of your own the reference workloads run, which have"
+        )
+        raise OptionError(
+            f"{unused[0]} changes nothing: {which} goals, slots and bounds already; "
             "use it with jobs of your own (--trace or --from-database), or leave it out"
         )
 
@@ -63,7 +82,11 @@ def _goals(texts: Sequence[str]) -> dict[str, float]:
     """Seconds by queue; under the empty name those of all others."""
     goals: dict[str, float] = {}
     for text in texts:
-        queue, _, seconds = text.rpartition("=")
+        queue, sign, seconds = text.rpartition("=")
+        if sign and not queue:
+            raise OptionError(
+                f"--goal {text!r}: no queue is named; write --goal {seconds or '30'} for all, or such as emails=5"
+            )
         try:
             goal = float(seconds)
         except ValueError:

@@ -30,6 +30,9 @@ long its jobs waited. What counts pods is the fleet's.
 """
 
 Figures = dict[str, dict[str, float]]
+#: Title, what is reachable, and the cells of each scaler.
+Row = tuple[str, str, list[str]]
+_HEAD = f"| {'goal %':>7} {'p95 s':>7} {'cost':>7} {'kill':>4} {'wr':>4}"
 
 
 def summarize(runs: Sequence[Run], name: str, policy: str) -> Figures:
@@ -73,34 +76,43 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def table(runs: Sequence[Run]) -> str:
+def table(runs: Sequence[Run], columns: int) -> str:
     """Means over seeds: a line for each workload, one for the worst seed, and for each queue, where there are several of these.
 
-    Columns for each scaler.
+    Columns for each scaler; where the lines would be longer than ``columns``, the scalers stand in several tables.
     """
     names = list(dict.fromkeys(run.workload for run in runs))
     rows = [row for name in names for row in _rows([run for run in runs if run.workload == name], name)]
-    width = max(17, *(len(title) for title, _ in rows))
-    head = f"{'workload':<{width}} {'reach':>6} " + " ".join(f"| {policy:^33}" for policy in POLICIES)
-    columns = " ".join(f"| {'goal %':>7} {'p95 s':>7} {'cost':>7} {'kill':>4} {'wr':>4}" for _ in POLICIES)
-    return "\n".join([head, f"{'':{width}} {'':6} {columns}", *(f"{title:<{width}} {cells}" for title, cells in rows)])
+    width = max(17, *(len(title) for title, _, _ in rows))
+    fitting = max(1, (columns - len(f"{'':{width}} {'':6}")) // len(f" {_HEAD}"))
+    policies = list(POLICIES)
+    parts = [range(at, min(at + fitting, len(policies))) for at in range(0, len(policies), fitting)]
+    return "\n\n".join(_part(rows, width, {at: policies[at] for at in part}) for part in parts)
 
 
-def _rows(runs: Sequence[Run], name: str) -> list[tuple[str, str]]:
-    """Title and cells of a workload's line, of its worst seed's, and of its queues'."""
+def _part(rows: Sequence[Row], width: int, policies: Mapping[int, str]) -> str:
+    """The table of some scalers, by their place in the cells of a row."""
+    head = " ".join([f"{'workload':<{width}} {'reach':>6}", *(f"| {policy:^33}" for policy in policies.values())])
+    columns = " ".join([f"{'':{width}} {'':6}", *(_HEAD for _ in policies)])
+    lines = [" ".join([f"{title:<{width}} {reach}", *(cells[at] for at in policies)]).rstrip() for title, reach, cells in rows]
+    return "\n".join([head, columns, *lines])
+
+
+def _rows(runs: Sequence[Run], name: str) -> list[Row]:
+    """Of a workload's line, of its worst seed's, and of its queues'."""
     summary = [summarize(runs, name, policy) for policy in POLICIES]
     goals, reach = runs[0].goals, [run.reachable.share for run in runs]
     title = name if len(goals) > 1 else _with_goal(name, *goals.values())
-    rows = [(title, _line(reach, [_cells(_of(figures, "mean")) for figures in summary]))]
+    rows = [(title, _percent(reach), [_cells(_of(figures, "mean")) for figures in summary])]
     if len(runs) > 1:
-        rows.append(("  worst seed", _line([min(reach)], [_cells(_of(figures, "worst")) for figures in summary])))
+        rows.append(("  worst seed", _percent([min(reach)]), [_cells(_of(figures, "worst")) for figures in summary]))
     if len(goals) == 1:
         return rows
     summaries = [summarize_queues(runs, name, policy) for policy in POLICIES]
     for queue, goal in goals.items():
         waits = [_of(summary[queue], "mean") for summary in summaries]
         cells = [f"| {of['share'] * 100:7.2f} {of['p95']:7.1f} {'':7} {'':4} {'':4}" for of in waits]
-        rows.append((f"  {_with_goal(queue, goal)}", _line([run.reachable.queues[queue] for run in runs], cells).rstrip()))
+        rows.append((f"  {_with_goal(queue, goal)}", _percent([run.reachable.queues[queue] for run in runs]), cells))
     return rows
 
 
@@ -116,5 +128,5 @@ def _of(figures: Figures, what: str) -> dict[str, float]:
     return {column: values[what] for column, values in figures.items()}
 
 
-def _line(reach: Sequence[float], cells: Sequence[str]) -> str:
-    return f"{sum(reach) / len(reach) * 100:6.1f} " + " ".join(cells)
+def _percent(shares: Sequence[float]) -> str:
+    return f"{sum(shares) / len(shares) * 100:6.1f}"

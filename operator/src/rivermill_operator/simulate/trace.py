@@ -17,6 +17,7 @@ TAIL_SECONDS = 600.0
 LONGEST_DAYS = 8
 _DAY_SECONDS = 86_400.0
 _COLUMNS = ("due", "seconds", "queue", "priority", "known")
+_FIRST_LINE = f"the first line names the columns, of {', '.join(_COLUMNS)}, with commas between"
 _TOO_MANY = "values beyond the columns"
 
 
@@ -67,7 +68,9 @@ def read_csv(file: Path) -> list[Past]:
         # Spreadsheets write a byte order mark.
         with file.open(newline="", encoding="utf-8-sig") as lines:
             reader = csv.DictReader(lines, restkey=_TOO_MANY, skipinitialspace=True)
-            _check_columns(reader.fieldnames or [], file)
+            if reader.fieldnames is None:
+                raise TraceError(f"{file}: the file is empty; {_FIRST_LINE}")
+            _check_columns(reader.fieldnames, file)
             return list(_jobs(reader, file))
     except OSError as error:
         raise TraceError(f"{file}: {error.strerror}") from None
@@ -88,7 +91,7 @@ def _check_columns(names: Sequence[str], file: Path) -> None:
         complaint = "columns due and seconds are needed"
     else:
         return
-    raise TraceError(f"{file}: {complaint}; the first line names the columns, of {', '.join(_COLUMNS)}, with commas between")
+    raise TraceError(f"{file}: {complaint}; {_FIRST_LINE}")
 
 
 @dataclass(slots=True)

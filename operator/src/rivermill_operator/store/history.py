@@ -13,7 +13,8 @@ MOST_JOBS = 500_000
 
 #: What helps where no JobQueue is concerned, by reason.
 _MESSAGES = {
-    "SchemaMissing": "Schema {schema} has no table river_job: name the schema of River's tables with --schema.",
+    "SchemaMissing": "Schema {schema} has no table river_job: name the schema of River's tables with --schema, "
+    "or make them with `rivermill migrate up`.",
 }
 
 
