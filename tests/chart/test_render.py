@@ -12,7 +12,7 @@ import yaml
 from tests.chart.helm import CHARTS, Helm, Manifest, kinds, one, pod_of
 from tests.chart.variants import VARIANTS
 
-FOREIGN_KINDS = {"ServiceMonitor"}
+FOREIGN_KINDS = {"ServiceMonitor", "PodMonitor", "PrometheusRule"}
 SELECTOR = {"app.kubernetes.io/name": "rivermill-operator", "app.kubernetes.io/instance": "river"}
 RBAC = ["ClusterRole"] * 3 + ["ClusterRoleBinding", "Role", "RoleBinding"]
 
@@ -171,7 +171,7 @@ def test_service_monitor(helm: Helm) -> None:
     assert monitor["metadata"]["labels"]["release"] == "prometheus"
     assert monitor["spec"]["selector"] == {"matchLabels": SELECTOR}
     (endpoint,) = monitor["spec"]["endpoints"]
-    assert (endpoint["port"], endpoint["path"]) == ("http", "/metrics")
+    assert (endpoint["port"], endpoint["path"], endpoint["honorLabels"]) == ("http", "/metrics", True)
     assert (endpoint["interval"], endpoint["scrapeTimeout"]) == ("15s", "10s")
     assert endpoint["relabelings"]
     assert endpoint["metricRelabelings"]

@@ -29,6 +29,22 @@ VARIANTS: dict[str, Manifest] = {
             "metricRelabelings": [{"action": "drop", "sourceLabels": ["__name__"], "regex": "python_gc.*"}],
         }
     },
+    "workers monitored": {
+        "podMonitor": {
+            "enabled": True,
+            "interval": "15s",
+            "scrapeTimeout": "10s",
+            "labels": {"release": "prometheus"},
+            "relabelings": [{"action": "labeldrop", "regex": "pod"}],
+            "metricRelabelings": [{"action": "drop", "sourceLabels": ["__name__"], "regex": "python_gc.*"}],
+        }
+    },
+    "alerts": {"prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}}},
+    "monitored in some namespaces": {
+        "watchNamespaces": ["team-a", "team-b", "team-a"],
+        "podMonitor": {"enabled": True},
+        "prometheusRule": {"enabled": True, "errorsIn15Minutes": 5, "oldestWaitSeconds": 90},
+    },
     "network policy": {"networkPolicy": {"enabled": True}},
     "network policy with peers": {
         "networkPolicy": {

@@ -1,0 +1,76 @@
+"""What Prometheus gets: the monitors, and alerts whose metrics exist and whose expressions it can read."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from typing import Any
+
+import pytest
+import yaml
+
+from rivermill_operator.metrics import Metrics
+from tests.chart.helm import Helm, Manifest, one
+from tests.chart.variants import VARIANTS
+
+ALERTS = ["RivermillNobodyActs", "RivermillOperatorErrors", "RivermillJobsWait"]
+
+
+def rules_of(helm: Helm, variant: str) -> list[Manifest]:
+    (group,) = one(helm.render(VARIANTS[variant]), "PrometheusRule")["spec"]["groups"]
+    rules: list[Manifest] = group["rules"]
+    return rules
+
+
+def endpoint_of(monitor: Manifest) -> dict[str, Any]:
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    assert isinstance(endpoint, dict)
+    return endpoint
+
+
+def test_pod_monitor(helm: Helm) -> None:
+    monitor = one(helm.render(VARIANTS["workers monitored"]), "PodMonitor")
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    assert monitor["spec"]["selector"] == {"matchExpressions": [{"key": "rivermill.dev/jobqueue", "operator": "Exists"}]}
+    assert monitor["spec"]["namespaceSelector"] == {"any": True}
+    endpoint = endpoint_of(monitor)
+    assert (endpoint["port"], endpoint["path"]) == ("http", "/metrics")
+    assert (endpoint["interval"], endpoint["scrapeTimeout"]) == ("15s", "10s")
+    assert [relabeling.get("targetLabel") for relabeling in endpoint["relabelings"]] == ["jobqueue", None]
+    assert endpoint["metricRelabelings"]
+
+
+def test_pod_monitor_of_some_namespaces(helm: Helm) -> None:
+    monitor = one(helm.render(VARIANTS["monitored in some namespaces"]), "PodMonitor")
+    assert monitor["spec"]["namespaceSelector"] == {"matchNames": ["team-a", "team-b"]}
+    assert len(endpoint_of(monitor)["relabelings"]) == 1
+
+
+def test_alerts_are_about_metrics_that_exist(helm: Helm) -> None:
+    made = {f"{family.name}_total" if family.type == "counter" else family.name for family in Metrics().registry.collect()}
+    rules = rules_of(helm, "alerts")
+    assert [rule["alert"] for rule in rules] == ALERTS
+    for rule in rules:
+        named = set(re.findall(r"rivermill_\w+", rule["expr"]))
+        assert named
+        assert named <= made
+
+
+def test_alerts_are_about_this_release(helm: Helm) -> None:
+    assert [rule["expr"] for rule in rules_of(helm, "monitored in some namespaces")] == [
+        '(sum(rivermill_operator_lease_holder{namespace="mill"}) or vector(0)) == 0',
+        'sum by (reason) (increase(rivermill_operator_errors_total{namespace="mill"}[15m])) > 5',
+        'max by (namespace, jobqueue, queue) (rivermill_queue_oldest_wait_seconds{namespace=~"team-a|team-b"}) > 90',
+    ]
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool, of Prometheus, is not installed")
+@pytest.mark.parametrize("variant", ["alerts", "monitored in some namespaces"])
+def test_prometheus_can_read_the_alerts(helm: Helm, variant: str) -> None:
+    file = helm.scratch / "rules.yaml"
+    file.write_text(yaml.safe_dump(one(helm.render(VARIANTS[variant]), "PrometheusRule")["spec"]))
+    command = ["promtool", "check", "rules", str(file)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 rules found" in done.stdout
