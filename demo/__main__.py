@@ -13,7 +13,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import yaml
+
 from demo import run, setup, signals
+from demo.ending import asked, ending
 from demo.summary import Outcome, Summary, problems
 from demo.tree import Tree
 from devcluster import Cluster, DevclusterError, check_surroundings
@@ -97,9 +100,9 @@ def _alone() -> Iterator[None]:
 def _judge(summary: Summary, outcome: Outcome) -> int:
     path = setup.ROOT / "build" / "demo.json"
     write(summary, path)
-    for name, value in summary.to_json().items():
-        print(f"{name:>24}: {value}")
     wrong = problems(summary, outcome)
+    for line in ending(summary, asked(yaml.safe_load(setup.JOB_QUEUE.read_text(encoding="utf-8"))), good=not wrong):
+        print(line)
     for text in wrong:
         sys.stderr.write(f"demo: {text}\n")
     say(f"figures are in {path.relative_to(setup.ROOT)}")

@@ -114,7 +114,7 @@ async def _enqueue(client: Client, library: UUID, tree: Tree) -> tuple[float, in
         InsertParams(LibraryScanArgs(library, directory=encode_path(directory)), InsertOpts(queue=queue_of(files)))
         for directory, files in tree.directories.items()
     ]
-    say(f"enqueueing {len(jobs)} directories with {tree.files} files")
+    say(f"enqueueing {len(jobs):,} directories with {tree.files:,} files, and a rescan of one a second until they are done")
     await client.insert_many(jobs[:1])
     committed = time.time()
     for offset in range(1, len(jobs), _BATCH):
@@ -139,6 +139,7 @@ async def _watch(client: Client, connection: Any, fleet: Fleet, tree: Tree, libr
                 args = LibraryScanArgs(library, full_scan=True, directory=encode_path(random.choice(listable)))
                 await client.insert(args, InsertOpts(queue="high_priority"))
                 summary.jobs += 1
+                summary.rescans += 1
             if time.monotonic() - started > _LIMIT_SECONDS:
                 raise DevclusterError(f"{left} jobs and {len(fleet.ready)} pods are left after {_LIMIT_SECONDS:.0f} s")
             await asyncio.sleep(_STEP_SECONDS)

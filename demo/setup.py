@@ -21,6 +21,7 @@ from devcluster.paths import states
 from devcluster.progress import say
 
 ROOT = Path(__file__).resolve().parent.parent
+JOB_QUEUE = ROOT / "examples" / "library" / "jobqueue.yaml"
 NAMESPACE = "default"
 IMAGES = (
     ("localhost/rivermill/rivermill:0.1.0", "Dockerfile.worker", "."),
@@ -124,7 +125,7 @@ def _apply(cluster: Cluster, url: str) -> None:
         "data": {"url": base64.b64encode(url.encode()).decode()},
     }
     cluster.kubectl("apply", "-f", "-", text=json.dumps(secret))
-    cluster.kubectl("apply", "-f", str(ROOT / "examples" / "library" / "jobqueue.yaml"))
+    cluster.kubectl("apply", "-f", str(JOB_QUEUE))
     say("waiting for the operator to see the JobQueue")
     deadline = time.monotonic() + _READY_SECONDS
     path = "jsonpath={.status.conditions[?(@.type=='Ready')].status}"

@@ -11,6 +11,7 @@ class Summary:
     """The figures of one run; ``build/demo.json`` holds exactly these."""
 
     jobs: int = 0
+    rescans: int = 0
     files: int = 0
     completed: int = 0
     retried: int = 0

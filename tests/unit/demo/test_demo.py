@@ -6,7 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+import yaml
 
+from demo import setup
+from demo.ending import Asked, asked, ending
 from demo.run import directories_limit
 from demo.summary import Outcome, Summary, problems
 from demo.tree import BIG_BYTES, Seen, Tree, changed_between, differences, queue_of, walk
@@ -29,6 +32,42 @@ GOOD = {"jobs": 2, "completed": 2}
 )
 def test_verdict(summary: dict[str, int], outcome: tuple[int, int, int], count: int) -> None:
     assert len(problems(Summary(**summary), Outcome(*outcome))) == count  # type: ignore[arg-type]
+
+
+def test_the_ending_says_what_was_proved() -> None:
+    file = setup.JOB_QUEUE.read_text(encoding="utf-8")
+    summary = Summary(
+        jobs=17149, rescans=74, files=212345, completed=17149, retried=3, seconds=172.3, peak_pods=6,
+        first_pod_seconds=2.1, write_replicas_seconds=0.07,
+        wait_p50_seconds={"default": 31.2, "high_priority": 0.1}, wait_p95_seconds={"default": 63.0, "high_priority": 0.3},
+    )  # fmt: skip
+    wanted = asked(yaml.safe_load(file))
+    assert list(ending(summary, wanted, good=True)) == [
+        (
+            "jobs: all 17,149 did their work exactly once, in 172.3 s (17,075 directories, and 74 rescans that were asked for "
+            "meanwhile); 3 were retried"
+        ),
+        "files: 212,345 are recorded, as a plain walk of the tree sees them",
+        "pods: at most 6 at a time, where maxReplicas is 6; 0 were stopped while they ran jobs",
+        "start: after the first job was inserted, replicas were written within 0.07 s, and the first pod was Ready after 2.1 s",
+        (
+            "waits in queue default: half of its jobs up to 31.2 s, 95 % up to 63 s, above the goal of 30 s: "
+            "maxReplicas 6 allowed no more pods"
+        ),
+        "waits in queue high_priority: half of its jobs up to 0.1 s, 95 % up to 0.3 s, within the goal of 5 s",
+    ]
+    assert set(wanted.goals) == {"default", "high_priority", "low_priority"}
+
+
+def test_the_ending_of_a_run_that_went_wrong_claims_nothing() -> None:
+    summary = Summary(jobs=5, completed=4, peak_pods=1, wait_p50_seconds={"a": 1, "b": 1}, wait_p95_seconds={"a": 9, "b": 9})
+    lines = list(ending(summary, Asked({"a": 5.0}, 2), good=False))
+    assert lines[0].startswith("jobs: 4 of 5 completed, in 0 s (5 directories, and 0 rescans")
+    assert lines[1] == "files: 0 are recorded"
+    assert lines[3:] == [
+        "waits in queue a: half of its jobs up to 1 s, 95 % up to 9 s, above the goal of 5 s",
+        "waits in queue b: half of its jobs up to 1 s, 95 % up to 9 s",
+    ]
 
 
 def test_big_directories_wait() -> None:
