@@ -9,12 +9,20 @@ from typing import Any
 
 import pytest
 import yaml
+from prometheus_client import CollectorRegistry
 
-from rivermill_operator.metrics import Metrics
-from tests.chart.helm import Helm, Manifest, one
+from rivermill.metrics import Metrics as WorkerMetrics
+from rivermill_operator.metrics import Metrics as OperatorMetrics
+from tests.chart.helm import ROOT, Helm, Manifest, one
 from tests.chart.variants import VARIANTS
 
+PAGE = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
 ALERTS = ["RivermillNobodyActs", "RivermillOperatorErrors", "RivermillJobsWait"]
+
+
+def exposed(registry: CollectorRegistry) -> set[str]:
+    """Names of metrics, as they are queried."""
+    return {f"{family.name}_total" if family.type == "counter" else family.name for family in registry.collect()}
 
 
 def rules_of(helm: Helm, variant: str) -> list[Manifest]:
@@ -48,7 +56,7 @@ def test_pod_monitor_of_some_namespaces(helm: Helm) -> None:
 
 
 def test_alerts_are_about_metrics_that_exist(helm: Helm) -> None:
-    made = {f"{family.name}_total" if family.type == "counter" else family.name for family in Metrics().registry.collect()}
+    made = exposed(OperatorMetrics().registry)
     rules = rules_of(helm, "alerts")
     assert [rule["alert"] for rule in rules] == ALERTS
     for rule in rules:
@@ -60,9 +68,24 @@ def test_alerts_are_about_metrics_that_exist(helm: Helm) -> None:
 def test_alerts_are_about_this_release(helm: Helm) -> None:
     assert [rule["expr"] for rule in rules_of(helm, "monitored in some namespaces")] == [
         '(sum(rivermill_operator_lease_holder{namespace="mill"}) or vector(0)) == 0',
-        'sum by (reason) (increase(rivermill_operator_errors_total{namespace="mill"}[15m])) > 5',
+        'sum by (reason) (increase(rivermill_operator_errors_total{namespace="mill"}[5m])) > 9',
         'max by (namespace, jobqueue, queue) (rivermill_queue_oldest_wait_seconds{namespace=~"team-a|team-b"}) > 90',
     ]
+
+
+def test_the_page_shows_the_alerts_as_they_are(helm: Helm) -> None:
+    manifests = helm.render(VARIANTS["alerts"], namespace="rivermill-system")
+    (group,) = one(manifests, "PrometheusRule")["spec"]["groups"]
+    minutes = {"2m": "2 min", "5m": "5 min", "10m": "10 min"}
+    for rule in group["rules"]:
+        assert f"| `{rule['alert']}` | `{rule['expr']}`, for {minutes[rule['for']]} |" in PAGE
+
+
+def test_the_page_names_every_metric_of_the_operator_and_none_that_is_not_there() -> None:
+    made, workers = exposed(OperatorMetrics().registry), exposed(WorkerMetrics().registry)
+    named = {name.removesuffix("_bucket") for name in re.findall(r"(?<!/)\b(rivermill_[a-z_]+)", PAGE)}
+    assert made <= named
+    assert named <= made | workers
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool, of Prometheus, is not installed")

@@ -43,7 +43,7 @@ VARIANTS: dict[str, Manifest] = {
     "monitored in some namespaces": {
         "watchNamespaces": ["team-a", "team-b", "team-a"],
         "podMonitor": {"enabled": True},
-        "prometheusRule": {"enabled": True, "errorsIn15Minutes": 5, "oldestWaitSeconds": 90},
+        "prometheusRule": {"enabled": True, "errorsIn5Minutes": 9, "oldestWaitSeconds": 90},
     },
     "network policy": {"networkPolicy": {"enabled": True}},
     "network policy with peers": {
