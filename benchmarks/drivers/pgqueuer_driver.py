@@ -56,7 +56,8 @@ async def drain(options: argparse.Namespace) -> Figures:
         await count.work(options.sleep)
 
     working = asyncio.create_task(queue.run(batch_size=options.slots, max_concurrent_tasks=options.most_at_once))
-    figures = await count.figures(options.most_at_once or options.slots, lambda: connection.fetchval("SELECT EXISTS (SELECT FROM pgqueuer)"))
+    slots = options.most_at_once or options.slots
+    figures = await count.figures(slots, lambda: connection.fetchval("SELECT EXISTS (SELECT FROM pgqueuer)"))
     queue.shutdown.set()
     await working
     return figures
