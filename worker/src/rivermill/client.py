@@ -13,6 +13,7 @@ from rivermill.client_queues import ClientQueues
 from rivermill.config import QueueConfig, check_listening
 from rivermill.errors import ConfigError, NotStartedError
 from rivermill.events import BUFFER_DEFAULT, EventKind, Subscribers, Subscription
+from rivermill.forks import part_children
 from rivermill.job import JobRow
 from rivermill.maintenance.enqueuer import Enqueuer
 from rivermill.periodic import PeriodicJobs
@@ -122,6 +123,7 @@ class Client(InsertMethods, JobMethods, QueueMethods, LeaderMethods):
         if missing is not None or self._workers is None:
             raise ConfigError(f"this client cannot be started: {missing}")
         check_listening(self.settings)
+        part_children()
         enqueuer = Enqueuer(self._periodic_jobs, self._inserter, self._extensions)
         runtime = Runtime(self.settings, self._workers, self._work_queues, self._shared, enqueuer, self._subscribers, self)
         await runtime.start()
