@@ -266,3 +266,20 @@ async def test_an_error_without_a_text_is_recorded_by_its_type(
 
     row = await ended(dsn, connection, schema, workers, Policy())
     assert (row.state, [error.error for error in row.errors]) == (JobState.AVAILABLE, ["UnspeakableError"])
+
+
+@pytest.mark.parametrize("executor", ["async", "thread"])
+@pytest.mark.parametrize("error", [StopIteration("end"), GeneratorExit("end"), KeyboardInterrupt("end"), SystemExit("end")])
+async def test_whatever_a_worker_raises_is_a_failure(
+    dsn: str, connection: Connection, schema: Schema, workers: Workers, error: BaseException, executor: str
+) -> None:
+    async def on_loop(job: Job[Note]) -> None:
+        raise error
+
+    def in_thread(job: Job[Note]) -> None:
+        raise error
+
+    workers.work(on_loop if executor == "async" else in_thread)
+    row = await ended(dsn, connection, schema, workers, Policy())
+    assert (row.state, len(row.errors)) == (JobState.AVAILABLE, 1)
+    assert "end" in row.errors[0].error + row.errors[0].trace

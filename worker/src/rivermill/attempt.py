@@ -134,9 +134,9 @@ class Attempts:
                         refuse_unawaited(await result)
                 else:
                     await self._attempt(claimed, kind)
-            except (KeyboardInterrupt, GeneratorExit):
-                raise
-            except BaseException as raised:  # noqa: BLE001 - whatever a worker raises is recorded on its job
+            except BaseException as raised:  # whatever a worker raises is recorded on its job
+                if isinstance(raised, GeneratorExit) and not _is_in_step(claimed):
+                    raise  # the loop is closed, and nothing can be awaited any more
                 error = self._reason(claimed, kind, raised)
             claimed.done, ended_at = True, time.monotonic()
             if claimed.abandoned:
@@ -251,6 +251,11 @@ class Attempts:
             logger.warning("job %s", completion.outcome, extra=extra)
             self._policy.on_failure()
         return replace(completion, claimed_at=claimed.claimed_at)
+
+
+def _is_in_step(claimed: Claimed) -> bool:
+    """Whether the task of an attempt takes a step, so that what is raised there is its worker's."""
+    return claimed.task is not None and asyncio.current_task(claimed.task.get_loop()) is claimed.task
 
 
 def _not_registered(_: Any) -> Any:

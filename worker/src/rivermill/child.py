@@ -205,7 +205,7 @@ def _execute(worker: Worker[Any], job: Job[Any]) -> Result:
     error: BaseException | None = None
     try:
         refuse_unawaited(worker.work(job))
-    except (Exception, asyncio.CancelledError, SystemExit) as raised:  # noqa: BLE001 - whatever it is, its job records it
+    except BaseException as raised:  # noqa: BLE001 - whatever it is, its job records it
         error = raised
     result = _result_of(end_steps(job.state, job.row.metadata or {}, error))
     result.metadata = {key: msgspec.json.encode(value) for key, value in (job.state.updates or {}).items()}

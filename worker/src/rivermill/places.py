@@ -37,9 +37,13 @@ class Places:
         self._working: dict[AttemptState, ChildProcess] = {}
 
     async def run_in_thread(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Run a function in a thread, with this task's context variables."""
+        """Run a function in a thread, with this task's context variables.
+
+        Raises:
+            RuntimeError: it raised StopIteration, which no future takes, or GeneratorExit, by which coroutines are closed.
+        """
         context = contextvars.copy_context()
-        return await asyncio.get_running_loop().run_in_executor(self._threads, context.run, function, *args)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, context.run, _call, function, *args)
 
     async def run_in_process(self, state: AttemptState, kind: str, row: JobRow, args: str) -> None:
         """Run a job in a process and take over what it recorded.
@@ -91,6 +95,13 @@ class Places:
             self._idle.append(child)
         else:
             await self.run_in_thread(child.end)
+
+
+def _call(function: Callable[..., Any], *args: Any) -> Any:
+    try:
+        return function(*args)
+    except (StopIteration, GeneratorExit) as error:
+        raise RuntimeError(f"worker raised {type(error).__name__}") from error
 
 
 def _image(registration: Registration) -> WorkerImage:
