@@ -1,21 +1,26 @@
 """A process that executes one job at a time, and the bytes that travel to and from it.
 
-The process is spawned, so it imports the application anew and shares nothing with this one. It dies with its parent.
+The process is spawned, so it imports the application anew and shares nothing with this one. It leads a session of its own, and
+signals do nothing to it: whoever stops the parent by its process group or service must not fail the jobs that the parent still
+waits for. The parent kills it with all that it has started, and so does the process itself when its parent is gone.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
+import atexit
+import contextlib
 import multiprocessing
+import multiprocessing.util  # before our own exit handler is registered, which then runs before the one of this
 import os
 import pickle
 import signal
 import threading
 import traceback
-from collections.abc import Mapping
+import weakref
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -30,15 +35,17 @@ from rivermill.errors import (
     RivermillError,
     WorkerCrashError,
 )
-from rivermill.job import Job, JobRow
+from rivermill.forks import ignore_signals, signals_held
+from rivermill.job import AttemptState, Job, JobRow
 from rivermill.outcome import error_text
 from rivermill.resumable import end_steps
 from rivermill.worker import Worker, refuse_unawaited
 
-#: Time a process has to die of SIGTERM before it gets SIGKILL, and to end by itself when nothing is left to do.
-_TERM_SECONDS = 2.0
+#: Time a process has to end by itself when nothing is left to do.
+_END_SECONDS = 2.0
 
-logger = logging.getLogger("rivermill.executor")
+
+_RECORDED = "recorded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +64,10 @@ class WorkerProcessError(RivermillError):
 
 
 class Result(msgspec.Struct):
-    """How it ended: ``outcome`` is ``done``, ``failed``, ``failure`` (expected), ``cancel``, ``snooze`` or ``exit``."""
+    """How it ended: ``outcome`` is ``done``, ``failed``, ``failure`` (expected), ``cancel``, ``snooze`` or ``exit``.
+
+    ``recorded`` is no end: that ``metadata`` has been recorded, which counts even if the process is killed.
+    """
 
     outcome: str
     text: str = ""
@@ -71,23 +81,20 @@ def encode_request(kind: str, row: JobRow, args: str) -> bytes:
     return pickle.dumps((kind, row, args))
 
 
-def decode_result(data: bytes) -> tuple[Mapping[str, Any], BaseException | None]:
-    """The metadata that the worker recorded, and what it raised."""
-    result = msgspec.msgpack.decode(data, type=Result)
-    metadata = {key: msgspec.Raw(value) for key, value in result.metadata.items()}
-    error: BaseException | None = None
+def error_of(result: Result) -> BaseException | None:
+    """What the worker raised."""
     match result.outcome:
         case "failed":
-            error = WorkerProcessError(result.text, result.trace)
+            return WorkerProcessError(result.text, result.trace)
         case "failure":
-            error = JobFailure(result.text)
+            return JobFailure(result.text)
         case "cancel":
-            error = JobCancel(result.text)
+            return JobCancel(result.text)
         case "snooze":
-            error = JobSnooze(timedelta(seconds=result.seconds))
+            return JobSnooze(timedelta(seconds=result.seconds))
         case "exit":
-            error = SystemExit(result.text)
-    return metadata, error
+            return SystemExit(result.text)
+    return None
 
 
 class ChildProcess:
@@ -98,16 +105,20 @@ class ChildProcess:
         self._process: multiprocessing.process.BaseProcess | None = None
         self._connection: Connection[bytes, bytes] | None = None
         self._lock = threading.Lock()
-        self._timer: threading.Timer | None = None
         self._killed = False
+        self.owner = os.getpid()
 
     @property
     def usable(self) -> bool:
         """Whether another job can be given to it."""
         return not self._killed and self._process is not None and self._process.is_alive()
 
-    def call(self, request: bytes) -> bytes:
+    def call(self, request: bytes, record: Callable[[str, msgspec.Raw], None]) -> Result:
         """Execute a job; starts the process for the first.
+
+        Args:
+            request: the job.
+            record: called with each key of metadata and its JSON, as soon as the worker has recorded it.
 
         Raises:
             JobInterruptedError: it was killed.
@@ -116,28 +127,26 @@ class ChildProcess:
         try:
             connection = self._start()
             connection.send_bytes(request)
-            return connection.recv_bytes()
+            while True:
+                result = msgspec.msgpack.decode(connection.recv_bytes(), type=Result)
+                if result.outcome != _RECORDED:
+                    return result
+                for key, value in result.metadata.items():
+                    record(key, msgspec.Raw(value))
         except (EOFError, OSError) as error:
-            process = self._process
-            if process is not None:
-                process.join(_TERM_SECONDS)
+            code = self._bury()
             if self._killed:
                 raise JobInterruptedError("the worker process was killed") from error
-            code = process.exitcode if process is not None else None
             raise WorkerCrashError(f"the worker process died: {_describe_exit(code)}", code) from error
 
     def kill(self) -> None:
-        """End it now: SIGTERM, and SIGKILL when that does not help."""
+        """End it now, and what it has started."""
         with self._lock:
             if self._killed:
                 return
             self._killed = True
-            process = self._process
-            if process is not None and process.is_alive():
-                process.terminate()
-                self._timer = threading.Timer(_TERM_SECONDS, process.kill)
-                self._timer.daemon = True
-                self._timer.start()
+            if self._process is not None:
+                _kill_session(self._process)
 
     def end(self) -> None:
         """Close the connection, which ends an idle process, and wait for the end."""
@@ -146,14 +155,11 @@ class ChildProcess:
         process = self._process
         if process is None:
             return
-        process.join(_TERM_SECONDS)
+        process.join(_END_SECONDS)
         if process.is_alive():
-            process.kill()
+            _kill_session(process)
             process.join()
         with self._lock:
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer.join()
             self._killed = True
         process.close()
         self._process = None
@@ -165,12 +171,42 @@ class ChildProcess:
             if self._connection is None:
                 context = multiprocessing.get_context("spawn")
                 self._connection, theirs = context.Pipe()
-                self._process = context.Process(
-                    target=child_main, args=(theirs, dict(self._images)), name="rivermill-job", daemon=True
-                )
-                self._process.start()
+                process = context.Process(target=child_main, args=(theirs, dict(self._images)), name="rivermill-job")
+                resource_tracker.ensure_running()  # its own start lets signals through
+                with signals_held():
+                    process.start()
+                self._process = process
                 theirs.close()
+                _started.add(self)
             return self._connection
+
+    def _bury(self) -> int | None:
+        """Kill what a process that has died has left, while its number cannot be another's yet; its exit code."""
+        if self._process is None:
+            return None
+        wait([self._process.sentinel], _END_SECONDS)
+        _kill_session(self._process)
+        self._process.join(_END_SECONDS)
+        return self._process.exitcode
+
+
+_started: weakref.WeakSet[ChildProcess] = weakref.WeakSet()
+
+
+@atexit.register
+def _kill_all() -> None:
+    """Kill what nobody has ended: multiprocessing would wait for it."""
+    for child in list(_started):
+        if child.owner == os.getpid() and child.usable:
+            child.kill()
+
+
+def _kill_session(process: multiprocessing.process.BaseProcess) -> None:
+    """Kill a process and the others of its session that have not left its process group."""
+    assert process.pid is not None
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # it has not come so far yet, or nothing is left of it
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
 
 
 def _describe_exit(code: int | None) -> str:
@@ -185,8 +221,9 @@ def _describe_exit(code: int | None) -> str:
 
 def child_main(connection: Connection[bytes, bytes], images: Mapping[str, WorkerImage]) -> None:
     """Execute jobs until the connection is closed."""
-    for number in (signal.SIGINT, signal.SIGHUP):  # Ctrl-C and a closed terminal are the parent's to handle
-        signal.signal(number, signal.SIG_IGN)
+    os.setsid()
+    ignore_signals()
+    os.register_at_fork(after_in_child=connection.close)  # else it would stay open when this process has died
     threading.Thread(target=_die_with_parent, name="rivermill-parent", daemon=True).start()
     workers: dict[str, tuple[Worker[Any], type[Any]]] = {}
     while True:
@@ -197,8 +234,31 @@ def child_main(connection: Connection[bytes, bytes], images: Mapping[str, Worker
         if kind not in workers:
             workers[kind] = pickle.loads(images[kind].data)  # noqa: S301 - made by our own parent
         worker, args_type = workers[kind]
-        result = _execute(worker, Job(decode_args(args_type, args), row))
-        connection.send_bytes(msgspec.msgpack.encode(result))
+        state = _Recorded(connection)
+        result = _execute(worker, Job(decode_args(args_type, args), row, state))
+        state.end(result)
+
+
+class _Recorded(AttemptState):
+    """Tells the parent at once what is recorded, until the attempt has ended."""
+
+    def __init__(self, connection: Connection[bytes, bytes]) -> None:
+        self._connection: Connection[bytes, bytes] | None = connection
+        self._lock = threading.Lock()
+
+    def update(self, key: str, value: Any) -> None:
+        """Record one key of metadata."""
+        self._send(Result(_RECORDED, metadata={key: msgspec.json.encode(value)}))
+
+    def end(self, result: Result) -> None:
+        """Tell how the attempt has ended; what a thread that it left behind records is nobody's."""
+        self._send(result)
+        self._connection = None
+
+    def _send(self, result: Result) -> None:
+        with self._lock:
+            if self._connection is not None:
+                self._connection.send_bytes(msgspec.msgpack.encode(result))
 
 
 def _execute(worker: Worker[Any], job: Job[Any]) -> Result:
@@ -207,9 +267,7 @@ def _execute(worker: Worker[Any], job: Job[Any]) -> Result:
         refuse_unawaited(worker.work(job))
     except BaseException as raised:  # noqa: BLE001 - whatever it is, its job records it
         error = raised
-    result = _result_of(end_steps(job.state, job.row.metadata or {}, error))
-    result.metadata = {key: msgspec.json.encode(value) for key, value in (job.state.updates or {}).items()}
-    return result
+    return _result_of(end_steps(job.state, job.row.metadata or {}, error))
 
 
 def _result_of(error: BaseException | None) -> Result:
@@ -236,4 +294,4 @@ def _die_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])
-        os._exit(1)
+        os.killpg(0, signal.SIGKILL)

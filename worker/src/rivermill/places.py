@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from rivermill.child import ChildProcess, WorkerImage, decode_result, encode_request
+from rivermill.child import ChildProcess, WorkerImage, encode_request, error_of
 from rivermill.errors import ConfigError
 from rivermill.job import AttemptState, JobRow
 from rivermill.worker import ExecutorKind, Registration, Workers
@@ -46,7 +46,7 @@ class Places:
         return await asyncio.get_running_loop().run_in_executor(self._threads, context.run, _call, function, *args)
 
     async def run_in_process(self, state: AttemptState, kind: str, row: JobRow, args: str) -> None:
-        """Run a job in a process and take over what it recorded.
+        """Run a job in a process; what it records is recorded here, even if it is killed.
 
         Args:
             state: the attempt.
@@ -64,13 +64,11 @@ class Places:
         try:
             if state.interrupted:
                 child.kill()
-            answer = await self.run_in_thread(child.call, encode_request(kind, row, args))
+            result = await self.run_in_thread(child.call, encode_request(kind, row, args), state.update)
         finally:
             del self._working[state]
             await self._put_back(child)
-        metadata, error = decode_result(answer)
-        for key, value in metadata.items():
-            state.update(key, value)
+        error = error_of(result)
         if error is not None:
             raise error
 
