@@ -4,14 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 import pytest
 
-from rivermill import ClaimMetric, Client, ConfigError, Hook, InsertParams, Middleware, Plugin, ValidationError
-from rivermill.extensions import Extensions, insert_with
+from rivermill import (
+    ClaimMetric,
+    Client,
+    ConfigError,
+    Hook,
+    InsertParams,
+    Job,
+    JobCancel,
+    JobRow,
+    JobState,
+    Middleware,
+    Plugin,
+    ValidationError,
+)
+from rivermill.errors import RivermillError
+from rivermill.extensions import Extensions, insert_with, work_with
 
 order: list[str] = []
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Layer(Plugin):
@@ -78,3 +94,48 @@ def test_only_what_is_overridden_is_called() -> None:
 def test_an_async_hook_that_nobody_awaits_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"^hooks: metric_emit of <.*Late.*> is async, .* plain def$"):
         Client("postgresql://h/d", hooks=[Late()])
+
+
+class Forgets(Middleware):
+    async def work(self, job: Job[Any], inner: Callable[[], Awaitable[None]]) -> None:
+        order.append("forgets")
+
+
+class NeverAwaits(Middleware):
+    async def work(self, job: Job[Any], inner: Callable[[], Awaitable[None]]) -> None:
+        inner().close()  # type: ignore[attr-defined] # else the interpreter warns, too
+
+
+class Runs(Middleware):
+    async def work(self, job: Job[Any], inner: Callable[[], Awaitable[None]]) -> None:
+        await inner()
+
+
+class Cancels(Middleware):
+    async def work(self, job: Job[Any], inner: Callable[[], Awaitable[None]]) -> None:
+        raise JobCancel("not today")
+
+
+async def attempt(*middleware: Middleware) -> None:
+    async def run() -> None:
+        order.append("worker")
+
+    job: Job[Any] = Job(None, JobRow(1, "plain", "default", JobState.RUNNING, {}, 1, 25, 1, NOW, NOW))
+    await work_with(Extensions.of(middleware=middleware), (), job, lambda: None, run)
+
+
+@pytest.mark.parametrize(
+    ("middleware", "name"),
+    [([Forgets()], "Forgets"), ([Runs(), NeverAwaits()], "NeverAwaits"), ([Forgets(), Runs()], "Forgets")],
+)
+async def test_a_middleware_that_does_not_run_the_job_fails_its_attempt(middleware: list[Middleware], name: str) -> None:
+    with pytest.raises(RivermillError, match=f"middleware {name}: work returned without `await inner"):
+        await attempt(*middleware)
+
+
+async def test_a_middleware_may_say_instead_what_becomes_of_the_job() -> None:
+    with pytest.raises(JobCancel, match="not today"):
+        await attempt(Runs(), Cancels())
+    order.clear()
+    await attempt(Runs(), Runs())
+    assert order == ["worker"]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rivermill.errors import ConfigError
+from rivermill.errors import ConfigError, RivermillError
 
 if TYPE_CHECKING:
     from rivermill.job import Job
@@ -70,7 +70,10 @@ class Middleware:
         return await inner()
 
     async def work(self, job: Job[Any], inner: Callable[[], Awaitable[None]]) -> None:  # noqa: ARG002
-        """Around one attempt: ``await inner()`` runs what is inside and raises what it raises."""
+        """Around one attempt: ``await inner()`` runs what is inside and raises what it raises.
+
+        Returning without it fails the attempt. No timeout ends what waits here before and after it.
+        """
         await inner()
 
 
@@ -214,7 +217,22 @@ def work_with(
 
 
 def _around(layer: Middleware, job: Job[Any], inner: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
-    return lambda: layer.work(job, inner)
+    async def call() -> None:
+        ran = False
+
+        async def entered() -> None:
+            nonlocal ran
+            ran = True
+            await inner()
+
+        await layer.work(job, entered)
+        if not ran:
+            raise RivermillError(
+                f"middleware {type(layer).__name__}: work returned without `await inner()`, so the job has not run; await it, "
+                "or raise JobCancel or JobSnooze"
+            )
+
+    return call
 
 
 async def tell_claimed(extensions: Extensions, metric: ClaimMetric) -> None:
