@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from types import TracebackType
@@ -11,7 +12,7 @@ from rivermill.client_insert import InsertMethods
 from rivermill.client_manage import JobMethods, LeaderMethods, QueueMethods
 from rivermill.client_queues import ClientQueues
 from rivermill.config import QueueConfig, check_listening
-from rivermill.errors import ConfigError, NotStartedError
+from rivermill.errors import ConfigError, NotStartedError, RivermillError
 from rivermill.events import BUFFER_DEFAULT, EventKind, Subscribers, Subscription
 from rivermill.forks import part_children
 from rivermill.job import JobRow
@@ -72,6 +73,7 @@ class Client(InsertMethods, JobMethods, QueueMethods, LeaderMethods):
     ) -> None:
         super().__init__(dsn, workers=workers, queues=queues, **settings)
         self._runtime: Runtime | None = None
+        self._starting: asyncio.Event | None = None
         self._periodic_jobs = PeriodicJobs(self.settings.periodic_jobs)
         self._subscribers = Subscribers()
         self._work_queues = ClientQueues(self.settings.queues, self.settings.slots, works=bool(workers))
@@ -117,7 +119,7 @@ class Client(InsertMethods, JobMethods, QueueMethods, LeaderMethods):
             DatabaseUnavailableError: there is no connection.
             MigrationError: the schema has no River tables, or none for the rate limits of the settings.
         """
-        if self._runtime is not None:
+        if self._runtime is not None or self._starting is not None:
             raise ConfigError("this client has been started already: make a new Client to start again")
         missing = self._missing()
         if missing is not None or self._workers is None:
@@ -126,15 +128,32 @@ class Client(InsertMethods, JobMethods, QueueMethods, LeaderMethods):
         part_children()
         enqueuer = Enqueuer(self._periodic_jobs, self._inserter, self._extensions)
         runtime = Runtime(self.settings, self._workers, self._work_queues, self._shared, enqueuer, self._subscribers, self)
-        await runtime.start()
-        self._runtime = runtime
+        self._starting = asyncio.Event()
+        try:
+            await runtime.start()
+            self._runtime = runtime
+        finally:
+            self._starting.set()
+            self._starting = None
 
     async def stop(self, *, cancel: bool = False) -> None:
         """Stop working and close the connections. Mirrors ``Stop`` and ``StopAndCancel``.
 
+        While ``start`` has not ended, it waits for that.
+
         Args:
             cancel: give running jobs back at once instead of after ``shutdown_timeout``.
+
+        Raises:
+            RivermillError: a job that this client runs has called it, and it would wait for that job.
         """
+        if self._runtime is not None and self._runtime.is_job(asyncio.current_task()):
+            raise RivermillError(
+                "stop() inside a job would wait for that job: let a task of its own call it, and keep that, "
+                "e.g. stopping = asyncio.create_task(job.client.stop())"
+            )
+        if self._starting is not None:
+            await self._starting.wait()
         if self._runtime is not None:
             await self._runtime.stop(cancel=cancel)
         await self._shared.close()

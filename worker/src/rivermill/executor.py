@@ -133,6 +133,10 @@ class Executor:
         """The jobs whose outcome is open."""
         return list(self._claimed)
 
+    def is_job(self, task: asyncio.Task[Any] | None) -> bool:
+        """Whether a task, in which an attempt has begun, is executing it now."""
+        return any(claimed.task is task for claimed in self._claimed.values() if claimed.task is not None)
+
     async def idle(self) -> None:
         """Wait until no job's outcome is open."""
         await self._idle.wait()

@@ -95,6 +95,7 @@ class Runtime:
             queues=queues,
             on_free=self._on_free,
         )
+        self.is_job = self._executor.is_job
         self._sequencer = Sequencer(
             settings,
             shared,
