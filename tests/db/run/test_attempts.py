@@ -64,7 +64,7 @@ async def test_processes(dsn: str, connection: Connection, schema: Schema, worke
         row = await bench.reaches(dead.id, JobState.DISCARDED)
         assert row.errors[0].error == "the worker process died: exit code 7"
         row = await bench.reaches(failed.id, JobState.DISCARDED)
-        assert row.errors[0].error == "no luck with ?"
+        assert row.errors[0].error == "RuntimeError: no luck with ?"
         assert "in crunch" in row.errors[0].trace
         await bench.reaches(slow.id, JobState.RUNNING)
         await bench.client.cancel(slow.id)

@@ -88,7 +88,7 @@ async def test_rolled_back_is_forgotten(
     async with working(dsn, connection, schema, workers) as bench:
         kind, row = await outcome(bench)
     assert kind is (EventKind.JOB_FAILED if fails else EventKind.JOB_COMPLETED)
-    assert [error.error for error in row.errors] == (["no"] if fails else [])
+    assert [error.error for error in row.errors] == (["ZeroDivisionError: no"] if fails else [])
 
 
 @pytest.mark.parametrize(

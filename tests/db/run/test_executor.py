@@ -20,6 +20,7 @@ from rivermill.events import Subscribers
 from rivermill.executor import Executor
 from rivermill.job_events import JobEvents
 from rivermill.metrics import Metrics
+from rivermill.outcome import error_text
 from rivermill.schema import Schema
 from tests.db.run.support import ME, Note, claim, eventually, rows
 
@@ -178,7 +179,7 @@ async def test_an_error_handler_that_cancels_itself_costs_no_outcome(
         raise SystemExit("out")
 
     row = await ended(dsn, connection, schema, workers, Policy(error_handler=SlowHandler()))
-    assert (row.state, [error.error for error in row.errors]) == (JobState.AVAILABLE, ["out"])
+    assert (row.state, [error.error for error in row.errors]) == (JobState.AVAILABLE, ["SystemExit: out"])
 
 
 class DeafHandler:
@@ -208,7 +209,7 @@ async def test_an_error_handler_that_does_not_end_costs_neither_outcome_nor_slot
     monkeypatch.setattr("rivermill.handlers.LEAST_PATIENCE", timedelta(0))
     policy = Policy(error_handler=DeafHandler(), stuck_threshold=timedelta(milliseconds=50))
     row = await ended(dsn, connection, schema, workers, policy)
-    assert (row.state, [error.error for error in row.errors]) == (JobState.AVAILABLE, ["no"])
+    assert (row.state, [error.error for error in row.errors]) == (JobState.AVAILABLE, [error_text(error)])
     assert "the error handler did not end within" in caplog.text
 
 

@@ -141,5 +141,5 @@ async def test_what_a_worker_commits_itself(pooler: str, connection: Connection,
     finally:
         await own.close()
     assert skipped == [False, True]
-    assert [error.error for error in row.errors] == ["interrupted"]
+    assert [error.error for error in row.errors] == ["OSError: interrupted"]
     assert (row.metadata or {})["output"] == "done"

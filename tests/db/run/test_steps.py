@@ -65,7 +65,7 @@ async def test_the_next_attempt_goes_on(
     async with working(dsn, connection, schema, workers, retry_policy=at_once) as bench:
         job = (await bench.client.insert(Resumed())).job
         row = await bench.reaches(job.id, JobState.COMPLETED)
-    assert [error.error for error in row.errors] == ["interrupted"]
+    assert [error.error for error in row.errors] == ["OSError: interrupted"]
     assert row.metadata == PROGRESS | {"output": [["a", False, None], ["b", True, 3]]}
 
 
@@ -122,7 +122,7 @@ async def test_progress_that_a_transaction_records(
     async with working(dsn, connection, schema, workers, retry_policy=at_once) as bench:
         job = (await bench.client.insert(Resumed())).job
         row = await bench.reaches(job.id, JobState.COMPLETED)
-    assert [error.error for error in row.errors] == ["interrupted"]
+    assert [error.error for error in row.errors] == ["OSError: interrupted"]
     assert (row.metadata or {})["output"] == found
 
 

@@ -55,7 +55,7 @@ async def test_failures_retry_and_discard(dsn: str, connection: Connection, sche
         job = (await bench.client.insert(Note("luck"), InsertOpts(max_attempts=2))).job
         row = await bench.reaches(job.id, JobState.DISCARDED)
         assert [e.attempt for e in row.errors] == [1, 2]
-        assert row.errors[0].error == "no luck\ufffd"
+        assert row.errors[0].error == "RuntimeError: no luck\ufffd"
         assert "RuntimeError" in row.errors[0].trace
         late = (await bench.client.insert(Note("x"), InsertOpts(max_attempts=25))).job
         await connection.execute(

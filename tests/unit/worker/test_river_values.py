@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from rivermill import UNIQUE_STATES_DEFAULT, JobSnooze, JobState, Unique, gojson
-from rivermill.outcome import Attempt, decide, error_element
+from rivermill import UNIQUE_STATES_DEFAULT, JobFailure, JobSnooze, JobState, Unique, gojson
+from rivermill.errors import WorkerCrashError
+from rivermill.outcome import Attempt, decide, error_element, error_text
 from rivermill.retry import retry_delay
 from rivermill.rows import STATE_BITS
 
@@ -51,6 +52,27 @@ def test_the_form_of_an_error() -> None:
         "error": 'worker failed: escaped "detail"',
         "trace": "frame one\nframe two",
     }
+
+
+class UnspeakableError(Exception):
+    def __str__(self) -> str:
+        raise KeyError("text")
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (KeyError("user_id"), "KeyError: 'user_id'"),
+        (SystemExit(3), "SystemExit: 3"),
+        (AssertionError(), "AssertionError"),
+        (UnspeakableError(), "UnspeakableError"),
+        (JobFailure("no stock"), "no stock"),
+        (JobFailure(), "JobFailure"),
+        (WorkerCrashError("it died", 7), "it died"),
+    ],
+)
+def test_the_text_of_an_error(error: BaseException, text: str) -> None:
+    assert error_text(error) == text
 
 
 @pytest.mark.parametrize("text", ["{}", " { } ", '{"a":1e400}', '{ "a" : {"b": []} }\n'])

@@ -247,8 +247,8 @@ class Attempts:
         )
         self._metrics.jobs.labels(kind.queue, kind.name, completion.outcome).inc()
         if error is not None and completion.outcome in ("failed", "discarded"):
-            extra = {"job_id": claimed.id, "kind": kind.name, "error": error_text(error)}
-            logger.warning("job %s", completion.outcome, extra=extra)
+            facts = {"job_id": claimed.id, "kind": kind.name, "outcome": completion.outcome, "error": error_text(error)}
+            logger.warning("job %(job_id)s of kind %(kind)s %(outcome)s: %(error)s", facts, extra=facts)
             self._policy.on_failure()
         return replace(completion, claimed_at=claimed.claimed_at)
 

@@ -37,7 +37,7 @@ from rivermill.errors import (
 )
 from rivermill.forks import ignore_signals, signals_held
 from rivermill.job import AttemptState, Job, JobRow
-from rivermill.outcome import error_text
+from rivermill.outcome import error_says, error_text
 from rivermill.resumable import end_steps
 from rivermill.worker import Worker, refuse_unawaited
 
@@ -281,7 +281,7 @@ def _result_of(error: BaseException | None) -> Result:
         case JobFailure():
             return Result("failure", _sendable(error_text(error)))
         case SystemExit():
-            return Result("exit", _sendable(error_text(error)))
+            return Result("exit", _sendable(error_says(error)))
     return Result("failed", _sendable(error_text(error)), _sendable("".join(traceback.format_exception(error))))
 
 

@@ -192,7 +192,8 @@ class Executor:
     def _cancel(self, claimed: Claimed) -> None:
         if claimed.done or claimed.cancel_requested:
             return
-        logger.info("job is cancelled from outside", extra={"job_id": claimed.id, "kind": claimed.kind})
+        facts = {"job_id": claimed.id, "kind": claimed.kind}
+        logger.info("job %(job_id)s of kind %(kind)s is cancelled from outside", facts, extra=facts)
         claimed.cancel_requested = claimed.touched = True
         if not claimed.holds_slot and not claimed.entered:
             # It ends as a cancelled job at its first step.
@@ -232,8 +233,8 @@ class Executor:
         if not claimed.stuck:
             claimed.stuck = True
             self._count_stuck(1)
-            extra = {"job_id": claimed.id, "kind": claimed.kind, "queue": claimed.kind_info.queue}
-            logger.error("job is stuck", extra=extra)
+            facts = {"job_id": claimed.id, "kind": claimed.kind, "queue": claimed.kind_info.queue}
+            logger.error("job %(job_id)s of kind %(kind)s is stuck: it goes on although it was told to end", facts, extra=facts)
             if self._ask_stuck_handler(claimed):
                 self._free_slot(claimed)
         if claimed.cancel_requested and not claimed.abandoned:
@@ -297,7 +298,8 @@ class Executor:
             claimed.watch.cancel()
         if claimed.stuck:
             self._count_stuck(-1)
-            logger.info("job is stuck no longer", extra={"job_id": claimed.id, "kind": claimed.kind})
+            facts = {"job_id": claimed.id, "kind": claimed.kind}
+            logger.info("job %(job_id)s of kind %(kind)s is stuck no longer", facts, extra=facts)
             self._abandoned.discard(claimed)
 
     def _free_slot(self, claimed: Claimed) -> None:

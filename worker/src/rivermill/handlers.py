@@ -112,7 +112,8 @@ async def ask_error_handler(handler: ErrorHandler, job: JobRow, error: BaseExcep
     except (Exception, asyncio.CancelledError):
         # Whatever it is, the outcome of the attempt is still to be recorded.
         what = f"did not end within {limit}" if patience.expired() else "failed"
-        logger.exception("the error handler %s", what, extra={"job_id": job.id, "kind": job.kind})
+        facts = {"job_id": job.id, "kind": job.kind, "what": what}
+        logger.exception("the error handler %(what)s, asked about job %(job_id)s of kind %(kind)s", facts, extra=facts)
         return False
     return result is not None and result.set_cancelled
 
@@ -127,5 +128,6 @@ def ask_stuck_handler(handler: StuckHandler, job: StuckJob) -> bool:
             raise TypeError(f"it returned a {type(answer).__name__}, which nobody awaits: return True or False")
         return bool(answer)
     except Exception:
-        logger.exception("the stuck-job handler failed", extra={"job_id": job.id})
+        facts = {"job_id": job.id, "kind": job.kind}
+        logger.exception("the stuck-job handler failed, told of job %(job_id)s of kind %(kind)s", facts, extra=facts)
         return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from rivermill.errors import ConfigError
@@ -26,7 +27,8 @@ class _Formatter(logging.Formatter):
         if self._as_json:
             line = {"time": time, "level": record.levelname.lower(), "logger": record.name, "message": record.getMessage()}
             return json.dumps(line | extra, default=str)
-        fields = "".join(f" {key}={value}" for key, value in extra.items())
+        told = record.args if isinstance(record.args, Mapping) else ()  # what the message says by name
+        fields = "".join(f" {key}={value}" for key, value in extra.items() if key not in told)
         return f"{time} {record.levelname:<7} {record.name}: {record.getMessage()}{fields}"
 
 

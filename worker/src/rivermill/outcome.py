@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from rivermill.errors import JobCancel, JobFailure, JobInterruptedError, JobSnooze
+from rivermill.errors import JobCancel, JobFailure, JobInterruptedError, JobSnooze, RivermillError
 from rivermill.job import JobState
 
 #: A job that is due again within this is made ``available`` at once; the scheduler would come no earlier.
@@ -175,11 +175,19 @@ def describe_error(error: BaseException) -> tuple[str, str]:
 
 
 def error_text(error: BaseException) -> str:
-    """What an error says; its type's name where that is nothing, or cannot be had."""
+    """An error's type and what it says, as a traceback ends; of ours, whose sentences are whole, only what they say."""
+    said, name = error_says(error), type(error).__name__
+    if isinstance(error, RivermillError):
+        return said or name
+    return f"{name}: {said}" if said else name
+
+
+def error_says(error: BaseException) -> str:
+    """What an error says, which may be nothing."""
     try:
-        return str(error) or type(error).__name__
+        return str(error)
     except Exception:  # noqa: BLE001 - an error of the application's whose own __str__ fails must not cost its record
-        return type(error).__name__
+        return ""
 
 
 def _count(value: Any) -> int:
