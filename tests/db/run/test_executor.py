@@ -272,7 +272,13 @@ async def test_an_error_without_a_text_is_recorded_by_its_type(
 @pytest.mark.parametrize("executor", ["async", "thread"])
 @pytest.mark.parametrize("error", [StopIteration("end"), GeneratorExit("end"), KeyboardInterrupt("end"), SystemExit("end")])
 async def test_whatever_a_worker_raises_is_a_failure(
-    dsn: str, connection: Connection, schema: Schema, workers: Workers, error: BaseException, executor: str
+    dsn: str,
+    connection: Connection,
+    schema: Schema,
+    workers: Workers,
+    caplog: pytest.LogCaptureFixture,
+    error: BaseException,
+    executor: str,
 ) -> None:
     async def on_loop(job: Job[Note]) -> None:
         raise error
@@ -284,3 +290,4 @@ async def test_whatever_a_worker_raises_is_a_failure(
     row = await ended(dsn, connection, schema, workers, Policy())
     assert (row.state, len(row.errors)) == (JobState.AVAILABLE, 1)
     assert "end" in row.errors[0].error + row.errors[0].trace
+    assert f"job {row.id} of kind note failed: {row.errors[0].error}" in caplog.text

@@ -22,6 +22,7 @@ from rivermill import (
     Middleware,
     Plugin,
     ValidationError,
+    Workers,
 )
 from rivermill.errors import RivermillError
 from rivermill.extensions import Extensions, insert_with, work_with
@@ -139,3 +140,67 @@ async def test_a_middleware_may_say_instead_what_becomes_of_the_job() -> None:
     order.clear()
     await attempt(Runs(), Runs())
     assert order == ["worker"]
+
+
+class ReturnsNothing(Middleware):
+    async def insert_many(self, params: Sequence[Any], inner: Callable[[], Awaitable[Any]]) -> Any:
+        await inner()
+
+
+class ReturnsTooLittle(Middleware):
+    async def insert_many(self, params: Sequence[Any], inner: Callable[[], Awaitable[Any]]) -> Any:
+        return (await inner())[1:]
+
+
+class InsertsNothing(Middleware):
+    async def insert_many(self, params: Sequence[Any], inner: Callable[[], Awaitable[Any]]) -> Any:
+        return []
+
+
+@pytest.mark.parametrize(
+    ("layer", "said"),
+    [
+        (ReturnsNothing(), "ReturnsNothing: insert_many returned None although the jobs were inserted"),
+        (ReturnsTooLittle(), "ReturnsTooLittle: insert_many returned a list of 1 although"),
+        (InsertsNothing(), "InsertsNothing: insert_many returned without `await inner"),
+    ],
+)
+async def test_a_middleware_returns_what_the_insert_has_returned(layer: Middleware, said: str) -> None:
+    async def insert_both() -> list[str]:
+        return ["one", "two"]
+
+    with pytest.raises(RivermillError, match=said):
+        await insert_with(Extensions.of(middleware=[layer]), [InsertParams(Plain()), InsertParams(Plain())], insert_both)
+
+
+class PlainHook(Hook):
+    def insert_begin(self, params: Any) -> None:  # type: ignore[override]
+        order.append("never")
+
+    def work_end(self, job: Job[Any], error: BaseException | None) -> None:  # type: ignore[override]
+        order.append("never")
+
+
+class PlainMiddleware(Middleware):
+    def work(self, job: Job[Any], inner: Callable[[], Awaitable[None]]) -> None:  # type: ignore[override]
+        order.append("never")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"hooks": [PlainHook()]}, "hooks: insert_begin of .*PlainHook.* is a plain def, .*: make it an async def"),
+        ({"middleware": [PlainMiddleware()]}, "middleware: work of .*PlainMiddleware.* is a plain def"),
+    ],
+)
+def test_what_is_awaited_has_to_be_async(arguments: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        Client("postgresql://h/d", **arguments)
+
+
+def test_the_middleware_of_a_worker_has_to_be_async_too() -> None:
+    workers = Workers()
+    with pytest.raises(ConfigError, match=r"work of kind 'plain', middleware: work of .* is a plain def"):
+
+        @workers.work(middleware=[PlainMiddleware()])
+        async def work(job: Job[Plain]) -> None: ...

@@ -101,7 +101,8 @@ class Extensions:
         """Sort them by what they override.
 
         Raises:
-            ConfigError: one is no list, or has what is not of the class it is for, or a ``metric_emit`` is async.
+            ConfigError: one is no list, or has what is not of the class it is for, or a ``metric_emit``
+                is async, or any other method is not.
         """
         plugins = check_each("plugins", plugins, Plugin)
         all_hooks = [*plugins, *check_each("hooks", hooks, Hook)]
@@ -111,14 +112,14 @@ class Extensions:
             if inspect.iscoroutinefunction(hook.metric_emit):
                 raise ConfigError(f"hooks: metric_emit of {hook!r} is async, which nobody awaits: make it a plain def")
         return cls(
-            insert_begin=_overriding(all_hooks, Hook, "insert_begin"),
-            insert_many=_overriding(all_middleware, Middleware, "insert_many"),
-            work_begin=_overriding(all_hooks, Hook, "work_begin"),
-            work_end=_overriding(all_hooks, Hook, "work_end"),
-            work=_overriding(all_middleware, Middleware, "work"),
+            insert_begin=overriding_async("hooks", all_hooks, Hook, "insert_begin"),
+            insert_many=overriding_async("middleware", all_middleware, Middleware, "insert_many"),
+            work_begin=overriding_async("hooks", all_hooks, Hook, "work_begin"),
+            work_end=overriding_async("hooks", all_hooks, Hook, "work_end"),
+            work=overriding_async("middleware", all_middleware, Middleware, "work"),
             metric_emit=emitting,
-            jobs_claimed=_overriding(all_hooks, Hook, "jobs_claimed"),
-            periodic_jobs_start=_overriding(all_hooks, Hook, "periodic_jobs_start"),
+            jobs_claimed=overriding_async("hooks", all_hooks, Hook, "jobs_claimed"),
+            periodic_jobs_start=overriding_async("hooks", all_hooks, Hook, "periodic_jobs_start"),
         )
 
     @classmethod
@@ -176,7 +177,28 @@ async def insert_with(client: Extensions, params: Sequence[Any], inner: Callable
 
 
 def _wrapped(layer: Middleware, params: Sequence[Any], inner: Callable[[], Awaitable[Any]]) -> Callable[[], Awaitable[Any]]:
-    return lambda: layer.insert_many(params, inner)
+    async def call() -> Any:
+        inserted: Any = None
+
+        async def entered() -> Any:
+            nonlocal inserted
+            inserted = await inner()
+            return inserted
+
+        result = await layer.insert_many(params, entered)
+        name = f"middleware {type(layer).__name__}: insert_many"
+        if inserted is None:
+            raise RivermillError(
+                f"{name} returned without `await inner()`, so nothing was inserted: await it, or raise an error"
+            )
+        if type(result) is not type(inserted) or (isinstance(result, list) and len(result) != len(inserted)):
+            text = f"a list of {len(result)}" if isinstance(result, list) else repr(result)
+            raise RivermillError(
+                f"{name} returned {text} although the jobs were inserted: return what `await inner()` returned"
+            )
+        return result
+
+    return call
 
 
 def work_with(
@@ -268,6 +290,19 @@ def check_each(name: str, values: Iterable[Any], wanted: type[Any]) -> list[Any]
                 f"{name}: {value!r} is not a {wanted.__name__}; derive its class from rivermill.{wanted.__name__}"
             )
     return values
+
+
+def overriding_async(name: str, values: Sequence[Any], base: type[Any], method: str) -> tuple[Any, ...]:
+    """Those values of a setting whose class overrides a method that is awaited.
+
+    Raises:
+        ConfigError: one of them is a plain def.
+    """
+    found = _overriding(values, base, method)
+    for value in found:
+        if not inspect.iscoroutinefunction(getattr(value, method)):
+            raise ConfigError(f"{name}: {method} of {value!r} is a plain def, and its result is awaited: make it an async def")
+    return found
 
 
 def _overriding(values: Sequence[Any], base: type[Any], name: str) -> tuple[Any, ...]:
