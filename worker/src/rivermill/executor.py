@@ -137,6 +137,11 @@ class Executor:
         """Whether a task, in which an attempt has begun, is executing it now."""
         return any(claimed.task is task for claimed in self._claimed.values() if claimed.task is not None)
 
+    def working(self) -> list[tuple[int, str]]:
+        """Id and kind of the jobs whose steps the loop is in; may be called in another thread."""
+        entered = [claimed for claimed in list(self._claimed.values()) if claimed.task is not None and not claimed.done]
+        return [(one.id, one.kind) for one in entered if one.task and getattr(one.task.get_coro(), "cr_running", False)]
+
     async def idle(self) -> None:
         """Wait until no job's outcome is open."""
         await self._idle.wait()

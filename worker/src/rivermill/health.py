@@ -86,6 +86,9 @@ def _handler(health: Health, registry: CollectorRegistry, refresh: Callable[[], 
     class Handler(BaseHTTPRequestHandler):
         timeout = 10
 
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
         def do_GET(self) -> None:
             if self.path == "/metrics":
                 refresh()
@@ -101,7 +104,8 @@ def _handler(health: Health, registry: CollectorRegistry, refresh: Callable[[], 
             self.send_header("Content-Type", content_type)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            if self.command != "HEAD":
+                self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             """Probes every second are no news."""

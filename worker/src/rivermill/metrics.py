@@ -36,7 +36,7 @@ class Metrics:
         self.busy = Gauge("rivermill_busy_slots", "Jobs this process runs.", registry=add)
         self.leader = Gauge("rivermill_leader", "1 while this client is the leader.", registry=add)
         self.reconnects = Counter("rivermill_reconnects", "Listener connections made anew.", registry=add)
-        self.loop_lag = Gauge("rivermill_loop_lag_seconds", "Time the event loop last took to answer.", registry=add)
+        self.loop_lag = Gauge("rivermill_loop_lag_seconds", "Time the event loop last took, or takes, to answer.", registry=add)
         self.stuck = Gauge("rivermill_stuck_jobs", "Jobs that ignore their timeout or cancellation.", registry=add)
         self.rescued = Counter("rivermill_rescued_jobs", "Jobs rescued by this client as leader.", ["reason"], registry=add)
         self.service_errors = Counter(

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rivermill.config import Settings
@@ -27,11 +27,11 @@ from rivermill.db import (
 )
 from rivermill.errors import ConfigError
 from rivermill.heartbeat import ClientState, Heartbeat, Vitals
+from rivermill.loop_watch import watch_loop
 from rivermill.metrics import Metrics
 
 #: Intervals after which a heartbeat is late; another client's silence can be one interval longer.
 _LATE = 1.5
-_BLOCKED_AFTER = 1.0
 logger = logging.getLogger("rivermill.notify")
 
 
@@ -59,6 +59,7 @@ class Callbacks:
         died: called when the thread has ended by a bug, or for its login is refused: nobody says any more that this client
             lives.
         vitals: called on the listener's thread, so it may only read plain values.
+        working: likewise; id and kind of the jobs whose steps the main loop is in.
     """
 
     topics: Mapping[str, Callable[[str], None]]
@@ -66,6 +67,7 @@ class Callbacks:
     wanted: Callable[[ClientState], None]
     died: Callable[[Exception], None]
     vitals: Callable[[], Vitals]
+    working: Callable[[], Sequence[tuple[int, str]]]
 
 
 class Listener:
@@ -100,6 +102,7 @@ class Listener:
         self._metrics = metrics
         self._timings = timings
         self._main: asyncio.AbstractEventLoop | None = None
+        self._main_thread = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._beat_now = asyncio.Event()
         self._stop = asyncio.Event()
@@ -125,6 +128,7 @@ class Listener:
             DatabaseUnavailableError: the first connection failed.
         """
         self._main, self._loop = asyncio.get_running_loop(), asyncio.new_event_loop()
+        self._main_thread = threading.get_ident()
         ready: asyncio.Future[None] = self._main.create_future()
         self._thread = threading.Thread(
             target=self._run_thread, args=(self._loop, ready), name="rivermill-listener", daemon=True
@@ -173,7 +177,9 @@ class Listener:
             self._main.call_soon_threadsafe(function, *args)
 
     async def _run(self, ready: asyncio.Future[None]) -> None:
-        lag = asyncio.create_task(self._watch_main_loop(), name="loop watch")
+        assert self._main is not None
+        watching = watch_loop(self._main, self._main_thread, self._metrics.loop_lag, self._callbacks.working)
+        lag = asyncio.create_task(watching, name="loop watch")
         failures, first = 0, True
         try:
             while not self._stop.is_set():
@@ -270,21 +276,6 @@ class Listener:
         callback = self._callbacks.topics.get(topic)
         if callback is not None:
             self._call_main(callback, str(payload))
-
-    async def _watch_main_loop(self) -> None:
-        """Measure how long the main loop takes to answer, and say so when it is blocked."""
-        while True:
-            answered = threading.Event()
-            asked = time.monotonic()
-            self._call_main(answered.set)
-            warned = False
-            while not answered.is_set():
-                await asyncio.sleep(0.05)
-                if not warned and time.monotonic() - asked > _BLOCKED_AFTER:
-                    warned = True
-                    logger.warning("the event loop is blocked: a worker does blocking work in an async function")
-            self._metrics.loop_lag.set(time.monotonic() - asked)
-            await asyncio.sleep(1.0)
 
 
 def _succeed(future: asyncio.Future[None]) -> None:

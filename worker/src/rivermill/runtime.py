@@ -271,13 +271,13 @@ class Runtime:
             self._http = HealthServer(host, port, self._health, self.metrics.registry, self._refresh_metrics)
 
     def _callbacks(self) -> Callbacks:
-        client_id = self._settings.client_id
-        signals = Signals(client_id, self._producer, self._executor, self._elector, self._pauses, self._beat)
+        signals = Signals(self._settings.client_id, self._producer, self._executor, self._elector, self._pauses, self._beat)
         return Callbacks(
             topics=signals.topics,
             connected=self._on_connected,
             wanted=self._cordon.want,
             died=self._on_listener_died,
+            working=self._executor.working,
             vitals=lambda: Vitals(self._executor.busy, self._cordon.state, self.metrics.attempts(), self._failures.reports),
         )
 
