@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from rivermill import ErrorHandlerResult, Job, JobFailure, JobRow, JobState, QueueConfig, StuckJob, Workers
+from rivermill import ErrorHandlerResult, Job, JobCancel, JobFailure, JobRow, JobState, QueueConfig, StuckJob, Workers
 from rivermill.claimed import Policy
 from rivermill.client_queues import ClientQueues
 from rivermill.completer import Completer
@@ -291,3 +291,32 @@ async def test_whatever_a_worker_raises_is_a_failure(
     assert (row.state, len(row.errors)) == (JobState.AVAILABLE, 1)
     assert "end" in row.errors[0].error + row.errors[0].trace
     assert f"job {row.id} of kind note failed: {row.errors[0].error}" in caplog.text
+
+
+async def test_a_timeout_is_recorded_with_what_the_worker_raises_then(
+    dsn: str, connection: Connection, schema: Schema, workers: Workers
+) -> None:
+    @workers.work(timeout=timedelta(milliseconds=20))
+    async def work(job: Job[Note]) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise RuntimeError("cleanup failed")
+
+    row = await ended(dsn, connection, schema, workers, Policy())
+    assert [error.error for error in row.errors] == ["timed out after 0:00:00.020000; then RuntimeError: cleanup failed"]
+    assert "in work" in row.errors[0].trace
+
+
+async def test_an_outcome_counts_though_it_comes_late(
+    dsn: str, connection: Connection, schema: Schema, workers: Workers
+) -> None:
+    @workers.work(timeout=timedelta(milliseconds=20))
+    async def work(job: Job[Note]) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise JobCancel("too late") from None
+
+    row = await ended(dsn, connection, schema, workers, Policy())
+    assert (row.state, row.errors[0].error) == (JobState.CANCELLED, "JobCancelError: too late")

@@ -21,7 +21,7 @@ from rivermill.args import decode_args
 from rivermill.claimed import Claimed, Kind, Policy
 from rivermill.completer import Completer
 from rivermill.deadlines import Deadlines
-from rivermill.errors import JobFailure, JobTimeoutError, RivermillError
+from rivermill.errors import JobFailure, JobOutcome, JobTimeoutError, RivermillError
 from rivermill.extensions import Extensions, work_with
 from rivermill.handlers import ask_error_handler
 from rivermill.job import Job, JobState
@@ -185,8 +185,11 @@ class Attempts:
 
     def _reason(self, claimed: Claimed, kind: Kind, raised: BaseException) -> BaseException:
         """Why an attempt ended with an error."""
-        if claimed.timed_out and is_interruption(raised):
-            return JobTimeoutError(f"timed out after {kind.timeout}")
+        if claimed.timed_out and not isinstance(raised, JobOutcome):
+            late = "" if is_interruption(raised) else f"; then {error_text(raised)}"
+            error = JobTimeoutError(f"timed out after {kind.timeout}{late}")
+            error.__cause__ = raised if late else None
+            return error
         # A worker may cancel itself; that is a failure like any other, unless somebody asked for it.
         return raised
 

@@ -87,7 +87,10 @@ class JobFailure(RivermillError):  # noqa: N818 - what happened to the job, not 
 
 
 class JobTimeoutError(RivermillError):
-    """An attempt took longer than its timeout. River's workers end with Go's ``context.DeadlineExceeded`` then."""
+    """An attempt took longer than its timeout; what its worker raised then, if that is something else, is its cause.
+
+    River's workers end with Go's ``context.DeadlineExceeded`` then.
+    """
 
 
 class JobInterruptedError(RivermillError):

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from rivermill.errors import JobCancel, JobFailure, JobInterruptedError, JobSnooze, RivermillError
+from rivermill.errors import JobCancel, JobFailure, JobInterruptedError, JobSnooze, JobTimeoutError, RivermillError
 from rivermill.job import JobState
 
 #: A job that is due again within this is made ``available`` at once; the scheduler would come no earlier.
@@ -168,8 +168,9 @@ def describe_error(error: BaseException) -> tuple[str, str]:
     """The message and the trace to record for what a worker raised; what nobody raised, such as an unknown kind, has none."""
     if isinstance(error, JobFailure):
         return error_text(error), ""
-    remote = getattr(error, "remote_trace", None)
-    raised = "".join(traceback.format_exception(error)) if error.__traceback__ else ""
+    origin = error.__cause__ if isinstance(error, JobTimeoutError) and error.__cause__ is not None else error
+    remote = getattr(origin, "remote_trace", None)
+    raised = "".join(traceback.format_exception(origin)) if origin.__traceback__ else ""
     trace = remote if isinstance(remote, str) else raised
     return error_text(error), trace
 
