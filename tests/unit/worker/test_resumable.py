@@ -157,3 +157,8 @@ def test_a_checkpoint_needs_a_step_that_runs() -> None:
     steps = Steps({CURSOR: {"b": 1}})
     with steps.step("a"), pytest.raises(ValidationError, match="step 'b', which has a cursor, must come first"):
         steps.checkpoint(1)
+
+
+def test_a_cursor_needs_a_step_that_ends() -> None:
+    with pytest.raises(ValidationError, match=r"step 'a': write `with job.step\('a'\) as step:`"):
+        Steps({}).step("a").set_cursor(5)

@@ -37,16 +37,23 @@ class Step:
         self._name = name
         self.needed = needed
         self.cursor = cursor
+        self._entered = False
 
     def set_cursor(self, cursor: Any) -> None:
         """Remember how far the step has come, a JSON value, in case the attempt fails before its end.
 
         Raises:
-            ValidationError: the step has ended, an earlier attempt has done it, or the cursor cannot be encoded or stored.
+            ValidationError: the step was not begun by ``with``, so that nothing would end it, it has ended, an earlier attempt
+                has done it, or the cursor cannot be encoded or stored.
         """
+        if not self._entered:
+            raise ValidationError(
+                f"step {self._name!r}: write `with job.step({self._name!r}) as step:`, and set its cursor in it"
+            )
         self._steps.set_cursor(self._name, cursor)
 
     def __enter__(self) -> Self:
+        self._entered = True
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
