@@ -10,12 +10,15 @@ from typing import Any
 
 from rivermill.errors import ArgsDecodeError
 from rivermill.job import JobRow
+from rivermill.outcome import error_text
 from rivermill.rows import END_OF_TIMES
 from rivermill.worker import Registration
 
 #: The largest Go duration; River caps its delays there.
 _MAX_SECONDS = 9_223_372_036.854775807
 _JITTER = 0.1
+
+_FAILED = "next retry of job %(job_id)s of kind %(kind)s failed: %(error)s; River's schedule is used"
 
 logger = logging.getLogger("rivermill.executor")
 
@@ -48,15 +51,19 @@ def next_retry(registration: Registration | None, row: JobRow, policy: Callable[
         policy: the client's.
         now: the client's clock, aware.
     """
-    extra = {"job_id": row.id, "kind": row.kind}
+    facts: dict[str, Any] = {"job_id": row.id, "kind": row.kind}
     try:
-        chosen = _own_next_retry(registration, row) or policy(row)
+        chosen, whose = _own_next_retry(registration, row), "next_retry"
+        if chosen is None:
+            chosen, whose = policy(row), "retry_policy"
         fault = _fault(chosen, now)
         if fault is None:
             return chosen
-        logger.warning("next retry %s; River's schedule is used", fault, extra={**extra, "at": str(chosen)})
-    except Exception:
-        logger.exception("next retry failed; River's schedule is used", extra=extra)
+        facts["error"] = f"{whose} returned {chosen!r}, which {fault}"
+        logger.warning(_FAILED, facts, extra=facts)
+    except Exception as error:
+        facts["error"] = error_text(error)
+        logger.exception(_FAILED, facts, extra=facts)
     return default_retry_policy(row)
 
 
