@@ -54,6 +54,16 @@ def test_the_form_of_an_error() -> None:
     }
 
 
+def test_a_long_error_loses_its_middle() -> None:
+    stored = json.loads(error_element(NOW, 1, "a" * 5_000_000 + "b", "first" + "\n" * 5_000_000 + "last"))
+    assert len(stored["error"]) < 33_000
+    assert len(stored["trace"]) < 33_000
+    assert stored["error"].startswith("aaa")
+    assert stored["error"].endswith("ab")
+    assert "… 4967233 characters are left out here …" in stored["error"]
+    assert (stored["trace"][:5], stored["trace"][-4:]) == ("first", "last")
+
+
 class UnspeakableError(Exception):
     def __str__(self) -> str:
         raise KeyError("text")

@@ -36,6 +36,7 @@ from rivermill.outcome import (
     error_text,
     is_failure,
     is_interruption,
+    shortened,
 )
 from rivermill.places import Places
 from rivermill.resumable import PROGRESS, end_steps
@@ -250,7 +251,12 @@ class Attempts:
         )
         self._metrics.jobs.labels(kind.queue, kind.name, completion.outcome).inc()
         if error is not None and completion.outcome in ("failed", "discarded"):
-            facts = {"job_id": claimed.id, "kind": kind.name, "outcome": completion.outcome, "error": error_text(error)}
+            facts = {
+                "job_id": claimed.id,
+                "kind": kind.name,
+                "outcome": completion.outcome,
+                "error": shortened(error_text(error), 1000),
+            }
             logger.warning("job %(job_id)s of kind %(kind)s %(outcome)s: %(error)s", facts, extra=facts)
             self._policy.on_failure()
         return replace(completion, claimed_at=claimed.claimed_at)

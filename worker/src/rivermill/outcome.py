@@ -19,6 +19,8 @@ from rivermill.job import JobState
 
 #: A job that is due again within this is made ``available`` at once; the scheduler would come no earlier.
 SCHEDULER_INTERVAL = timedelta(seconds=5)
+#: Of an error's message and of its trace: each attempt adds both to the row, which every claim and list reads.
+MOST_CHARACTERS = 32_768
 REMOTE_CANCEL = "JobCancelError: job cancelled remotely"
 
 
@@ -122,10 +124,18 @@ def river_time(at: datetime) -> str:
 
 def error_element(at: datetime, attempt: int, message: str, trace: str = "") -> str:
     """An element of ``river_job.errors`` that every River client can decode."""
-    value = {"at": river_time(at), "attempt": attempt, "error": message, "trace": trace}
+    value = {"at": river_time(at), "attempt": attempt, "error": shortened(message), "trace": shortened(trace)}
     # jsonb refuses NUL, and half a surrogate pair cannot be sent at all.
     text = json.dumps(value, ensure_ascii=True).replace("\\u0000", "\\ufffd")
     return json.dumps(json.loads(text), ensure_ascii=False).encode("utf-8", "replace").decode()
+
+
+def shortened(text: str, most: int = MOST_CHARACTERS) -> str:
+    """A text of at most about so many characters: a longer one loses its middle."""
+    left_out = len(text) - most
+    if left_out <= 0:
+        return text
+    return f"{text[: most // 2]}\n… {left_out} characters are left out here …\n{text[len(text) - most // 2 :]}"
 
 
 def encode_updates(updates: Mapping[str, Any] | None) -> str | None:
