@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 import asyncpg
@@ -27,7 +27,6 @@ from rivermill import (
 )
 from rivermill.db import DatabaseUnavailableError, LoginRefusedError, told_to_callers
 from rivermill.jsonb import encode_value
-from rivermill.retry import next_retry
 
 DSN = "postgresql://nobody@127.0.0.1/nothing"
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -92,22 +91,6 @@ def test_values(make: Callable[[], Any], said: str) -> None:
 
 def test_nulls_are_stored() -> None:
     assert encode_value("output", [None, msgspec.Raw(b"null"), NOW]) == b'[null,null,"2026-01-02T00:00:00Z"]'
-
-
-@pytest.mark.parametrize(
-    ("chosen", "said"),
-    [
-        (None, "is no aware datetime"),
-        (datetime(2030, 1, 1), "is no aware datetime"),  # noqa: DTZ001 - the mistake
-        (NOW - timedelta(seconds=1), "lies in the past"),
-        (datetime.max.replace(tzinfo=UTC), "lies behind the year 9998"),
-    ],
-)
-def test_a_wrong_next_retry_gives_way_to_rivers(caplog: pytest.LogCaptureFixture, chosen: Any, said: str) -> None:
-    assert next_retry(None, ROW, lambda _: chosen, NOW) > NOW
-    (record,) = caplog.records
-    assert f"next retry {said}" in record.getMessage()
-    assert record.exc_info is None
 
 
 def test_a_connection_that_is_cut_is_not_told_by_the_state_of_the_driver() -> None:
