@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from rivermill import Client, ConfigError, Job, JobState, NotStartedError, Workers
+from rivermill import Client, ConfigError, InsertOpts, Job, JobState, NotStartedError, Workers
 from rivermill.db import Connection
 from rivermill.schema import Schema
 from tests.db.run.support import Note, working
@@ -70,8 +70,8 @@ async def test_a_job_that_stops_its_client_is_told_how(
             await job.client.stop()
 
     async with working(dsn, connection, schema, workers) as bench:
-        waits = await bench.client.enqueue(Note())
-        row = await bench.reaches(waits.id, JobState.AVAILABLE)
+        waits = (await bench.client.insert(Note(), InsertOpts(max_attempts=1))).job
+        row = await bench.reaches(waits.id, JobState.DISCARDED)
         assert "asyncio.create_task(job.client.stop())" in row.errors[0].error
         stops = await bench.client.enqueue(Note("by a task"))
         await asyncio.wait_for(bench.client.stopped(), 20)
