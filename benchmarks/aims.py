@@ -120,9 +120,10 @@ def table(runs: Sequence[Run]) -> str:
             lines.append(line([aim.what, bar, "-", "-", "-", "not measured"]))
         else:
             figure, of = found
-            lines.append(
-                line([aim.what, bar, shown_spread(figure), of, str(run["rounds"]), "yes" if aim.met(figure) else "**no**"])
-            )
+            # As many digits as tell it from the bar.
+            digits = 3 if round(figure["median"], 2) == aim.bar != round(figure["median"], 3) else 2
+            shown = shown_spread(figure, digits)
+            lines.append(line([aim.what, bar, shown, of, str(run["rounds"]), "yes" if aim.met(figure) else "**no**"]))
     return "\n".join(lines) + "\n"
 
 

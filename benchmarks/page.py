@@ -32,7 +32,8 @@ def replaced(page: str, name: str, part: str) -> str:
 
 
 def kept(runs: Sequence[Run]) -> list[Run]:
-    """Of each case only its last run, without series; runs without any are left out."""
+    """Of each case only its last run with all its jobs, without series; runs without any are left out."""
+    runs = [run for run in runs if not any(word.startswith("--scale") for word in run["arguments"])]
     last = {name: run["started"] for name, run, _ in cases_of(sorted(runs, key=lambda run: run["started"]))}
     made = []
     for run in sorted(runs, key=lambda run: run["started"]):
@@ -50,9 +51,9 @@ def main() -> None:
     """Keep the runs of ``build/bench.json`` and write the tables from all that are kept."""
     KEPT.mkdir(exist_ok=True)
     files = {file.stem: json.loads(file.read_text(encoding="utf-8"))["runs"] for file in KEPT.glob("*.json")}
-    for run in read():
-        if run["started"] not in {other["started"] for other in files.setdefault(run["what"], [])}:
-            files[run["what"]].append(run)
+    for run in read():  # one that was kept after fewer of its rounds is replaced
+        before = [other for other in files.get(run["what"], []) if other["started"] != run["started"]]
+        files[run["what"]] = [*before, run]
     page = PAGE.read_text(encoding="utf-8")
     for what, runs in files.items():
         files[what] = kept(runs)

@@ -81,8 +81,10 @@ def summary(
         failed: what was said of each failure.
     """
     table = {}
-    first = _by_round(case, runs[case.setups[0]])
+    first = _by_round(case, runs.get(case.setups[0], {}))
     for setup, by_round in runs.items():
+        if not by_round:
+            continue
         figures, others = list(by_round.values()), _by_round(case, by_round)
         series = {name: value for name, value in figures[-1].items() if isinstance(value, list)}
         table[setup.label] = {

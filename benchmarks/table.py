@@ -66,11 +66,11 @@ def _shown(figure: dict[str, float] | None) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def shown_spread(ratio: dict[str, float] | None) -> str:
-    """A median with the least and the most; a dash for none."""
+def shown_spread(ratio: dict[str, float] | None, digits: int = 2) -> str:
+    """A median with the least and the most, with so many digits after the point; a dash for none."""
     if ratio is None:
         return "-"
-    return f"{ratio['median']:.2f} ({ratio['least']:.2f} to {ratio['most']:.2f})"
+    return f"{ratio['median']:.{digits}f} ({ratio['least']:.{digits}f} to {ratio['most']:.{digits}f})"
 
 
 if __name__ == "__main__":

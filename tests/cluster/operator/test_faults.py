@@ -28,9 +28,9 @@ def test_replicas_are_held_while_the_database_is_away(world: World, seconds: flo
         enqueue(world, 10, seconds + 25)
         enqueue(world, 10, 0.5)
         eventually(lambda: sql(world, "SELECT count(*) FROM river_job WHERE state = 'running'") >= 10)
-        before = world.replicas()
         # One that starts while there is no database ends, and is begun anew later and later.
-        eventually(lambda: world.get("jobqueue", "library").get("status", {}).get("readyReplicas") == before)
+        eventually(lambda: world.get("jobqueue", "library").get("status", {}).get("readyReplicas") == world.replicas())
+        before = world.replicas()
         world.postgres.stop()
         try:
             eventually(lambda: world.condition("QueueObserved") == ("False", "DatabaseUnreachable"))

@@ -232,6 +232,15 @@ def test_of_each_case_the_last_run_is_kept_without_series() -> None:
     found = page.kept([new, old])
     assert [(run["started"], list(run["cases"])) for run in found] == [("1", ["a"]), ("2", ["b"])]
     assert found[1]["cases"]["b"]["setups"][FIRST.label]["series"] == {}
+    scaled = run_of({"b": of(3.0)}, "3") | {"arguments": ["--scale=0.1"]}
+    assert page.kept([new, old, scaled]) == found
+
+
+def test_a_first_setup_that_always_failed_costs_no_other_its_figures() -> None:
+    case = Case("x", "drain", 10, (FIRST, OTHER))
+    table = summary(case, {FIRST: {}, OTHER: {1: {"per_second": 2.0}}}, {FIRST: ["round 1: no"]})
+    assert list(table["setups"]) == [OTHER.label]
+    assert table["setups"][OTHER.label]["first_to_this"] is None
 
 
 def test_the_page_has_one_place_for_each_of_its_tables() -> None:
