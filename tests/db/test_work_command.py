@@ -70,6 +70,16 @@ async def test_it_does_not_outlive_its_heartbeat(dsn: str, connection: Connectio
     assert await connection.fetchval(f"SELECT count(*) FROM {schema.table('rivermill_client')}") == 1
 
 
+@pytest.fixture
+def hangup(request: pytest.FixtureRequest) -> Iterator[None]:
+    """SIGHUP as the parameter has it for processes that are started here, however the tests themselves were started."""
+    before = signal.signal(signal.SIGHUP, request.param)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hangup")
+@pytest.mark.parametrize("hangup", [signal.SIG_DFL], indirect=True, ids=["default"])
 async def test_a_terminal_that_is_closed_ends_no_job(dsn: str, connection: Connection, schema: Schema, tmp_path: Path) -> None:
     """Its SIGHUP comes twice, and to the processes of jobs too."""
     state, stopping = f"SELECT state::text FROM {schema.table('river_job')}", "client stops"
@@ -91,15 +101,13 @@ async def test_a_terminal_that_is_closed_ends_no_job(dsn: str, connection: Conne
     assert (process.returncode, await connection.fetchval(state)) == (0, "completed")
 
 
+@pytest.mark.usefixtures("hangup")
+@pytest.mark.parametrize("hangup", [signal.SIG_IGN], indirect=True, ids=["ignored"])
 async def test_under_nohup_it_outlives_its_terminal(dsn: str, schema: Schema) -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # inherited, as from nohup
-    try:
-        with started(dsn, schema, "tests.db.apps:never_ready") as process:
-            assert process.stdout is not None
-            assert await asyncio.to_thread(process.stdout.readline) == "waiting\n"
-            assert ignored_signals(process) & 1 << signal.SIGHUP - 1
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    with started(dsn, schema, "tests.db.apps:never_ready") as process:
+        assert process.stdout is not None
+        assert await asyncio.to_thread(process.stdout.readline) == "waiting\n"
+        assert ignored_signals(process) & 1 << signal.SIGHUP - 1
 
 
 @pytest.mark.parametrize(("listens", "polls_only"), [(1, "false"), (0, "true")])
