@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -123,15 +125,36 @@ async def test_what_fails_after_the_end_of_a_term_is_nobodys(
     bench: Bench, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "QUICK_SECONDS", 60.0)
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(context))
     begun = asyncio.Event()
 
     async def work(own: Connection) -> None:
         begun.set()
-        await own.execute("SELECT 1 / (pg_sleep(0.1)::text <> '')::int - 1 / 0")
+        await own.execute("SELECT 1 / CASE WHEN pg_sleep(0.3) IS NULL THEN 1 ELSE 0 END")
 
     working = asyncio.create_task(bench.leaders.run(work))
     await begun.wait()
     working.cancel()
     with pytest.raises(asyncio.CancelledError):
         await working
+    assert await bench.name() == "shared"
+    gc.collect()
+    assert told == []
+
+
+async def test_what_does_not_end_is_cut_off_with_its_caller(
+    bench: Bench, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "QUICK_SECONDS", 60.0)
+    monkeypatch.setattr(module, "_LONGEST_END_SECONDS", 0.1)
+    working = asyncio.create_task(bench.name(sleep=3_600.0))
+
+    async def sleeping() -> bool:
+        return bool(await connection.fetchval("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"))
+
+    await eventually(sleeping)
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(working, 20)
     assert await bench.name() == "shared"

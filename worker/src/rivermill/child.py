@@ -252,13 +252,14 @@ class _Recorded(AttemptState):
 
     def end(self, result: Result) -> None:
         """Tell how the attempt has ended; what a thread that it left behind records is nobody's."""
-        self._send(result)
-        self._connection = None
+        self._send(result, last=True)
 
-    def _send(self, result: Result) -> None:
+    def _send(self, result: Result, *, last: bool = False) -> None:
         with self._lock:
             if self._connection is not None:
                 self._connection.send_bytes(msgspec.msgpack.encode(result))
+            if last:
+                self._connection = None
 
 
 def _execute(worker: Worker[Any], job: Job[Any]) -> Result:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import importlib
 import inspect
 import logging
@@ -103,7 +104,8 @@ def _end_process() -> None:
     logger.error("the process ends, and with it the jobs that go on")
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+        with contextlib.suppress(OSError, ValueError):  # a terminal that is gone must not keep the process
+            stream.flush()
     os._exit(1)
 
 

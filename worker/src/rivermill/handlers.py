@@ -109,7 +109,7 @@ async def ask_error_handler(handler: ErrorHandler, job: JobRow, error: BaseExcep
             result = await answer if inspect.isawaitable(answer) else answer
             if result is not None and not isinstance(result, ErrorHandlerResult):
                 raise TypeError(f"it returned {result!r}: return an ErrorHandlerResult, or None")
-    except (Exception, asyncio.CancelledError):
+    except (Exception, asyncio.CancelledError, SystemExit):
         # Whatever it is, the outcome of the attempt is still to be recorded.
         what = f"did not end within {limit}" if patience.expired() else "failed"
         facts = {"job_id": job.id, "kind": job.kind, "what": what}

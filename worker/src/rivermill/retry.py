@@ -61,7 +61,7 @@ def next_retry(registration: Registration | None, row: JobRow, policy: Callable[
             return chosen
         facts["error"] = f"{whose} returned {chosen!r}, which {fault}"
         logger.warning(_FAILED, facts, extra=facts)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         facts["error"] = error_text(error)
         logger.exception(_FAILED, facts, extra=facts)
     return default_retry_policy(row)

@@ -17,7 +17,7 @@ Figures = dict[str, "float | int | str | Figures"]
 #: Seconds between two lines, and between two looks at what has been worked.
 _PERIOD = 2.0
 _LOOK = 0.01
-_SECOND, _MINUTE = 1_000_000, 60_000_000  # microseconds
+_MILLISECOND, _SECOND, _MINUTE = 1_000, 1_000_000, 60_000_000  # microseconds
 
 
 class Board:
@@ -125,8 +125,10 @@ class Board:
 def go_duration(seconds: float) -> str:
     """Seconds as Go prints a duration, to the microsecond: ``1m2.5s``, ``850.25ms``, ``0s``."""
     micros = round(seconds * _SECOND)
+    if micros < _MILLISECOND:
+        return f"{micros}µs" if micros else "0s"
     if micros < _SECOND:
-        return f"{micros / 1000:.3f}".rstrip("0").rstrip(".") + "ms" if micros else "0s"
+        return f"{micros / _MILLISECOND:.3f}".rstrip("0").rstrip(".") + "ms"
     minutes, micros = divmod(micros, _MINUTE)
     hours, minutes = divmod(minutes, 60)
     rest = f"{micros / _SECOND:.6f}".rstrip("0").rstrip(".") + "s"

@@ -16,6 +16,8 @@ from rivermill.db import Connection, SharedConnection
 QUICK_SECONDS = 0.25
 #: The services keep a connection of their own until all their work has been quick for so long.
 KEEP_SECONDS = 60.0
+#: What has not ended so long after its caller was cancelled has no server, or no turn, and is cut off.
+_LONGEST_END_SECONDS = 1.0
 
 ResultT = TypeVar("ResultT")
 
@@ -85,9 +87,11 @@ async def _to_its_end(work: Coroutine[Any, Any, ResultT]) -> ResultT:
         await asyncio.wait([task])
     except asyncio.CancelledError:
         try:
-            await asyncio.wait([task])
+            await asyncio.wait([task], timeout=_LONGEST_END_SECONDS)
         finally:
-            if not task.cancel() and not task.cancelled():
-                task.exception()  # nobody asks for it any more
+            task.cancel()
+            await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # nobody asks for it any more
         raise
     return task.result()

@@ -72,6 +72,10 @@ class Enqueuer:
             async with asyncio.timeout(_TIMEOUT):
                 # Hooks take the time they take, and are not called twice.
                 await leaders.run(insert, quick=not inserts_around(self._extensions, params))
+        except TimeoutError:
+            text = "periodic jobs were not inserted within %(seconds)s s: this turn may be lost"
+            facts = {"seconds": _TIMEOUT, "jobs": len(params)}
+            logger.warning(text, facts, extra=facts)
         except Exception:
             logger.exception("periodic jobs could not be inserted: this turn is lost", extra={"jobs": len(params)})
 
