@@ -35,6 +35,18 @@ async def test_clients_that_work_nothing_do_not_listen(workers_of_one: Workers) 
         await client.start()
 
 
+async def test_a_client_that_works_nothing_takes_the_environment_of_one_that_does(
+    monkeypatch: pytest.MonkeyPatch, workers_of_one: Workers
+) -> None:
+    monkeypatch.setenv("RIVER_QUEUES", "default:1")
+    monkeypatch.setenv("RIVER_TRANSACTION_POOLER", "true")
+    assert SyncClient(DSN)
+    client = Client(DSN, workers=workers_of_one)
+    assert client.settings.queues
+    with pytest.raises(ConfigError, match=r"transaction_pooler \(RIVER_TRANSACTION_POOLER\): LISTEN needs a session"):
+        await client.start()
+
+
 @pytest.mark.parametrize("queues", [None, {"default": 1}])
 async def test_what_a_client_cannot_be_started_without_is_named(queues: Any, workers_of_one: Workers) -> None:
     for workers, missing in ((None, "it has no workers=,"), (Workers(), "its workers= are empty: register them")):

@@ -115,7 +115,8 @@ class Client(InsertMethods, JobMethods, QueueMethods, LeaderMethods):
         """Start working; returns when the client claims jobs. Mirrors ``Start``.
 
         Raises:
-            ConfigError: there are no workers or no queues, or the client runs already.
+            ConfigError: there are no workers or no queues, it would listen through a transaction pooler, or the client runs
+                already.
             DatabaseUnavailableError: there is no connection.
             MigrationError: the schema has no River tables, or none for the rate limits of the settings.
         """

@@ -242,12 +242,10 @@ def _check(settings: Settings) -> None:
         _check_listener_dsn(settings.listener_dsn)
     if settings.poll_only and settings.listener_dsn is not None:
         raise ConfigError(f"{named('listener_dsn')}: a client with {named('poll_only')} does not listen; leave one of them out")
-    if settings.queues:
-        check_listening(settings)
 
 
 def check_listening(settings: Settings) -> None:
-    """Check that a client which works jobs can listen for them; others never do.
+    """Check that a client which is started can listen for jobs; others never do, whatever queues a shared environment names.
 
     Raises:
         ConfigError: it would listen through a transaction pooler.
