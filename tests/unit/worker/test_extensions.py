@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import functools
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 import pytest
@@ -25,7 +26,8 @@ from rivermill import (
     Workers,
 )
 from rivermill.errors import RivermillError
-from rivermill.extensions import Extensions, insert_with, work_with
+from rivermill.extensions import Extensions, insert_with, tell_claimed, work_with
+from rivermill.maintenance.enqueuer import Enqueuer
 
 order: list[str] = []
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -117,12 +119,18 @@ class Cancels(Middleware):
         raise JobCancel("not today")
 
 
-async def attempt(*middleware: Middleware) -> None:
+def sorted_out(extensions: Iterable[Hook | Middleware]) -> Extensions:
+    hooks = [one for one in extensions if isinstance(one, Hook)]
+    middleware = [one for one in extensions if isinstance(one, Middleware)]
+    return Extensions.of(hooks=hooks, middleware=middleware)
+
+
+async def attempt(*extensions: Hook | Middleware) -> None:
     async def run() -> None:
         order.append("worker")
 
     job: Job[Any] = Job(None, JobRow(1, "plain", "default", JobState.RUNNING, {}, 1, 25, 1, NOW, NOW))
-    await work_with(Extensions.of(middleware=middleware), (), job, lambda: None, run)
+    await work_with(sorted_out(extensions), (), job, lambda: None, run)
 
 
 @pytest.mark.parametrize(
@@ -174,33 +182,114 @@ async def test_a_middleware_returns_what_the_insert_has_returned(layer: Middlewa
 
 
 class PlainHook(Hook):
-    def insert_begin(self, params: Any) -> None:  # type: ignore[override]
-        order.append("never")
+    """One that does what it is for, but cannot be awaited."""
 
+    def insert_begin(self, params: Any) -> None:  # type: ignore[override]
+        order.append("insert_begin")
+
+    def work_begin(self, job: Job[Any]) -> None:  # type: ignore[override]
+        order.append("work_begin")
+
+    def jobs_claimed(self, metric: ClaimMetric) -> None:  # type: ignore[override]
+        order.append("jobs_claimed")
+
+    def periodic_jobs_start(self) -> None:  # type: ignore[override]
+        order.append("periodic_jobs_start")
+
+
+class PlainEnd(Hook):
     def work_end(self, job: Job[Any], error: BaseException | None) -> None:  # type: ignore[override]
-        order.append("never")
+        order.append("work_end")
 
 
 class PlainMiddleware(Middleware):
     def work(self, job: Job[Any], inner: Callable[[], Awaitable[None]]) -> None:  # type: ignore[override]
         order.append("never")
 
+    def insert_many(self, params: Sequence[Any], inner: Callable[[], Awaitable[Any]]) -> list[Any]:  # type: ignore[override]
+        return []
+
+
+CLAIM = ClaimMetric("default", timedelta(seconds=1), 1)
+
+
+def starts(hook: Hook) -> Callable[[], Awaitable[None]]:
+    client = Client("postgresql://h/d", hooks=[hook])
+    return Enqueuer(client.periodic_jobs, client._inserter, client.settings.extensions).prepare
+
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("run", "said"),
     [
-        ({"hooks": [PlainHook()]}, "hooks: insert_begin of .*PlainHook.* is a plain def, .*: make it an async def"),
-        ({"middleware": [PlainMiddleware()]}, "middleware: work of .*PlainMiddleware.* is a plain def"),
+        (lambda: inserted(PlainHook()), "hook PlainHook: insert_begin returned a NoneType, .*: make it an async def"),
+        (lambda: inserted(PlainMiddleware()), "middleware PlainMiddleware: insert_many returned a list,"),
+        (lambda: attempt(PlainHook()), "hook PlainHook: work_begin returned a NoneType"),
+        (lambda: attempt(PlainEnd()), "hook PlainEnd: work_end returned a NoneType"),
+        (lambda: attempt(PlainMiddleware()), "middleware PlainMiddleware: work returned a NoneType"),
+        (starts(PlainHook()), "hook PlainHook: periodic_jobs_start returned a NoneType"),
     ],
 )
-def test_what_is_awaited_has_to_be_async(arguments: dict[str, Any], said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
-        Client("postgresql://h/d", **arguments)
+async def test_what_cannot_be_awaited_is_named_where_it_is_called(run: Callable[[], Awaitable[Any]], said: str) -> None:
+    with pytest.raises(RivermillError, match=said):
+        await run()
 
 
-def test_the_middleware_of_a_worker_has_to_be_async_too() -> None:
-    workers = Workers()
-    with pytest.raises(ConfigError, match=r"work of kind 'plain', middleware: work of .* is a plain def"):
+async def test_a_hook_that_cannot_be_awaited_does_not_keep_claimed_jobs(caplog: pytest.LogCaptureFixture) -> None:
+    await tell_claimed(Extensions.of(hooks=[PlainHook()]), CLAIM)
+    assert "hook PlainHook: jobs_claimed returned a NoneType" in caplog.text
 
-        @workers.work(middleware=[PlainMiddleware()])
-        async def work(job: Job[Plain]) -> None: ...
+
+def decorated(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def call(*arguments: Any) -> Any:
+        return method(*arguments)
+
+    return call
+
+
+class PassesOn(Plugin):
+    """Plain defs that return what can be awaited."""
+
+    @decorated
+    async def insert_begin(self, params: Any) -> None:
+        order.append("insert_begin")
+
+    def insert_many(self, params: Sequence[Any], inner: Callable[[], Awaitable[Any]]) -> Awaitable[Any]:
+        return inner()
+
+    @decorated
+    async def work_begin(self, job: Job[Any]) -> None:
+        order.append("work_begin")
+
+    @decorated
+    async def work_end(self, job: Job[Any], error: BaseException | None) -> BaseException | None:
+        order.append("work_end")
+        return error
+
+    def work(self, job: Job[Any], inner: Callable[[], Awaitable[None]]) -> Awaitable[None]:
+        return inner()
+
+    @decorated
+    async def jobs_claimed(self, metric: ClaimMetric) -> None:
+        order.append("jobs_claimed")
+
+    @decorated
+    async def periodic_jobs_start(self) -> None:
+        order.append("periodic_jobs_start")
+
+
+async def test_a_plain_def_may_return_what_is_awaited() -> None:
+    order.clear()
+    Workers().work(middleware=[PassesOn()])(noop)
+    assert await inserted(PassesOn()) == "result"
+    await attempt(PassesOn())
+    await tell_claimed(Extensions.of(plugins=[PassesOn()]), CLAIM)
+    await starts(PassesOn())()
+    assert order == ["insert_begin", "insert", "work_begin", "worker", "work_end", "jobs_claimed", "periodic_jobs_start"]
+
+
+async def noop(job: Job[Plain]) -> None: ...
+
+
+async def inserted(*extensions: Hook | Middleware) -> str:
+    return await insert_with(sorted_out(extensions), [InsertParams(Plain())], insert)

@@ -101,8 +101,7 @@ class Extensions:
         """Sort them by what they override.
 
         Raises:
-            ConfigError: one is no list, or has what is not of the class it is for, or a ``metric_emit``
-                is async, or any other method is not.
+            ConfigError: one is no list, or has what is not of the class it is for, or a ``metric_emit`` is async.
         """
         plugins = check_each("plugins", plugins, Plugin)
         all_hooks = [*plugins, *check_each("hooks", hooks, Hook)]
@@ -112,14 +111,14 @@ class Extensions:
             if inspect.iscoroutinefunction(hook.metric_emit):
                 raise ConfigError(f"hooks: metric_emit of {hook!r} is async, which nobody awaits: make it a plain def")
         return cls(
-            insert_begin=overriding_async("hooks", all_hooks, Hook, "insert_begin"),
-            insert_many=overriding_async("middleware", all_middleware, Middleware, "insert_many"),
-            work_begin=overriding_async("hooks", all_hooks, Hook, "work_begin"),
-            work_end=overriding_async("hooks", all_hooks, Hook, "work_end"),
-            work=overriding_async("middleware", all_middleware, Middleware, "work"),
+            insert_begin=_overriding(all_hooks, Hook, "insert_begin"),
+            insert_many=_overriding(all_middleware, Middleware, "insert_many"),
+            work_begin=_overriding(all_hooks, Hook, "work_begin"),
+            work_end=_overriding(all_hooks, Hook, "work_end"),
+            work=_overriding(all_middleware, Middleware, "work"),
             metric_emit=emitting,
-            jobs_claimed=overriding_async("hooks", all_hooks, Hook, "jobs_claimed"),
-            periodic_jobs_start=overriding_async("hooks", all_hooks, Hook, "periodic_jobs_start"),
+            jobs_claimed=_overriding(all_hooks, Hook, "jobs_claimed"),
+            periodic_jobs_start=_overriding(all_hooks, Hook, "periodic_jobs_start"),
         )
 
     @classmethod
@@ -166,7 +165,7 @@ async def insert_with(client: Extensions, params: Sequence[Any], inner: Callable
     async def innermost() -> ResultT:
         for one in params:
             for hook in (*client.insert_begin, *by_type[type(one.args)].insert_begin):
-                await hook.insert_begin(one)
+                await awaitable(hook, "insert_begin", hook.insert_begin(one))
         return await inner()
 
     call: Callable[[], Awaitable[ResultT]] = innermost
@@ -185,7 +184,7 @@ def _wrapped(layer: Middleware, params: Sequence[Any], inner: Callable[[], Await
             inserted = await inner()
             return inserted
 
-        result = await layer.insert_many(params, entered)
+        result = await awaitable(layer, "insert_many", layer.insert_many(params, entered))
         name = f"middleware {type(layer).__name__}: insert_many"
         if inserted is None:
             raise RivermillError(
@@ -220,7 +219,7 @@ def work_with(
 
     async def innermost() -> None:
         for hook in extensions.work_begin:
-            await hook.work_begin(job)
+            await awaitable(hook, "work_begin", hook.work_begin(job))
         decode()
         error: BaseException | None = None
         try:
@@ -228,7 +227,7 @@ def work_with(
         except BaseException as raised:  # noqa: BLE001 - the hooks see every end of a worker, and it is raised again
             error = raised
         for hook in extensions.work_end:
-            error = await hook.work_end(job, error)
+            error = await awaitable(hook, "work_end", hook.work_end(job, error))
         if error is not None:
             raise error
 
@@ -247,7 +246,7 @@ def _around(layer: Middleware, job: Job[Any], inner: Callable[[], Awaitable[None
             ran = True
             await inner()
 
-        await layer.work(job, entered)
+        await awaitable(layer, "work", layer.work(job, entered))
         if not ran:
             raise RivermillError(
                 f"middleware {type(layer).__name__}: work returned without `await inner()`, so the job has not run; await it, "
@@ -261,7 +260,7 @@ async def tell_claimed(extensions: Extensions, metric: ClaimMetric) -> None:
     """Call the ``jobs_claimed`` hooks; what one raises is logged, since the jobs are this client's now and have to begin."""
     for hook in extensions.jobs_claimed:
         try:
-            await hook.jobs_claimed(metric)
+            await awaitable(hook, "jobs_claimed", hook.jobs_claimed(metric))
         except Exception:
             logger.exception("a jobs_claimed hook failed", extra={"queue": metric.queue})
 
@@ -292,17 +291,26 @@ def check_each(name: str, values: Iterable[Any], wanted: type[Any]) -> list[Any]
     return values
 
 
-def overriding_async(name: str, values: Sequence[Any], base: type[Any], method: str) -> tuple[Any, ...]:
-    """Those values of a setting whose class overrides a method that is awaited.
+def awaitable(owner: Hook | Middleware, method: str, result: Any) -> Awaitable[Any]:
+    """What a method of a hook or of middleware returned, if it can be awaited.
+
+    Only the call shows that: a plain def may return what an async one gave it.
+
+    Args:
+        owner: whose method it is.
+        method: its name.
+        result: what it returned.
 
     Raises:
-        ConfigError: one of them is a plain def.
+        RivermillError: it cannot.
     """
-    found = _overriding(values, base, method)
-    for value in found:
-        if not inspect.iscoroutinefunction(getattr(value, method)):
-            raise ConfigError(f"{name}: {method} of {value!r} is a plain def, and its result is awaited: make it an async def")
-    return found
+    if not inspect.isawaitable(result):
+        kind = "middleware" if hasattr(Middleware, method) else "hook"
+        raise RivermillError(
+            f"{kind} {type(owner).__name__}: {method} returned a {type(result).__name__}, and its result is awaited: make it "
+            "an async def, or return what can be awaited"
+        )
+    return result
 
 
 def _overriding(values: Sequence[Any], base: type[Any], name: str) -> tuple[Any, ...]:

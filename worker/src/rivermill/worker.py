@@ -13,7 +13,7 @@ from typing import Any, Generic, Literal, TypeVar, overload
 
 from rivermill.args import check_kind, decode_args, kind_of, why_undecodable
 from rivermill.errors import ConfigError, RivermillError
-from rivermill.extensions import Extensions, Middleware, check_each, overriding_async
+from rivermill.extensions import Extensions, Middleware, check_each
 from rivermill.job import ArgsT, Job, JobRow
 
 NO_TIMEOUT = timedelta(-1)
@@ -270,8 +270,7 @@ def _check_attributes(name: str, worker: Worker[Any]) -> None:
             f"{name}, timeout {shown}: use a timedelta above zero, such as timedelta(seconds=30), NO_TIMEOUT, or None for "
             "the client's job_timeout"
         )
-    field = f"{name}, middleware"
-    overriding_async(field, check_each(field, worker.middleware, Middleware), Middleware, "work")
+    check_each(f"{name}, middleware", worker.middleware, Middleware)
 
 
 def _executor_of(name: str, function: Callable[..., Any], wanted: ExecutorName | None) -> ExecutorKind:

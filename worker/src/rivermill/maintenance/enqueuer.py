@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from rivermill import gojson
 from rivermill.db import Connection
 from rivermill.errors import RivermillError
-from rivermill.extensions import Extensions, insert_with, inserts_around
+from rivermill.extensions import Extensions, awaitable, insert_with, inserts_around
 from rivermill.insert import Inserter
 from rivermill.insert_rows import InsertOpts, InsertParams, PeriodicParams
 from rivermill.maintenance.connection import LeaderConnection
@@ -41,7 +41,7 @@ class Enqueuer:
     async def prepare(self) -> None:
         """Run the ``periodic_jobs_start`` hooks; raises what they raise."""
         for hook in self._extensions.periodic_jobs_start:
-            await hook.periodic_jobs_start()
+            await awaitable(hook, "periodic_jobs_start", hook.periodic_jobs_start())
 
     async def run(self, connection: LeaderConnection) -> None:
         """Insert until cancelled, starting from the present.
