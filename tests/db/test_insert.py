@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
@@ -10,7 +11,7 @@ from typing import Any, ClassVar
 import asyncpg
 import pytest
 
-from rivermill import Client, InsertOpts, InsertParams, JobState, Unique, UniqueConflictError, ValidationError
+from rivermill import Client, InsertOpts, InsertParams, JobState, Middleware, Unique, UniqueConflictError, ValidationError
 from rivermill.db import Connection
 from rivermill.schema import Schema
 from tests.db.run.support import eventually
@@ -44,6 +45,23 @@ async def test_a_duplicate_gives_the_existing_row(client: Client) -> None:
     assert JobState.RETRYABLE in first.job.unique_states
     await client.cancel(first.job.id)
     assert not (await client.insert(Mail("a"), unique=BY_ARGS)).unique_skipped_as_duplicate
+
+
+class Forgets(Middleware):
+    async def insert_many(self, params: Sequence[Any], inner: Callable[[], Awaitable[Any]]) -> Any:
+        await inner()
+
+
+async def test_a_middleware_that_forgets_the_results_costs_no_insert(dsn: str, connection: Connection, schema: Schema) -> None:
+    client = Client(dsn, schema=schema, middleware=[Forgets()])
+    alone = await client.insert(Mail("alone"))
+    fast = await client.insert_many_fast([Mail("fast")])
+    async with connection.transaction():
+        within = await client.insert(Mail("within"), tx=connection)
+    await client.stop()
+    assert ([one.job.args["to"] for one in (alone, within)], fast) == (["alone", "within"], 1)
+    rows = await connection.fetch(f"SELECT args->>'to' AS mail FROM {schema.table('river_job')} ORDER BY id")
+    assert [row["mail"] for row in rows] == ["alone", "fast", "within"]
 
 
 async def test_results_keep_the_order_of_the_batch(client: Client) -> None:

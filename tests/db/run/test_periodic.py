@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from rivermill import Hook, InsertOpts, InsertParams, Interval, Job, JobRow, JobState, Never, PeriodicJob, Unique, Workers
+from rivermill import (
+    Hook,
+    InsertOpts,
+    InsertParams,
+    Interval,
+    Job,
+    JobRow,
+    JobState,
+    Middleware,
+    Never,
+    PeriodicJob,
+    Unique,
+    Workers,
+)
 from rivermill.db import Connection
 from rivermill.insert_rows import PeriodicParams
 from rivermill.joblist import JobListParams
@@ -134,6 +148,20 @@ async def test_one_bad_job_spoils_no_other(
     lost = {record.__dict__["id"] for record in caplog.records if "turn is lost" in record.message}
     assert lost == {"broken", "invalid"}
     assert any("nothing to insert" in record.message for record in caplog.records)
+
+
+async def test_a_middleware_that_forgets_the_results_costs_no_turn(
+    dsn: str, connection: Connection, schema: Schema, workers: Workers, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Forgets(Middleware):
+        async def insert_many(self, params: Sequence[Any], inner: Callable[[], Awaitable[Any]]) -> Any:
+            await inner()
+
+    periodic = [PeriodicJob(OFTEN, lambda: Note("good"))]
+    async with working(dsn, connection, schema, workers, periodic_jobs=periodic, middleware=[Forgets()]) as bench:
+        assert {job.args["text"] for job in await enough(bench, 2)} == {"good"}
+    assert "middleware Forgets: insert_many returned None" in caplog.text
+    assert "turn is lost" not in caplog.text
 
 
 async def test_a_leader_that_cannot_start_gives_up_its_term(

@@ -165,20 +165,32 @@ class InsertsNothing(Middleware):
         return []
 
 
+async def insert_both() -> list[str]:
+    return ["one", "two"]
+
+
+async def insert_within(inner: Callable[[], Awaitable[list[str]]], *layers: Middleware) -> list[str]:
+    return await insert_with(Extensions.of(middleware=layers), [InsertParams(Plain()), InsertParams(Plain())], inner)
+
+
 @pytest.mark.parametrize(
     ("layer", "said"),
     [
-        (ReturnsNothing(), "ReturnsNothing: insert_many returned None although the jobs were inserted"),
-        (ReturnsTooLittle(), "ReturnsTooLittle: insert_many returned a list of 1 although"),
-        (InsertsNothing(), "InsertsNothing: insert_many returned without `await inner"),
+        (ReturnsNothing(), "ReturnsNothing: insert_many returned None instead of what `await inner()` returned"),
+        (ReturnsTooLittle(), "ReturnsTooLittle: insert_many returned a list of 1 instead"),
     ],
 )
-async def test_a_middleware_returns_what_the_insert_has_returned(layer: Middleware, said: str) -> None:
-    async def insert_both() -> list[str]:
-        return ["one", "two"]
+async def test_jobs_are_inserted_whatever_a_middleware_returns_then(
+    layer: Middleware, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert await insert_within(insert_both, Runs(), layer) == ["one", "two"]
+    (record,) = caplog.records
+    assert (record.levelname, said in record.getMessage()) == ("ERROR", True)
 
-    with pytest.raises(RivermillError, match=said):
-        await insert_with(Extensions.of(middleware=[layer]), [InsertParams(Plain()), InsertParams(Plain())], insert_both)
+
+async def test_a_middleware_that_inserts_nothing_is_an_error() -> None:
+    with pytest.raises(RivermillError, match="InsertsNothing: insert_many returned without `await inner"):
+        await insert_within(insert_both, InsertsNothing())
 
 
 class PlainHook(Hook):

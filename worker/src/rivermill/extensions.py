@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rivermill.errors import ConfigError, RivermillError
+from rivermill.outcome import shortened
 
 if TYPE_CHECKING:
     from rivermill.job import Job
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 ResultT = TypeVar("ResultT")
 
 logger = logging.getLogger("rivermill.producer")
+
+#: Characters of what an application returned in a message.
+_SHOWN = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,11 @@ class Middleware:
     """Base class of middleware; override what is needed, the rest costs nothing."""
 
     async def insert_many(self, params: Sequence[Any], inner: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ARG002
-        """Around one insert of one or many jobs: ``await inner()`` inserts them and returns the results."""
+        """Around one insert of one or many jobs: ``await inner()`` inserts them and returns the results.
+
+        Return those. Returning without it is an error; anything else that is returned is logged, and
+        the results are taken in its place, for the jobs are inserted by then.
+        """
         return await inner()
 
     async def work(self, job: Job[Any], inner: Callable[[], Awaitable[None]]) -> None:  # noqa: ARG002
@@ -184,20 +192,34 @@ def _wrapped(layer: Middleware, params: Sequence[Any], inner: Callable[[], Await
             inserted = await inner()
             return inserted
 
-        result = await awaitable(layer, "insert_many", layer.insert_many(params, entered))
-        name = f"middleware {type(layer).__name__}: insert_many"
+        returned = await awaitable(layer, "insert_many", layer.insert_many(params, entered))
         if inserted is None:
             raise RivermillError(
-                f"{name} returned without `await inner()`, so nothing was inserted: await it, or raise an error"
+                f"middleware {type(layer).__name__}: insert_many returned without `await inner()`, so nothing "
+                "was inserted: await it, or raise an error"
             )
-        if type(result) is not type(inserted) or (isinstance(result, list) and len(result) != len(inserted)):
-            text = f"a list of {len(result)}" if isinstance(result, list) else repr(result)
-            raise RivermillError(
-                f"{name} returned {text} although the jobs were inserted: return what `await inner()` returned"
-            )
-        return result
+        if not _is_like(returned, inserted):
+            _tell_changed(layer, returned)
+            return inserted
+        return returned
 
     return call
+
+
+def _is_like(returned: Any, inserted: Any) -> bool:
+    return type(returned) is type(inserted) and (not isinstance(inserted, list) or len(returned) == len(inserted))
+
+
+def _tell_changed(layer: Middleware, returned: Any) -> None:
+    """An error would undo the insert, or have it done twice where that is committed."""
+    shown = f"a list of {len(returned)}" if isinstance(returned, list) else shortened(repr(returned), _SHOWN)
+    facts = {"middleware": type(layer).__name__, "returned": shown}
+    logger.error(
+        "middleware %(middleware)s: insert_many returned %(returned)s instead of what `await inner()` returned, which is taken "
+        "in its place: return that",
+        facts,
+        extra=facts,
+    )
 
 
 def work_with(
