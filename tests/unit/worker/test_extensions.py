@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from rivermill import (
 from rivermill.errors import RivermillError
 from rivermill.extensions import Extensions, insert_with, tell_claimed, work_with
 from rivermill.maintenance.enqueuer import Enqueuer
+from rivermill.outcome import error_text
 
 order: list[str] = []
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -165,8 +167,35 @@ class InsertsNothing(Middleware):
         return []
 
 
+class Swallows(Middleware):
+    async def insert_many(self, params: Sequence[Any], inner: Callable[[], Awaitable[Any]]) -> Any:
+        try:
+            return await inner()
+        except (OSError, asyncio.CancelledError):
+            return []
+
+
+class TriesAgain(Middleware):
+    async def insert_many(self, params: Sequence[Any], inner: Callable[[], Awaitable[Any]]) -> Any:
+        try:
+            return await inner()
+        except OSError:
+            return await inner()
+
+
 async def insert_both() -> list[str]:
     return ["one", "two"]
+
+
+def failing(*errors: BaseException) -> Callable[[], Awaitable[list[str]]]:
+    left = list(errors)
+
+    async def insert() -> list[str]:
+        if left:
+            raise left.pop(0)
+        return await insert_both()
+
+    return insert
 
 
 async def insert_within(inner: Callable[[], Awaitable[list[str]]], *layers: Middleware) -> list[str]:
@@ -183,7 +212,7 @@ async def insert_within(inner: Callable[[], Awaitable[list[str]]], *layers: Midd
 async def test_jobs_are_inserted_whatever_a_middleware_returns_then(
     layer: Middleware, said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert await insert_within(insert_both, Runs(), layer) == ["one", "two"]
+    assert await insert_within(insert_both, TriesAgain(), layer) == ["one", "two"]
     (record,) = caplog.records
     assert (record.levelname, said in record.getMessage()) == ("ERROR", True)
 
@@ -191,6 +220,19 @@ async def test_jobs_are_inserted_whatever_a_middleware_returns_then(
 async def test_a_middleware_that_inserts_nothing_is_an_error() -> None:
     with pytest.raises(RivermillError, match="InsertsNothing: insert_many returned without `await inner"):
         await insert_within(insert_both, InsertsNothing())
+
+
+@pytest.mark.parametrize("error", [OSError("no way"), asyncio.CancelledError()])
+async def test_a_middleware_that_swallows_the_error_of_an_insert_is_told_so(error: BaseException) -> None:
+    with pytest.raises(RivermillError, match=rf"Swallows: insert_many swallowed .* raised, {error_text(error)}: ") as caught:
+        await insert_within(failing(error), TriesAgain(), Swallows())
+    assert caught.value.__cause__ is error
+
+
+async def test_a_middleware_may_try_an_insert_again(caplog: pytest.LogCaptureFixture) -> None:
+    assert await insert_within(failing(OSError("once")), TriesAgain()) == ["one", "two"]
+    assert await insert_within(failing(OSError("once")), TriesAgain(), Runs()) == ["one", "two"]
+    assert caplog.records == []
 
 
 class PlainHook(Hook):

@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rivermill.errors import ConfigError, RivermillError
-from rivermill.outcome import shortened
+from rivermill.outcome import error_text, shortened
 
 if TYPE_CHECKING:
     from rivermill.job import Job
@@ -24,7 +24,7 @@ ResultT = TypeVar("ResultT")
 
 logger = logging.getLogger("rivermill.producer")
 
-#: Characters of what an application returned in a message.
+#: Characters of what an application returned or raised in a message.
 _SHOWN = 1000
 
 
@@ -72,7 +72,7 @@ class Middleware:
     async def insert_many(self, params: Sequence[Any], inner: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ARG002
         """Around one insert of one or many jobs: ``await inner()`` inserts them and returns the results.
 
-        Return those. Returning without it is an error; anything else that is returned is logged, and
+        Return those. Returning without it, or although it raised, is an error; anything else that is returned is logged, and
         the results are taken in its place, for the jobs are inserted by then.
         """
         return await inner()
@@ -185,19 +185,29 @@ async def insert_with(client: Extensions, params: Sequence[Any], inner: Callable
 
 def _wrapped(layer: Middleware, params: Sequence[Any], inner: Callable[[], Awaitable[Any]]) -> Callable[[], Awaitable[Any]]:
     async def call() -> Any:
-        inserted: Any = None
+        ran, inserted, failure = False, None, None
 
         async def entered() -> Any:
-            nonlocal inserted
-            inserted = await inner()
+            nonlocal ran, inserted, failure
+            ran = True
+            try:
+                inserted, failure = await inner(), None
+            except BaseException as error:
+                failure = error
+                raise
             return inserted
 
         returned = await awaitable(layer, "insert_many", layer.insert_many(params, entered))
-        if inserted is None:
+        name = f"middleware {type(layer).__name__}: insert_many"
+        if not ran:
             raise RivermillError(
-                f"middleware {type(layer).__name__}: insert_many returned without `await inner()`, so nothing "
-                "was inserted: await it, or raise an error"
+                f"{name} returned without `await inner()`, so nothing was inserted: await it, or raise an error"
             )
+        if failure is not None:
+            text = shortened(error_text(failure), _SHOWN)
+            raise RivermillError(
+                f"{name} swallowed what `await inner()` raised, {text}: raise it again, or another error"
+            ) from failure
         if not _is_like(returned, inserted):
             _tell_changed(layer, returned)
             return inserted
