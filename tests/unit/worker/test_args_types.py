@@ -190,6 +190,17 @@ class Forbids(pydantic.BaseModel, extra="forbid"):
     [
         (HasMixed, "args of type HasMixed could never be decoded: Enums must contain either all str or all int"),
         (PlainClass, "args of type PlainClass could never be decoded: it is no dataclass, msgspec.Struct or pydantic model"),
+    ],
+)
+def test_types_that_could_never_be_decoded_are_refused_where_their_worker_is_registered(args_type: Any, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Workers().work(worker_of(args_type))
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("args_type", "said"),
+    [
         (
             model(account_id=ALIAS),
             "field 'account_id' of Model is written as 'account_id' and read as 'accountId': give it one",
@@ -212,10 +223,31 @@ class Forbids(pydantic.BaseModel, extra="forbid"):
         (Forbids, "Forbids forbids what it writes itself, twice: leave out extra='forbid'"),
     ],
 )
-def test_types_that_could_never_be_decoded_are_refused_where_their_worker_is_registered(args_type: Any, said: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        Workers().work(worker_of(args_type))
-    assert said in str(caught.value)
+def test_models_that_could_not_read_themselves_work_jobs_of_others_and_are_not_inserted(
+    args_type: Any, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    Workers().work(worker_of(args_type))
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "works jobs of others only: Python inserts no args of type" in record.getMessage()
+    assert said in record.getMessage()
+    for _ in range(2):
+        with pytest.raises(ValidationError, match="could not be read again: ") as caught:
+            encode_args(args_type.model_construct())
+        assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("args_type", "stored", "read"),
+    [
+        (model(account_id=ALIAS), '{"accountId":1}', {"account_id": 1}),
+        (model(x=(int, pydantic.Field(exclude=True))), '{"x":1}', {"x": 1}),
+        (Forbids, "{}", {}),
+    ],
+)
+def test_what_others_have_written_for_such_models_is_decoded(args_type: Any, stored: str, read: dict[str, int]) -> None:
+    args = decode_args(args_type, stored)
+    assert {name: getattr(args, name) for name in args_type.model_fields} == read
 
 
 class Repairs(pydantic.BaseModel):
@@ -239,9 +271,10 @@ class Repairs(pydantic.BaseModel):
         Repairs,
     ],
 )
-def test_types_that_can_be_decoded_are_taken(args_type: Any) -> None:
+def test_types_that_can_be_decoded_are_taken(args_type: Any, caplog: pytest.LogCaptureFixture) -> None:
     args_type.kind = "model"
     Workers().work(worker_of(args_type))
+    assert caplog.records == []
     fields = {
         info.validation_alias if isinstance(info.validation_alias, str) else name: 1
         for name, info in args_type.model_fields.items()
@@ -270,6 +303,20 @@ def test_a_model_that_waits_for_a_class_further_down_is_taken() -> None:
     assert encode_args(Waiting()) == '{"accountId":1,"inner":null}'
     assert missing(Waiting, ("account_id",)) == (0, ("accountId", "inner"))
     assert missing(Waiting, ("inner", "at_last")) is None
+
+
+class WaitingInVain(pydantic.BaseModel, alias_generator=to_camel):
+    kind: ClassVar[str] = "in_vain"
+    account_id: int = 1
+    inner: AsYetUnknown | None = None
+
+
+def test_what_is_not_known_of_a_model_when_it_is_registered_is_told_at_its_insert(caplog: pytest.LogCaptureFixture) -> None:
+    Workers().work(worker_of(WaitingInVain))
+    assert caplog.records == []
+    WaitingInVain.model_rebuild()
+    with pytest.raises(ValidationError, match="could not be read again: field 'account_id' of WaitingInVain is written as"):
+        encode_args(WaitingInVain())
 
 
 class AsYetUnknown(pydantic.BaseModel):

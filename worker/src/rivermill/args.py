@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from difflib import get_close_matches
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -25,6 +26,8 @@ _UNLIKE_GO = re.compile(r"[<>&\u2028\u2029\\]|[:,\[]-?\d+[.eE]|\dT\d\d:\d\d")
 #: What pydantic writes for any secret.
 _MASK = "**********"
 _decoders: dict[type[Any], Callable[[bytes | str], Any]] = {}
+#: Once for each type: of one that has values, no class is waited for any more.
+_why_unreadable = cache(why_unreadable)
 
 
 def kind_of(args: Any) -> str:
@@ -70,8 +73,10 @@ def encode_args(args: Any) -> str:
     on it. Dictionaries with other keys keep their order. NaN and infinite floats are refused, as in Go.
 
     Raises:
-        ValidationError: the value cannot be encoded, or is not an object.
+        ValidationError: the value cannot be encoded, is not an object, or is of a pydantic model that could not read it again.
     """
+    if reason := _why_unreadable(args.__class__):
+        raise ValidationError(f"args of type {type(args).__name__} could not be read again: {reason}")
     try:
         text = _encode_model(args) if hasattr(args, "model_dump") else _encode_plain(args)
     except (TypeError, ValueError) as error:
@@ -176,9 +181,12 @@ def decode_args(args_type: type[Any], raw: bytes | str) -> Any:
 
 
 def why_undecodable(args_type: type[Any]) -> str | None:
-    """Why what values of a type are stored as can never be decoded into it; None where it can, as far as is known before."""
+    """Why no JSON can be decoded into a type; None where some can, as far as is known before.
+
+    A pydantic model may read what others write, such as Go, even if it could not read what it writes itself.
+    """
     if hasattr(args_type, "model_validate_json"):
-        return why_unreadable(args_type)
+        return None
     try:
         _new_decoder(args_type)
     except NameError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import logging
 import typing
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,12 +13,15 @@ from enum import StrEnum
 from typing import Any, Generic, Literal, TypeVar, overload
 
 from rivermill.args import check_kind, decode_args, kind_of, why_undecodable
+from rivermill.args_types import why_unreadable
 from rivermill.errors import ConfigError, RivermillError
 from rivermill.extensions import Extensions, Middleware, check_each
 from rivermill.job import ArgsT, Job, JobRow
 
 NO_TIMEOUT = timedelta(-1)
 """A worker's ``timeout`` that lets its jobs run for as long as they like."""
+
+logger = logging.getLogger("rivermill.worker")
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 ExecutorName = Literal["async", "thread", "process"]
@@ -127,8 +131,10 @@ class Workers:
     def add(self, worker: Worker[Any]) -> None:
         """Register a worker for the kind of its args type, and for its aliases.
 
+        Of a pydantic model that could not read what it writes itself, it is logged that only jobs of others can be worked.
+
         Raises:
-            ConfigError: the worker does not say its args type, values of that could never be decoded, its ``work`` cannot be
+            ConfigError: the worker does not say its args type, nothing could ever be decoded into that, its ``work`` cannot be
                 called with a job or is a generator function, its executor, timeout or middleware do not fit, or a kind is
                 taken.
             ValidationError: a kind is not one River accepts.
@@ -165,8 +171,8 @@ class Workers:
         Use it as ``@workers.work`` or with the attributes of ``Worker``, as ``@workers.work(executor="process")``.
 
         Raises:
-            ConfigError: the annotation is missing, values of the args type could never be decoded, it is a generator function,
-                the executor, timeout or middleware do not fit, or a kind is taken.
+            ConfigError: the annotation is missing, nothing could ever be decoded into the args type, it is a generator
+                function, the executor, timeout or middleware do not fit, or a kind is taken.
         """
 
         def register(function: FunctionT) -> FunctionT:
@@ -204,6 +210,14 @@ class Workers:
         for index, one in enumerate(names):
             if one in self._registrations or one in names[:index]:
                 raise ConfigError(f"kind {one!r} has a worker already: register each kind and alias once")
+        if reason := why_unreadable(args_type):
+            facts = {"worker": name, "args_type": args_type.__name__, "reason": reason}
+            logger.warning(
+                "%(worker)s works jobs of others only: Python inserts no args of type %(args_type)s, which could not be read "
+                "again: %(reason)s",
+                facts,
+                extra=facts,
+            )
         registration = Registration(kind, args_type, worker, executor, Extensions.of_args(args_type))
         self._registrations.update(dict.fromkeys(names, registration))
 
