@@ -33,28 +33,103 @@ KNOWN = Counted(waiting=5000, arrived=100, finished=40, running=10)
 )
 def test_what_could_not_be_counted_is_carried_forward(known: Counted | None, numbers: dict[str, Any], waiting: int) -> None:
     seen = depth(**numbers)
-    assert count(known, seen, [(0.0, 0)], 99.0) == Counted(waiting, seen.arrived, seen.finished.jobs, seen.running)
+    counted = Counted(waiting, seen.arrived, seen.finished.jobs, seen.running, soon=((99.0, 0),))
+    assert count(known, seen, [(0.0, 0)], 99.0) == counted
 
 
 @pytest.mark.parametrize(
     ("oldest", "waiting"),
     [
-        # Of 2,000 jobs a second that end only 1,000 a look are seen to: what waits came in the last 2.5 s, or 3 s at most.
-        (2.5, 6000),
-        (3.0, 6000),
-        (0.1, 2000),
-        # More was counted.
-        (0.0, 1001),
+        # Of 2,000 jobs a second that end only 1,000 a look are seen to: what waits came in the last 2.5 s, or 3 s at most, and
+        # 5 s before it was due.
+        (2.5, 16_000),
+        (3.0, 16_000),
+        (0.1, 12_000),
+        (0.0, 10_000),
         # From before the first look, or nobody can tell.
-        (11.0, 25_000),
+        (5.1, 25_000),
         (None, 25_000),
     ],
 )
 def test_no_more_can_wait_than_came_since_the_oldest_did(oldest: float | None, waiting: int) -> None:
     samples = [(float(second), 2000 * second) for second in range(11)]
-    known = Counted(waiting=16_000, arrived=10_000, finished=1000, running=10)
+    soon = tuple((time, 0) for time, _ in samples)
+    known = Counted(waiting=16_000, arrived=10_000, finished=1000, running=10, soon=soon)
     seen = depth(waiting=1001, bounded=True, arrived=20_000, finished=Finished(2000), running=10, oldest_seconds=oldest)
     assert count(known, seen, samples, 10.0).waiting == waiting
+
+
+SLOW = {"waiting": 1001, "bounded": True, "arrived": 100}
+
+
+@pytest.mark.parametrize(
+    ("looks", "waiting"),
+    [
+        # Scheduled for one time, and made available 5 s before: nothing has come, and the oldest has just become due.
+        (
+            [
+                {"due_soon": 50_000, "arrived": 100},
+                {"arrived": 100},
+                {"arrived": 100},
+                {"waiting": 50_000, "arrived": 100, "oldest_seconds": 1.0},
+                {**SLOW, "running": 100, "finished": Finished(900), "oldest_seconds": 3.0},
+                {**SLOW, "running": 100, "finished": Finished(1900), "oldest_seconds": 5.0},
+            ],
+            48_000,
+        ),
+        # The slow database did not count all that were due soon, either.
+        (
+            [
+                {"due_soon": 1002, "arrived": 100},
+                {"arrived": 100},
+                {"arrived": 100},
+                {"waiting": 50_000, "arrived": 100, "oldest_seconds": 1.0},
+                {**SLOW, "running": 100, "finished": Finished(900), "oldest_seconds": 3.0},
+            ],
+            49_000,
+        ),
+        # Retries: those that waited have all failed, and are due again.
+        (
+            [
+                {"waiting": 900, "arrived": 100, "due_soon": 800, "oldest_seconds": 40.0},
+                {"waiting": 900, "arrived": 100, "due_soon": 900, "oldest_seconds": 40.0},
+                {"waiting": 1700, "arrived": 100, "due_soon": 900, "oldest_seconds": 9.0},
+                {"waiting": 1700, "arrived": 100, "due_soon": 900, "oldest_seconds": 2.0},
+                {**SLOW, "running": 100, "due_soon": 900, "oldest_seconds": 1.0},
+            ],
+            1600,
+        ),
+        # A few retries are no reason to believe in thousands: ends were not all seen.
+        (
+            [
+                {"waiting": 9000, "arrived": 100, "due_soon": 5, "oldest_seconds": 40.0},
+                {"waiting": 9000, "arrived": 300, "due_soon": 5, "oldest_seconds": 9.0},
+                {"waiting": 9000, "arrived": 700, "due_soon": 5, "oldest_seconds": 9.0},
+                {"waiting": 9000, "arrived": 1100, "due_soon": 5, "oldest_seconds": 9.0},
+                {**SLOW, "arrived": 2600, "due_soon": 5, "oldest_seconds": 1.0},
+            ],
+            2315,
+        ),
+    ],
+    ids=["scheduled", "bounded", "retries", "few"],
+)
+def test_what_becomes_due_without_having_come_counts_too(looks: list[dict[str, Any]], waiting: int) -> None:
+    known, samples = None, []
+    for number, numbers in enumerate(looks):
+        seen = depth(**numbers)
+        samples.append((2.0 * number, seen.arrived))
+        known = count(known, seen, samples, 2.0 * number)
+    assert known is not None
+    assert known.waiting == waiting
+
+
+def test_the_sums_of_what_was_due_soon_stay_with_the_samples() -> None:
+    known = None
+    for number in range(1000):
+        samples = [(float(time), 0) for time in range(max(0, number - 9), number + 1)]
+        known = count(known, depth(due_soon=3), samples, float(number))
+    assert known is not None
+    assert known.soon == tuple((float(time), 3 * time) for time in range(990, 1000))
 
 
 def look(

@@ -41,7 +41,7 @@ MEMORY = Memory(
                 Burst(0.5, 1 / 3, 1.0),
                 jobs=3,
                 job_seconds=2.5,
-                counted=Counted(2000, 5, 3, 1),
+                counted=Counted(2000, 5, 3, 1, ((1.1, 7),), 2),
             ),
         ),
         recommendations=((1.0, 4),),
