@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from rivermill_operator.model.observed import DeploymentView, Observed, PodView, StoreView, Unknown, Verdict
 from rivermill_operator.model.parse import parse_job_queue
-from rivermill_operator.model.spec import JobQueue, Mode
+from rivermill_operator.model.spec import JobQueue
 from rivermill_operator.plan import Memory, Plan, plan
 from rivermill_operator.plan.manifests import build
 from tests.unit.plan.build import body, client, deployment, depth, pod
@@ -72,7 +73,7 @@ def test_after_a_restart_the_pods_of_the_template_have_migrated() -> None:
     """Else each start of an operator would add a pod to a fleet whose image cannot mend the schema."""
     done = look(OUTDATED, Memory(), fleet(2))
     assert scales(done) == []
-    assert done.decision.sentence == f"2 pods held: {OUTDATED.message}"
+    assert done.decision.sentence.startswith("2 pods held: Schema public is older than the operator needs, although")
 
 
 @pytest.mark.parametrize("verdict", [Verdict.PENDING, Verdict.ACCEPTED])
@@ -125,7 +126,34 @@ def test_a_migration_that_fails_or_helps_nothing_is_told() -> None:
         assert "although database.migrate is Apply: see what container migrate" in done.conditions[0].message
 
 
-def test_where_nothing_is_written_nobody_migrates() -> None:
-    queue = replace(QUEUE, spec=replace(QUEUE.spec, mode=Mode.OBSERVE))
-    conditions, events = said(plan(Observed(0.0, OUTDATED), queue, Memory()))
-    assert (conditions["QueueObserved"], events) == (("False", "SchemaOutdated"), [("Warning", "SchemaOutdated")])
+MISSING = Unknown("SchemaMissing", "db says no: run `rivermill migrate up` on this schema, or set database.migrate to Apply.")
+NOBODY = ", and nothing migrates while mode is Observe: run `rivermill migrate up`, or set spec.mode to Scale."
+NO_TABLES = "Schema public has no tables of River's and Rivermill's"
+
+
+@pytest.mark.parametrize(
+    ("store", "changes", "conflict", "message"),
+    [
+        (MISSING, {"mode": "Observe"}, None, NO_TABLES + NOBODY),
+        (OUTDATED, {"mode": "Observe"}, None, f"Schema public is older than the operator needs{NOBODY}"),
+        (MISSING, {"mode": "Observe"}, "an HPA", NO_TABLES + NOBODY),
+        (MISSING, {}, "an HPA", f"{NO_TABLES}."),
+        (OUTDATED, {}, "an HPA", "Schema public is older than the operator needs."),
+        (MISSING, {"deleting": True}, None, f"{NO_TABLES}."),
+        (MISSING, {"migrate": "Verify", "mode": "Observe"}, None, MISSING.message),
+        (MISSING, {"migrate": "Verify"}, "an HPA", MISSING.message),
+    ],
+)
+def test_where_nothing_is_written_nobody_migrates(
+    store: Unknown, changes: dict[str, Any], conflict: str | None, message: str
+) -> None:
+    """It told to set what was set, or to look into the log of a pod that is not made."""
+    value = body()
+    value["spec"] |= {"mode": changes.get("mode", "Scale")}
+    value["spec"]["database"]["migrate"] = changes.get("migrate", "Apply")
+    queue = replace(parse_job_queue(value), deleting=changes.get("deleting", False))
+    done = plan(Observed(0.0, store, conflict=conflict), queue, Memory())
+    observed, schema = (found := {c.type: c for c in done.conditions})["QueueObserved"], found["SchemaReady"]
+    assert (observed.reason, observed.message) == (schema.reason, schema.message) == (store.reason, message)
+    if not queue.deleting:
+        assert ("Warning", store.reason, message) in [(event.type, event.reason, event.message) for event in done.events]

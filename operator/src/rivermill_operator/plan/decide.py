@@ -16,7 +16,7 @@ from rivermill_operator.plan.memory import ScalingMemory
 from rivermill_operator.plan.migration import migration, told, under_way
 from rivermill_operator.plan.move import hold, move, rejection
 from rivermill_operator.plan.plan import ApplyVersion, Event, Memory, Plan
-from rivermill_operator.plan.reasons import MIGRATING, conditions
+from rivermill_operator.plan.reasons import MIGRATING, conditions, schema_told
 from rivermill_operator.plan.rollout import mark_live, serving
 from rivermill_operator.plan.taken import with_taken, wrong_victims
 from rivermill_operator.plan.versions import Version, versions
@@ -51,7 +51,7 @@ def plan(observed: Observed, job_queue: JobQueue, memory: Memory) -> Plan:
     if imagines:
         view = imagined(observed.store, memory.desired)
     moment = Moment(observed.now, observed.utc)
-    decision, learnt = scaling.decide(job_queue.spec, observed.store, view, memory.scaling, moment)
+    decision, learnt = scaling.decide(job_queue.spec, schema_told(observed, job_queue), view, memory.scaling, moment)
     if imagines:
         decision = replace(decision, ready=0, imagined=decision.ready)
     # Beside another writer, which may be who sets the number, nothing is scaled by the rule.

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rivermill_operator.model.observed import INVALID_SPEC, Observed, PodView, Unknown
+from rivermill_operator.model.observed import INVALID_SPEC, Observed, PodView, StoreView, Unknown
 from rivermill_operator.model.spec import JobQueue, Migrate, Mode
 from rivermill_operator.model.status import MANUAL, Condition, Decision
 from rivermill_operator.plan.explain import count, limits
@@ -57,9 +57,8 @@ def conditions(
         migrates: whether a pod migrates the schema now, or will in a moment.
     """
     workers = _workers_available(observed, rejected, late_seconds)
-    if isinstance(observed.store, Unknown) and observed.store.reason in SCHEMA_REASONS:
-        # Pods in trouble will mend nothing.
-        observed = replace(observed, store=_schema(observed.store, job_queue, migrates=migrates and workers.status == "True"))
+    # Pods in trouble will mend nothing.
+    observed = replace(observed, store=schema_told(observed, job_queue, migrates=migrates and workers.status == "True"))
     parts = (
         _queue_observed(observed),
         _schema_ready(observed),
@@ -120,17 +119,33 @@ def _queue_observed(observed: Observed) -> Condition:
     return _is(QUEUE_OBSERVED, true=True, reason="Observed", message="The queues were read.")
 
 
-def _schema(store: Unknown, job_queue: JobQueue, *, migrates: bool) -> Unknown:
-    """What is wrong with the schema as it concerns this JobQueue: with ``Apply`` there is nothing to be run or set."""
-    database = job_queue.spec.database
-    if database.migrate is not Migrate.APPLY or job_queue.spec.mode is not Mode.SCALE:
+def schema_told(observed: Observed, job_queue: JobQueue, *, migrates: bool = False) -> StoreView | Unknown:
+    """The observation; what is wrong with the schema is told as it concerns this JobQueue.
+
+    With ``Apply`` there is nothing to be set, and where no pod is made none has logged why it did not migrate.
+
+    Args:
+        observed: the world as it is.
+        job_queue: what is wanted.
+        migrates: as of ``conditions``.
+    """
+    store, database = observed.store, job_queue.spec.database
+    if not isinstance(store, Unknown) or store.reason not in SCHEMA_REASONS or database.migrate is not Migrate.APPLY:
         return store
     what = "has no tables of River's and Rivermill's" if store.reason == "SchemaMissing" else "is older than the operator needs"
+    what = f"Schema {database.schema} {what}"
+    if job_queue.deleting:
+        return replace(store, message=f"{what}.")
+    if job_queue.spec.mode is not Mode.SCALE:
+        never = f"nothing migrates while mode is {job_queue.spec.mode.value}"
+        return replace(store, message=f"{what}, and {never}: run `rivermill migrate up`, or set spec.mode to Scale.")
+    if observed.conflict is not None:
+        return replace(store, message=f"{what}.")
     if migrates:
-        return replace(store, reason=MIGRATING, message=f"Schema {database.schema} {what}: a pod migrates it before it works.")
+        return replace(store, reason=MIGRATING, message=f"{what}: a pod migrates it before it works.")
     message = (
-        f"Schema {database.schema} {what}, although database.migrate is Apply: see what container migrate of the newest pod "
-        "has logged, and whether the image has Rivermill as new as the operator."
+        f"{what}, although database.migrate is Apply: see what container migrate of the newest pod has logged, "
+        "and whether the image has Rivermill as new as the operator."
     )
     return replace(store, message=message)
 
