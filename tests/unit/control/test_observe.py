@@ -15,7 +15,6 @@ from rivermill_operator.control import observe
 from rivermill_operator.control.observe import Observer
 from rivermill_operator.control.views import deployment_view
 from rivermill_operator.kube.port import FleetObjects, Kube, KubeError
-from rivermill_operator.metrics import Metrics
 from rivermill_operator.model.observed import Observed, QueueProbe, StoreView, Unknown
 from rivermill_operator.model.spec import Mode
 from rivermill_operator.plan import Memory
@@ -89,7 +88,7 @@ class Databases:
 
 
 def observer_of(cluster: Cluster, databases: Databases, contested: str | None = None) -> Observer:
-    return Observer(("n", "q"), cast(Kube, cluster), databases, Metrics(), contested)
+    return Observer(("n", "q"), cast(Kube, cluster), databases, contested)
 
 
 async def looks(cluster: Cluster, databases: Databases, times: int) -> list[Observed]:

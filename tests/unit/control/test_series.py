@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from rivermill_operator.control.series import Series
 from rivermill_operator.metrics import Metrics
 from rivermill_operator.model.observed import Observed, StoreView, Unknown
+from rivermill_operator.model.parse import parse_job_queue
+from rivermill_operator.model.spec import JobQueue
 from rivermill_operator.model.status import Decision
-from tests.unit.plan.build import deployment, depth
+from rivermill_operator.plan import Memory, plan
+from rivermill_operator.plan.manifests import build
+from tests.unit.plan.build import body, deployment, depth, pod
 
 
 def shown(metrics: Metrics) -> set[tuple[str, str]]:
@@ -49,3 +57,43 @@ def test_what_was_not_decided_is_no_zero() -> None:
     assert (
         metrics.registry.get_sample_value("rivermill_replicas", {"namespace": "n", "jobqueue": "q", "what": "desired"}) == 0.0
     )
+
+
+def asking(mode: str = "Scale", migrate: str = "Apply") -> JobQueue:
+    value = body()
+    value["spec"]["mode"] = mode
+    value["spec"]["database"]["migrate"] = migrate
+    return parse_job_queue(value)
+
+
+LIVE = build(asking()).version
+OUTDATED = Unknown("SchemaOutdated", "old.")
+
+
+@pytest.mark.parametrize(
+    ("changes", "world", "counted"),
+    [
+        # A pod migrates: it is made, it starts, it never becomes Ready, it was Ready and the image is too old.
+        ({}, {}, 0.0),
+        ({}, {"deployments": (deployment(1, LIVE),), "pods": (pod(1, LIVE, ready=False),)}, 0.0),
+        ({}, {"deployments": (deployment(1, LIVE),), "pods": (pod(1, LIVE, ready=False, age_seconds=121.0),)}, 2.0),
+        ({}, {"deployments": (deployment(1, LIVE),), "pods": (pod(1, LIVE),)}, 2.0),
+        # Nothing migrates.
+        ({"mode": "Observe"}, {}, 2.0),
+        ({}, {"conflict": "an HPA."}, 2.0),
+        ({"migrate": "Verify"}, {}, 2.0),
+        # Nothing was tried.
+        ({}, {"store": Unknown("ModePaused", "paused.")}, 0.0),
+        ({}, {"store": StoreView((depth(),))}, 0.0),
+    ],
+)
+def test_a_schema_that_nothing_migrates_is_a_failure(changes: dict[str, str], world: dict[str, Any], counted: float) -> None:
+    metrics, memory, job_queue = Metrics(), Memory(), asking(**changes)
+    series, observed = Series(("n", "q"), metrics), Observed(0.0, **{"store": OUTDATED, **world})
+    for _ in range(2):
+        done = plan(observed, job_queue, memory)
+        memory = done.memory
+        series.count_unread(observed, done.conditions)
+    reason = observed.store.reason if isinstance(observed.store, Unknown) else "Observed"
+    found = metrics.registry.get_sample_value("rivermill_operator_errors_total", {"reason": reason})
+    assert (found or 0.0) == counted

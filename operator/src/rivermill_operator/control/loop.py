@@ -79,7 +79,7 @@ class Loop:
         status = body().get("status") or {}
         manual = restore_manual(status, time.monotonic(), datetime.now(UTC))
         self._memory = Memory(scaling=ScalingMemory(manual=manual), conditions=restore_conditions(status))
-        self._observer = Observer(key, ports.kube, ports.stores, ports.metrics, restore_conflict(status))
+        self._observer = Observer(key, ports.kube, ports.stores, restore_conflict(status))
         self._series = Series(key, ports.metrics)
         self._retries = Retries()
         self._failures = 0
@@ -185,6 +185,7 @@ class Loop:
         decided = inputs.decide()
         self._memory = decided.memory
         self._tell(inputs, decided)
+        self._series.count_unread(observed, decided.conditions)
         problems = await apply(decided, job_queue, self._ports.kube, self._observer.store, self._ports.turns, self._retries)
         if decided.done and not problems:
             await self._ports.kube.remove_finalizer(job_queue)

@@ -10,12 +10,11 @@ from datetime import UTC, datetime
 
 from rivermill_operator.control.views import PodViews, deployment_view
 from rivermill_operator.kube.port import Kube, KubeError
-from rivermill_operator.metrics import Metrics
 from rivermill_operator.model.observed import INVALID_SPEC, PAUSED, Observed, StoreView, Unknown
-from rivermill_operator.model.spec import JobQueue, Migrate, Mode
+from rivermill_operator.model.spec import JobQueue, Mode
 from rivermill_operator.plan import Memory
 from rivermill_operator.plan.probes import probes
-from rivermill_operator.plan.reasons import SCHEMA_REASONS, SECRET_REASONS
+from rivermill_operator.plan.reasons import SECRET_REASONS
 from rivermill_operator.store.port import REFUSED, Store, StoreError, StoreProvider, Usage
 
 OBSERVE_SECONDS = 10.0
@@ -39,17 +38,13 @@ class Observer:
         key: namespace and name.
         kube: where its fleet is.
         stores: where its jobs are.
-        metrics: counts what could not be read.
         contested: by whom, as the last operator found it: whose loop begins a little later is not gone.
     """
 
-    def __init__(
-        self, key: tuple[str, str], kube: Kube, stores: StoreProvider, metrics: Metrics, contested: str | None = None
-    ) -> None:
+    def __init__(self, key: tuple[str, str], kube: Kube, stores: StoreProvider, contested: str | None = None) -> None:
         self._key = key
         self._kube = kube
         self._stores = stores
-        self._metrics = metrics
         self._pods = PodViews()
         self._contested, self._began = contested, time.monotonic()
         #: What the Secret said last; seconds until it is looked at again, while the database cannot be read with it.
@@ -113,9 +108,6 @@ class Observer:
         now = time.monotonic()
         self._unknown_since, self._readable_since = self._unknown_since or now, None
         known = error if isinstance(error, StoreError) else StoreError("Timeout", "The database did not answer in time.")
-        if known.reason not in SCHEMA_REASONS or job_queue.spec.database.migrate is not Migrate.APPLY:
-            # A pod migrates it otherwise; if it does not, the conditions tell.
-            self._metrics.errors.labels(known.reason).inc()
         pause = min(_LONGEST_DOUBT_SECONDS, max(_DOUBT_SECONDS, _DOUBT_SHARE * (now - self._unknown_since)))
         self.doubted = pause if known.reason in _ABOUT_THE_SECRET else None
         message = known.message

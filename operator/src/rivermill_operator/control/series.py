@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rivermill_operator.metrics import Metrics
-from rivermill_operator.model.observed import Observed, StoreView
-from rivermill_operator.model.status import Decision
+from rivermill_operator.model.observed import Observed, StoreView, Unknown
+from rivermill_operator.model.status import Condition, Decision
+from rivermill_operator.plan.reasons import MIGRATING
 
 
 class Series:
@@ -32,6 +35,12 @@ class Series:
             metrics.replicas.labels(*self._key, "desired").set(desired)
         if isinstance(observed.store, StoreView):
             self._show_store(observed.store)
+
+    def count_unread(self, observed: Observed, conditions: Sequence[Condition]) -> None:
+        """Count a look at which the database could not be read, unless the conditions tell that a pod mends that now."""
+        migrating = any(condition.reason == MIGRATING for condition in conditions)
+        if isinstance(observed.store, Unknown) and not observed.store.untried and not migrating:
+            self._metrics.errors.labels(observed.store.reason).inc()
 
     def _show_store(self, store: StoreView) -> None:
         metrics = self._metrics
