@@ -191,6 +191,29 @@ def test_a_wrong_victim_is_told_once() -> None:
 
 
 @pytest.mark.parametrize(
+    ("homes", "doomed", "removing", "events"),
+    [
+        (("uid1", "uid2"), (), (), ["Pod p2 is being deleted with 1 job running"]),
+        # It was told before; it was chosen; it is seen for the first time after a restart.
+        (("uid1", "uid2"), ("uid2",), (), []),
+        (("uid1", "uid2"), (), ("uid2",), []),
+        ((), (), (), []),
+    ],
+)
+def test_a_wrong_victim_is_told_when_its_jobs_can_be_read_again(
+    homes: tuple[str, ...], doomed: tuple[str, ...], removing: tuple[str, ...], events: list[str]
+) -> None:
+    store, found = StoreView((depth(),), (client(1), client(2, running=1))), []
+    memory = replace(Memory(), homes=homes, doomed=doomed, removing=removing)
+    for seen in (Unknown("Timeout", "late."), Unknown("Timeout", "late."), store, store):
+        observed = Observed(5.0, seen, (deployment(1),), (pod(1), pod(2, deleting=True)))
+        done = plan(observed, QUEUE, memory)
+        memory = done.memory
+        found += [event.message.partition(",")[0] for event in done.events if event.reason == "WrongVictim"]
+    assert found == events
+
+
+@pytest.mark.parametrize(
     ("running", "homes", "removing", "pods"),
     [
         ((4, 4), ("uid1", "uid2", "uid3"), (), "Pod p1 and 1 other are being deleted with 8 jobs running"),

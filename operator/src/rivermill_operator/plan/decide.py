@@ -18,7 +18,7 @@ from rivermill_operator.plan.move import hold, move, rejection
 from rivermill_operator.plan.plan import ApplyVersion, Event, Memory, Plan
 from rivermill_operator.plan.reasons import MIGRATING, conditions, schema_told
 from rivermill_operator.plan.rollout import mark_live, serving
-from rivermill_operator.plan.taken import with_taken, wrong_victims
+from rivermill_operator.plan.taken import doomed, with_taken, wrong_victims
 from rivermill_operator.plan.versions import Version, versions
 from rivermill_operator.plan.wind_down import BUSY_SECONDS, wind_down
 
@@ -107,7 +107,7 @@ def _base(observed: Observed, job_queue: JobQueue, decision: Decision, memory: M
         desired=decision.desired_replicas,
         conditions=tuple(condition.turn for condition in found),
         homes=tuple(pod.uid for pod in observed.pods),
-        doomed=tuple(pod.uid for pod in observed.pods if pod.deleting),
+        doomed=doomed(observed, memory),
         lost=lost,
     )
     return Plan(

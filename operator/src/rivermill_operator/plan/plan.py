@@ -24,7 +24,7 @@ class Memory:
         costed: pod uid → ``now`` at which its deletion cost was first seen in place.
         draining: pod uid → ``now`` at which it was first seen draining.
         removing: uids of the pods that a scale-in was about, while they are there.
-        doomed: uids of the pods that were being deleted last time.
+        doomed: uids of the pods that were being deleted the last time that their jobs could be read.
         idle_since: pod uid → ``now`` since which nothing has run in it.
         homes: uids of the pods that were there last time.
         lost: pod uid → ``now`` at which it was found gone, until its clients are known to be gone too.

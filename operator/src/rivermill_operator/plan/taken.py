@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rivermill_operator.model.observed import ClientView, FleetView, Observed, StoreView
+from rivermill_operator.model.observed import ClientView, FleetView, Observed, StoreView, Unknown
 from rivermill_operator.plan.explain import count
 from rivermill_operator.plan.plan import Event, Memory
 
@@ -33,7 +33,7 @@ def with_taken(view: FleetView, observed: Observed, memory: Memory) -> FleetView
 
 
 def wrong_victims(observed: Observed, memory: Memory) -> tuple[Event, ...]:
-    """The Event of the look at which busy pods are being deleted for the first time that the operator did not choose."""
+    """The Event of the first look that can tell that busy pods are being deleted that the operator did not choose."""
     fresh = set(memory.homes) - set(memory.doomed)
     running: Counter[str | None] = Counter()
     for client in _taken(observed, memory):
@@ -51,6 +51,15 @@ def wrong_victims(observed: Observed, memory: Memory) -> tuple[Event, ...]:
         "jobs that do not end in their grace period are given back and begin anew."
     )
     return (Event("Warning", "WrongVictim", message),)
+
+
+def doomed(observed: Observed, memory: Memory) -> tuple[str, ...]:
+    """The pods of which ``wrong_victims`` has nothing more to tell.
+
+    While nobody can tell whether jobs run in them, those that began to be deleted since are left for a look that can.
+    """
+    told = memory.doomed if isinstance(observed.store, Unknown) else memory.homes
+    return tuple(pod.uid for pod in observed.pods if pod.deleting and (pod.uid in told or pod.uid not in memory.homes))
 
 
 def _taken(observed: Observed, memory: Memory) -> Sequence[ClientView]:
