@@ -146,13 +146,27 @@ def test_conditions_have_a_fixed_order() -> None:
     ]
 
 
-def test_another_refusal_is_told() -> None:
-    memory, events = Memory(), []
-    for refused in ("make q-1: one", "make q-1: one", "make q-2: two"):
+@pytest.mark.parametrize(
+    ("refusals", "told"),
+    [
+        # The spec was changed, and is wrong in another way.
+        (["make Deployment q-1: one", "make Deployment q-1: one", "make Deployment q-2: two"], [0, 2]),
+        (["make Deployment q-1: one", "apply Deployment q-1: one"], [0, 1]),
+        # The number and the pod are other ones whenever it is tried again.
+        (["scale q-1 to 7: no", "scale q-1 to 9: no", "scale q-1 to 8: no"], [0]),
+        (["annotate pod p-abc with its deletion cost: no", "annotate pod p-xyz with its deletion cost: no"], [0]),
+        (["scale q-1 to 7: no", "make Deployment q-1: one", "make Deployment q-1: one"], [0, 1]),
+    ],
+)
+def test_another_refusal_of_a_template_is_told(refusals: list[str], told: list[int]) -> None:
+    memory, events, turns = Memory(), [], set()
+    for refused in refusals:
         done = decided(memory, refused=refused)
         memory = done.memory
         events += [event.message for event in done.events if event.reason == "WriteRefused"]
-    assert events == ["The API server refused to make q-1: one", "The API server refused to make q-2: two"]
+        turns.add(memory.conditions)
+    assert events == [f"The API server refused to {refusals[number]}" for number in told]
+    assert len(turns) == len(told)
 
 
 def away(reason: str, message: str) -> Unknown:

@@ -14,6 +14,7 @@ from rivermill_operator.control.turns import Turns
 from rivermill_operator.kube.port import Kube, KubeError
 from rivermill_operator.model import names
 from rivermill_operator.model.spec import JobQueue
+from rivermill_operator.model.status import TEMPLATE_WRITES
 from rivermill_operator.model.template_paths import name_as_written
 from rivermill_operator.plan.plan import ApplyVersion, Plan
 from rivermill_operator.store.port import Store, StoreError
@@ -104,7 +105,7 @@ async def _apply_version(item: ApplyVersion, job_queue: JobQueue, kube: Kube, tu
     """A Deployment that is new has no pods yet, and a budget only when it was taken: without it, nothing would remove that."""
     namespace, manifest = job_queue.namespace, item.deployment
     source = f"{item.name}, whose template is made from spec.worker"
-    making, applying = f"make Deployment {source}", f"apply Deployment {source}"
+    making, applying = (f"{write} {source}" for write in TEMPLATE_WRITES)
     covering = f"apply disruption budget {item.name}"
     # As a whole: what of it went well would be written again at each look.
     if writer.keeps(making, covering, applying):

@@ -18,9 +18,13 @@ _TOLD_BY_MESSAGE = frozenset(
         "DatabaseNotFound",
         "SecretNotFound",
         "SecretKeyMissing",
-        "WriteRefused",
     }
 )
+#: What a refused write is told after, and the writes that are refused for what the spec says. Others begin with a number or a
+#: pod that is another one at each look.
+REFUSED_TO = "The API server refused to "
+TEMPLATE_WRITES = ("make Deployment", "apply Deployment")
+_REFUSED_TEMPLATE = tuple(REFUSED_TO + write for write in TEMPLATE_WRITES)
 
 #: ``Decision.won`` where replicas are set by hand.
 MANUAL = "manual"
@@ -31,7 +35,8 @@ Turn = tuple[str, str, str, str]
 
 def turn(kind: str, status: str, reason: str, message: str) -> Turn:
     """What tells a condition from the same one before; most messages hold numbers that move all the time."""
-    return kind, status, reason, message[:_MAX_MESSAGE] if reason in _TOLD_BY_MESSAGE else ""
+    told = reason in _TOLD_BY_MESSAGE or (reason == "WriteRefused" and message.startswith(_REFUSED_TEMPLATE))
+    return kind, status, reason, message[:_MAX_MESSAGE] if told else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from rivermill_operator.model.observed import INVALID_SPEC, Observed, PodView, StoreView, Unknown
 from rivermill_operator.model.spec import JobQueue, Migrate, Mode
-from rivermill_operator.model.status import MANUAL, Condition, Decision
+from rivermill_operator.model.status import MANUAL, REFUSED_TO, Condition, Decision
 from rivermill_operator.plan.explain import count, limits
 from rivermill_operator.plan.versions import versions
 
@@ -198,7 +198,7 @@ def _trouble(observed: Observed, rejected: str | None, late_seconds: float) -> t
     if rejected is not None:
         return "VersionRejected", rejected
     if observed.refused is not None:
-        return "WriteRefused", f"The API server refused to {observed.refused}"
+        return "WriteRefused", f"{REFUSED_TO}{observed.refused}"
     alive = [pod for pod in observed.pods if not pod.deleting]
     for pod in alive:
         if pod.trouble and not pod.ready:
