@@ -106,7 +106,7 @@ WRONG = {
         "securityContext": "none",
         "containers": [
             {"name": "proxy", "env": [{"name": "A", "value": "1"}, {"name": "B", "value": 2.5}], "args": ["-v", 5]},
-            {"name": "worker", "imagePullPolicy": 1},
+            {"name": "worker", "imagePullPolicy": 1, "ports": [{"containerPort": True}]},
         ],
     },
 }
@@ -125,6 +125,8 @@ WRONG = {
          "spec.hostNetwork: must be true or false, not 'yes'"),
         ("string into Go struct field PodSpec.spec.template.spec.priority of type int32",
          "spec.priority: must be a whole number, not 'high'"),
+        ("bool into Go struct field Container.spec.template.spec.containers.ports.containerPort of type int32",
+         "spec.containers[1].ports[0].containerPort: must be a whole number, not true"),
         ("string into Go struct field PodSpec.spec.template.spec.securityContext of type v1.PodSecurityContext",
          "spec.securityContext: must be an object, not 'none'"),
         ("number 2.5 into Go struct field EnvVar.spec.template.spec.containers.env.value of type string",
@@ -139,6 +141,37 @@ def test_a_wrong_type_is_told_without_a_type_of_the_api_servers_code(said: str, 
     before = 'Deployment in version "v1" cannot be handled as a Deployment: '
     found = name_as_written(f"{before}json: cannot unmarshal {said}", {}, WRONG)
     assert found == f"{before}{ROOT}.{told}"
+
+
+PORTS = {
+    "spec": {
+        "priority": -3_000_000_000,
+        "containers": [
+            {"name": "proxy", "ports": [{"containerPort": 8080}, {"containerPort": 25}]},
+            {"name": "worker", "ports": [{"containerPort": 2.5}, {"containerPort": 3_000_000_000}, {"containerPort": 1e20}]},
+        ],
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("number", "field", "told"),
+    [
+        ("2.5", "containers.ports.containerPort", "containers[1].ports[0].containerPort: must be a whole number, not 2.5"),
+        (
+            "3000000000",
+            "containers.ports.containerPort",
+            "containers[1].ports[1].containerPort: must be a whole number that fits int32, not 3000000000",
+        ),
+        ("1e+20", "containers.ports.containerPort", "containers[1].ports[2].containerPort: must be a whole number, not 1e+20"),
+        ("-3000000000", "priority", "priority: must be a whole number that fits int32, not -3000000000"),
+        # What the API server quotes is nowhere.
+        ("7.5", "containers.ports.containerPort", None),
+    ],
+)
+def test_a_number_that_is_right_is_not_blamed_for_another(number: str, field: str, told: str | None) -> None:
+    said = f"json: cannot unmarshal number {number} into Go struct field Any.spec.template.spec.{field} of type int32"
+    assert name_as_written(said, {}, PORTS) == (said if told is None else f"{ROOT}.spec.{told}")
 
 
 def test_what_is_not_of_the_template_stays_as_it_was_told() -> None:

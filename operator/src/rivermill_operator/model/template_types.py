@@ -10,7 +10,7 @@ from typing import Any
 from rivermill_operator.model.template import shown
 
 _WRONG = re.compile(
-    r"json: cannot unmarshal (\w+)(?: \S+)? into Go struct field \w+\.spec\.template\.([\w.]+) of type ([\w.*\[\]]+)"
+    r"json: cannot unmarshal (\w+)(?: (\S+))? into Go struct field \w+\.spec\.template\.([\w.]+) of type ([\w.*\[\]]+)"
 )
 _KINDS = {"string": "a text", "number": "a number", "bool": "true or false", "array": "a list", "object": "an object"}
 _WANTED = {"string": "a text", "bool": "true or false"}
@@ -25,15 +25,17 @@ def type_as_written(text: str, given: Any) -> str:
         text: what the API server said of a Deployment.
         given: ``spec.worker.template``; what is not in it stays as it was told.
     """
-    return _WRONG.sub(lambda found: _written(found[1], found[2].split("."), found[3], given) or found[0], text)
+    return _WRONG.sub(lambda found: _written(found[1], found[2], found[3].split("."), found[4], given) or found[0], text)
 
 
-def _written(got: str, keys: list[str], go_type: str, given: Any) -> str | None:
-    place = next(_misfits(got, keys, given), None)
+def _written(got: str, literal: str | None, keys: list[str], go_type: str, given: Any) -> str | None:
+    # A number that is quoted is wrong for its value, and others of the same field may be right.
+    places = (place for place in _misfits(got, keys, given) if literal is None or json.dumps(place[1]) == literal)
+    place = next(places, None)
     if place is None:
         return None
     path, value = place
-    wanted = _wanted(got, go_type)
+    wanted = _wanted(got, value, go_type)
     way_out = f": write {json.dumps(json.dumps(value))}" if wanted == "must be a text" and got in ("number", "bool") else ""
     return f"spec.worker.template{path}: {wanted}, not {json.dumps(value) if got == 'bool' else shown(value)}{way_out}"
 
@@ -62,12 +64,12 @@ def _kind(value: Any) -> str:
     return next((kind for kind, types in kinds if isinstance(value, types)), "null")
 
 
-def _wanted(got: str, go_type: str) -> str:
+def _wanted(got: str, value: Any, go_type: str) -> str:
     kind = go_type.lstrip("*")
     if kind.startswith("[]"):
         return "must be a list"
     if re.fullmatch(r"u?int\d*", kind):
-        return "must be a whole number"
+        return f"must be a whole number{f' that fits {kind}' if got == 'number' and isinstance(value, int) else ''}"
     # Of named types those that are texts take a text.
     if kind.startswith("map[") or ("." in kind and got == "string"):
         return "must be an object"
