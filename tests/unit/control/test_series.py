@@ -8,7 +8,7 @@ import pytest
 
 from rivermill_operator.control.series import Series
 from rivermill_operator.metrics import Metrics
-from rivermill_operator.model.observed import Observed, StoreView, Unknown
+from rivermill_operator.model.observed import INVALID_SPEC, PAUSED, Observed, StoreView, Unknown
 from rivermill_operator.model.parse import parse_job_queue
 from rivermill_operator.model.spec import JobQueue
 from rivermill_operator.model.status import Decision
@@ -57,6 +57,41 @@ def test_what_was_not_decided_is_no_zero() -> None:
     assert (
         metrics.registry.get_sample_value("rivermill_replicas", {"namespace": "n", "jobqueue": "q", "what": "desired"}) == 0.0
     )
+
+
+OLDEST, WAITING = ("rivermill_queue_oldest_wait_seconds", "a"), ("rivermill_queue_waiting_jobs", "a")
+
+
+def test_what_waits_on_purpose_is_no_wait_to_be_told() -> None:
+    """Else the alert on long waits fired for as long as a queue was paused."""
+    metrics = Metrics()
+    series = Series(("n", "q"), metrics)
+    for paused in (False, True, True, False):
+        seen = depth("a", waiting=3, oldest_seconds=900.0, paused=paused)
+        series.show(Observed(0.0, StoreView((seen, depth("b")))), Decision(1))
+        assert (OLDEST in shown(metrics), WAITING in shown(metrics)) == (not paused, True)
+        assert ("rivermill_queue_oldest_wait_seconds", "b") in shown(metrics)
+
+
+@pytest.mark.parametrize(
+    ("store", "left"),
+    [
+        (PAUSED, {"replicas", "decisions"}),
+        (Unknown(INVALID_SPEC, "wrong."), {"replicas", "decisions"}),
+        # It is tried again, and each failure counted.
+        (Unknown("DatabaseUnreachable", "gone."), {"replicas", "decisions", "waiting", "running", "oldest", "xmin"}),
+    ],
+)
+def test_what_nobody_reads_keeps_no_number(store: Unknown, left: set[str]) -> None:
+    metrics = Metrics()
+    series = Series(("n", "q"), metrics)
+    series.show(Observed(0.0, StoreView((depth("a"),)), (deployment(2),)), Decision(3))
+    before = shown(metrics)
+    series.show(Observed(0.0, store, (deployment(2),)), Decision(3))
+    series.show(Observed(0.0, store, (deployment(2),)), Decision(3))
+    assert shown(metrics) == {one for one in before if any(part in one[0] for part in left)}
+    series.show(Observed(0.0, StoreView((depth("a"),)), (deployment(2),)), Decision(3))
+    assert shown(metrics) == before
 
 
 def asking(mode: str = "Scale", migrate: str = "Apply") -> JobQueue:

@@ -25,7 +25,10 @@ class Series:
         self._queues: set[str] = set()
 
     def show(self, observed: Observed, decision: Decision) -> None:
-        """One decision and what it was made of; numbers that could not be read stay as they were."""
+        """One decision and what it was made of.
+
+        Numbers that could not be read stay as they were, and an error is counted at each try. What nobody tries to read goes.
+        """
         metrics, desired = self._metrics, decision.desired_replicas
         metrics.decisions.labels(*self._key).inc()
         metrics.replicas.labels(*self._key, "current").set(sum(d.replicas for d in observed.deployments))
@@ -35,6 +38,8 @@ class Series:
             metrics.replicas.labels(*self._key, "desired").set(desired)
         if isinstance(observed.store, StoreView):
             self._show_store(observed.store)
+        elif observed.store.untried:
+            self._forget_store()
 
     def count_unread(self, observed: Observed, conditions: Sequence[Condition]) -> None:
         """Count a look at which the database could not be read, unless the conditions tell that a pod mends that now."""
@@ -48,22 +53,25 @@ class Series:
         for queue in store.queues:
             metrics.waiting.labels(*self._key, queue.name).set(queue.waiting)
             metrics.running.labels(*self._key, queue.name).set(queue.running)
-            metrics.oldest.labels(*self._key, queue.name).set(queue.oldest_seconds or 0)
+            if queue.paused:
+                # Its jobs wait on purpose.
+                metrics.oldest.remove_by_labels({**self._own, "queue": queue.name})
+            else:
+                metrics.oldest.labels(*self._key, queue.name).set(queue.oldest_seconds or 0)
         queues = {queue.name for queue in store.queues}
         for gone in self._queues - queues:
             for metric in (metrics.waiting, metrics.running, metrics.oldest):
                 metric.remove_by_labels({**self._own, "queue": gone})
         self._queues = queues
 
+    def _forget_store(self) -> None:
+        metrics = self._metrics
+        for metric in (metrics.xmin_age, metrics.waiting, metrics.running, metrics.oldest):
+            metric.remove_by_labels(self._own)
+        self._queues = set()
+
     def forget(self) -> None:
         """The JobQueue is gone."""
-        metrics = self._metrics
-        for metric in (
-            metrics.decisions,
-            metrics.replicas,
-            metrics.xmin_age,
-            metrics.waiting,
-            metrics.running,
-            metrics.oldest,
-        ):
+        self._forget_store()
+        for metric in (self._metrics.decisions, self._metrics.replicas):
             metric.remove_by_labels(self._own)
