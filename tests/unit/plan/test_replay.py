@@ -38,6 +38,7 @@ MEMORY = Memory(
             QueueMemory(
                 "default",
                 ((0.0, 0), (1.1, 5)),
+                0.0,
                 Burst(0.5, 1 / 3, 1.0),
                 jobs=3,
                 job_seconds=2.5,

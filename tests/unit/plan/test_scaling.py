@@ -128,6 +128,32 @@ def test_a_queue_that_is_seen_for_the_first_time_is_taken_to_have_been_idle() ->
     assert rates(0)[:2] == [0.0, 1.0]
 
 
+@pytest.mark.parametrize("seconds", [200.0, 1800.0])
+def test_a_queue_that_has_been_watched_for_long_is_not_new_when_its_jobs_become_longer(seconds: float) -> None:
+    """The windows grow with the job time, beyond what is left of the looks: a steady stream was taken for a burst."""
+    memory, done, total, sizes = QueueMemory("default"), 0, 0.0, []
+    for second in range(2400):
+        took = 1.0 if second < 1200 else seconds
+        done, total = done + 2, total + 2 * took
+        finished = Finished(done, total, total * took)
+        memory, rate, job = update_queue(memory, depth(arrived=2 * second, finished=finished), 1.0, float(second))
+        if second >= 60:
+            assert (memory.burst, rate.excess) == (None, 0.0), second
+            assert rate.base == pytest.approx(2.0, rel=0.05), second
+        sizes.append(len(memory.samples))
+    assert job.mean > 0.9 * seconds
+    assert memory.since == 0.0
+    assert max(sizes) < 100
+
+
+def test_a_store_that_was_opened_anew_begins_a_new_series() -> None:
+    memory = QueueMemory("default")
+    for second in range(100):
+        memory, _, _ = update_queue(memory, depth(arrived=2 * second), 1.0, float(second))
+    memory, _, _ = update_queue(memory, depth(arrived=0), 1.0, 100.0)
+    assert (memory.since, memory.samples) == (100.0, ((100.0, 0),))
+
+
 def test_queues_share_a_fleet_and_pool_their_safety() -> None:
     one = load(rate=Rate(base=10.0), goal=1.0)
     alone = compute([one], EMPTY, 100).out

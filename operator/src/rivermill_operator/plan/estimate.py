@@ -84,8 +84,13 @@ def update_queue(memory: QueueMemory, depth: QueueDepth, assumed: float, now: fl
     memory = _learn_jobs(memory, depth, now - memory.samples[-1][0] if memory.samples else math.inf)
     job = job_seconds(memory, depth, assumed)
     slow, fast = windows(job.mean)
-    memory = replace(memory, samples=_append(memory.samples, (now, depth.arrived), slow, fast))
-    burst, rate = _rate(memory, now, slow, fast)
+    new, before = (now, depth.arrived), memory.samples
+    if before and (new[1] < before[-1][1] or new[0] < before[-1][0]):
+        # A count that went back begins a new series.
+        before = ()
+    since = memory.since if before and memory.since is not None else now
+    memory = replace(memory, samples=_append(before, new, slow, fast), since=since)
+    burst, rate = _rate(memory, now - since, now, slow, fast)
     return replace(memory, burst=burst), rate, job
 
 
@@ -137,9 +142,7 @@ def _variation(memory: QueueMemory) -> float:
 
 
 def _append(samples: tuple[Sample, ...], new: Sample, slow: float, fast: float) -> tuple[Sample, ...]:
-    """Add a sample and forget what no window needs; a count that went back begins a new series."""
-    if samples and (new[1] < samples[-1][1] or new[0] < samples[-1][0]):
-        samples = ()
+    """Add a sample and forget what no window needs."""
     horizon = new[0] - slow - fast
     kept: list[Sample] = []
     for sample in samples:
@@ -169,12 +172,15 @@ def _at(samples: Sequence[Sample], time: float) -> Sample:
     return found
 
 
-def _rate(memory: QueueMemory, now: float, slow_window: float, fast_window: float) -> tuple[Burst | None, Rate]:
+def _rate(memory: QueueMemory, watched: float, now: float, slow_window: float, fast_window: float) -> tuple[Burst | None, Rate]:
+    """What comes, of a queue that has been watched for so many seconds."""
     samples = memory.samples
-    slow = _count_rate(samples, now, slow_window, fast_window)
-    fast = _count_rate(samples, now, fast_window, fast_window)
+    # Where the windows have grown, no sample is left from before the shorter ones: the others tell the rate all the same.
+    least = fast_window if watched < fast_window else min(fast_window, now - samples[0][0])
+    slow = _count_rate(samples, now, slow_window, least)
+    fast = _count_rate(samples, now, fast_window, least)
     # Before a short window of looks has passed, both windows hold the same jobs: the queue is taken to have been idle before.
-    usual = slow if now - samples[0][0] >= fast_window else 0.0
+    usual = slow if watched >= fast_window else 0.0
     fires = fast > usual + SIGMAS * math.sqrt(max(usual, 1 / slow_window) / fast_window)
     burst = memory.burst
     if fires:

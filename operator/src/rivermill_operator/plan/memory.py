@@ -32,6 +32,7 @@ class QueueMemory:
     Attributes:
         name: the queue.
         samples: ``(now, jobs arrived until then)``, oldest first, thinned out towards the past.
+        since: when the looks began that ``samples`` are left of; None before the first.
         burst: the burst that goes on.
         finished: the sums last seen.
         jobs: durations that went into the estimate, at most as many as change how it moves.
@@ -42,6 +43,7 @@ class QueueMemory:
 
     name: str
     samples: tuple[Sample, ...] = ()
+    since: float | None = None
     burst: Burst | None = None
     finished: Finished = Finished()
     jobs: int = 0
