@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections.abc import Iterator
@@ -50,3 +51,20 @@ async def test_a_job_that_blocks_the_loop_is_named(
         await bench.reaches(blocks.id, JobState.COMPLETED)
     assert f"by job {blocks.id} of kind note, which" in told.text
     assert "in work\n    assert told.told.wait(30)" in told.text
+
+
+async def test_no_job_is_named_or_cleared_where_a_task_blocks_that_a_job_has_made(
+    dsn: str, connection: Connection, schema: Schema, workers: Workers, told: Told
+) -> None:
+    async def block() -> None:
+        assert told.told.wait(30)
+
+    @workers.work
+    async def work(_: Job[Note]) -> None:
+        await asyncio.create_task(block())
+
+    async with working(dsn, connection, schema, workers) as bench:
+        job = await bench.client.enqueue(Note())
+        await bench.reaches(job.id, JobState.COMPLETED)
+    assert told.text.startswith("the event loop is blocked, not within the own task of any job:\n")
+    assert "in block\n    assert told.told.wait(30)" in told.text

@@ -138,7 +138,7 @@ class Executor:
         return any(claimed.task is task for claimed in self._claimed.values() if claimed.task is not None)
 
     def working(self) -> list[tuple[int, str]]:
-        """Id and kind of the jobs whose steps the loop is in; may be called in another thread."""
+        """Id and kind of the jobs whose own tasks the loop is in; may be called in another thread."""
         entered = [claimed for claimed in list(self._claimed.values()) if claimed.task is not None and not claimed.done]
         return [(one.id, one.kind) for one in entered if one.task and getattr(one.task.get_coro(), "cr_running", False)]
 

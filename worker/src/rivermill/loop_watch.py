@@ -30,7 +30,7 @@ async def watch_loop(
         loop: the loop, which is not the one that this runs in.
         thread: the identifier of its thread.
         lag: set to the seconds that the loop last took, or has not answered for.
-        working: id and kind of the jobs whose steps the loop is in; called here, while it is blocked.
+        working: id and kind of the jobs whose own tasks the loop is in; called here, while it is blocked.
     """
     while not loop.is_closed():
         answers: list[float] = []
@@ -55,6 +55,7 @@ def _answer(answers: list[float]) -> None:
 def _tell(thread: int, jobs: Sequence[tuple[int, str]]) -> None:
     frame = sys._current_frames().get(thread)  # noqa: SLF001 - documented, for just this
     stack = "".join(traceback.format_stack(frame)[-_FRAMES:]) if frame is not None else ""
-    whose = ", ".join(f"job {job_id} of kind {kind}" for job_id, kind in jobs) or "no job"
-    facts = {"whose": whose, "stack": stack}
-    logger.warning("the event loop is blocked, by %(whose)s, which may wait or compute in an async function:\n%(stack)s", facts)
+    named = ", ".join(f"job {job_id} of kind {kind}" for job_id, kind in jobs)
+    # A task that a job has made of its own is not known to be the job's.
+    where = f"by {named}, which may wait or compute in an async function" if named else "not within the own task of any job"
+    logger.warning("the event loop is blocked, %(where)s:\n%(stack)s", {"where": where, "stack": stack})
