@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, ClassVar
 
+import psycopg
 import pytest
 
-from rivermill import Job, JobNotRunningError, JobState, ValidationError, Worker, Workers
+from rivermill import Job, JobNotRunningError, JobState, SyncClient, ValidationError, Worker, Workers
 from rivermill.db import Connection
+from rivermill.resumable import Step
 from rivermill.schema import Schema
-from tests.db.run.support import working
+from tests.db.run.support import eventually, working
+
+LONG = timedelta(minutes=5)
 
 PROGRESS = {"river:resumable_step": "a", "river:resumable_cursor": {"b": 3}}
 
@@ -48,6 +56,51 @@ class InProcess(InThread):
     executor = "process"
 
 
+class Dies(Worker[Resumed]):
+    """Its process is killed in its second step, and the second time it says how it found its steps."""
+
+    executor = "process"
+
+    def work(self, job: Job[Resumed]) -> None:
+        found = []
+        for name in ("a", "b"):
+            with job.step(name) as step:
+                found.append([name, step.needed, step.cursor])
+                if name == "b" and job.attempt == 1:
+                    self.run(job, step)
+        job.record_output(found)
+
+    def run(self, job: Job[Resumed], step: Step) -> None:
+        step.set_cursor(2)
+        step.set_cursor(3)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class DiesAfterCommit(Dies):
+    """Has recorded its second step in a transaction by then."""
+
+    def __init__(self, dsn: str, schema: str) -> None:
+        self._dsn, self._schema = dsn, schema
+
+    def run(self, job: Job[Resumed], step: Step) -> None:
+        with SyncClient(self._dsn, schema=self._schema) as client, psycopg.connect(self._dsn) as tx:
+            client.job_set_step(job, tx=tx)
+            tx.commit()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Waits(Dies):
+    """Waits to be killed."""
+
+    def __init__(self, reached: Path) -> None:
+        self._reached = reached
+
+    def run(self, job: Job[Resumed], step: Step) -> None:
+        step.set_cursor(3)
+        self._reached.touch()
+        threading.Event().wait()
+
+
 class WithoutSteps(Worker[Resumed]):
     async def work(self, job: Job[Resumed]) -> None:
         pass
@@ -67,6 +120,41 @@ async def test_the_next_attempt_goes_on(
         row = await bench.reaches(job.id, JobState.COMPLETED)
     assert [error.error for error in row.errors] == ["OSError: interrupted"]
     assert row.metadata == PROGRESS | {"output": [["a", False, None], ["b", True, 3]]}
+
+
+async def test_the_next_attempt_goes_on_where_a_process_died(
+    dsn: str, connection: Connection, schema: Schema, workers: Workers
+) -> None:
+    workers.add(Dies())
+    async with working(dsn, connection, schema, workers, job_timeout=LONG, retry_policy=at_once) as bench:
+        job = (await bench.client.insert(Resumed())).job
+        row = await bench.reaches(job.id, JobState.COMPLETED)
+    assert [error.error for error in row.errors] == ["the worker process died: exit code -9 (SIGKILL)"]
+    assert row.metadata == PROGRESS | {"output": [["a", False, None], ["b", True, 3]]}
+
+
+async def test_what_was_committed_stays_where_a_process_died(
+    dsn: str, connection: Connection, schema: Schema, workers: Workers
+) -> None:
+    workers.add(DiesAfterCommit(dsn, schema.name))
+    async with working(dsn, connection, schema, workers, job_timeout=LONG, retry_policy=at_once) as bench:
+        job = (await bench.client.insert(Resumed())).job
+        row = await bench.reaches(job.id, JobState.COMPLETED)
+    assert len(row.errors) == 1
+    assert (row.metadata or {})["output"] == [["a", False, None], ["b", False, None]]
+
+
+async def test_the_progress_of_a_process_that_is_killed_is_recorded(
+    dsn: str, connection: Connection, schema: Schema, workers: Workers, tmp_path: Path
+) -> None:
+    reached = tmp_path / "reached"
+    workers.add(Waits(reached))
+    async with working(dsn, connection, schema, workers, job_timeout=LONG) as bench:
+        job = (await bench.client.insert(Resumed())).job
+        await eventually(lambda: asyncio.to_thread(reached.exists))
+        await bench.client.cancel(job.id)
+        row = await bench.reaches(job.id, JobState.CANCELLED)
+    assert row.metadata == PROGRESS | {"cancel_attempted_at": (row.metadata or {})["cancel_attempted_at"]}
 
 
 async def test_a_worker_without_the_step_that_was_done_fails(

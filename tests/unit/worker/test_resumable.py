@@ -17,7 +17,8 @@ STEP, CURSOR = "river:resumable_step", "river:resumable_cursor"
 
 def _attempt(metadata: Mapping[str, Any], names: str, fails: str = "") -> tuple[list[tuple[str, Any]], str, dict[str, Any]]:
     """An attempt whose steps set their own name as cursor; the steps it ran with their cursors, its error, its metadata."""
-    steps, ran = Steps(metadata), []
+    heard: list[dict[str, Any]] = [{}]
+    steps, ran = Steps(metadata, lambda: heard.append(steps.progress())), []
     error: BaseException | None = None
     try:
         for name in names:
@@ -30,6 +31,7 @@ def _attempt(metadata: Mapping[str, Any], names: str, fails: str = "") -> tuple[
     except JobFailure as failure:
         error = failure
     error, updates = steps.end(error)
+    assert updates == (heard[-1] if error else {}), "whoever hears of each change knows what a failure records"
     return ran, str(error or ""), updates
 
 
@@ -61,6 +63,16 @@ def test_progress_in_a_step_that_is_gone_is_a_failure_and_kept(metadata: Any, na
     _, error, recorded = _attempt(metadata, names)
     assert "'x'" in error
     assert recorded == updates
+
+
+def test_progress_counts_once_a_step_that_has_a_cursor_is_reached() -> None:
+    heard: list[dict[str, Any]] = []
+    steps = Steps({CURSOR: {"b": 7}}, lambda: heard.append(steps.progress()))
+    with steps.step("a"):
+        pass
+    assert heard == [{}]
+    with steps.step("b"):
+        assert heard == [{}, {STEP: "a"}]
 
 
 def test_a_consumed_cursor_is_cleared() -> None:
@@ -124,14 +136,17 @@ def test_a_cursor_is_what_it_was_when_it_was_set() -> None:
 
 
 def test_a_checkpoint_is_recorded_by_its_transaction_alone() -> None:
-    steps, error = Steps({}), JobFailure("later")
+    heard: list[dict[str, Any]] = []
+    steps, error = Steps({}, lambda: heard.append(steps.progress())), JobFailure("later")
     with steps.step("a"):
         pass
     with steps.step("b") as step:
         step.set_cursor(1)
+        assert heard[-1] == {STEP: "a", CURSOR: {"b": 1}}
         kept = steps.checkpoint(None)
         assert kept == {STEP: "b", CURSOR: {"b": 1}}
         steps.keep(kept)
+        assert heard[-1] == {}
         assert steps.end(error) == (error, {})
         assert steps.checkpoint(2) == {STEP: "b", CURSOR: {"b": 2}}  # rolled back
         assert steps.end(error) == (error, {})

@@ -272,10 +272,14 @@ def _not_registered(_: Any) -> Any:
 
 
 def _end_steps(claimed: Claimed, kind: Kind, error: BaseException | None) -> BaseException | None:
+    if kind.registration is not None and kind.registration.executor is ExecutorKind.PROCESS:
+        # The process has ended its steps, or told how far they were before it was killed.
+        if error is not None:
+            for key, value in (claimed.progress or {}).items():
+                claimed.update(key, value)
+        return error
     if claimed.steps is None and PROGRESS not in claimed.record["metadata"]:
         return error
-    if kind.registration is not None and kind.registration.executor is ExecutorKind.PROCESS:
-        return error  # done in the process
     return end_steps(claimed, json_object(claimed.record["metadata"]), error)
 
 

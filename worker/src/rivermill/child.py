@@ -17,7 +17,7 @@ import signal
 import threading
 import traceback
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from multiprocessing import resource_tracker
@@ -38,14 +38,14 @@ from rivermill.errors import (
 from rivermill.forks import ignore_signals, signals_held
 from rivermill.job import AttemptState, Job, JobRow
 from rivermill.outcome import error_says, error_text
-from rivermill.resumable import end_steps
+from rivermill.resumable import Steps
 from rivermill.worker import Worker, refuse_unawaited
 
 #: Time a process has to end by itself when nothing is left to do.
 _END_SECONDS = 2.0
 
 
-_RECORDED = "recorded"
+_RECORDED, _PROGRESS = "recorded", "progress"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,8 @@ class WorkerProcessError(RivermillError):
 class Result(msgspec.Struct):
     """How it ended: ``outcome`` is ``done``, ``failed``, ``failure`` (expected), ``cancel``, ``snooze`` or ``exit``.
 
-    ``recorded`` is no end: that ``metadata`` has been recorded, which counts even if the process is killed.
+    Two are no ends, and count even if the process is killed: ``recorded``, that ``metadata`` has been, and ``progress``, that
+    ``metadata`` is what its steps would record now.
     """
 
     outcome: str
@@ -113,12 +114,12 @@ class ChildProcess:
         """Whether another job can be given to it."""
         return not self._killed and self._process is not None and self._process.is_alive()
 
-    def call(self, request: bytes, record: Callable[[str, msgspec.Raw], None]) -> Result:
+    def call(self, request: bytes, state: AttemptState) -> Result:
         """Execute a job; starts the process for the first.
 
         Args:
             request: the job.
-            record: called with each key of metadata and its JSON, as soon as the worker has recorded it.
+            state: the attempt's, which gets as JSON what the worker records, as soon as it has.
 
         Raises:
             JobInterruptedError: it was killed.
@@ -129,10 +130,14 @@ class ChildProcess:
             connection.send_bytes(request)
             while True:
                 result = msgspec.msgpack.decode(connection.recv_bytes(), type=Result)
-                if result.outcome != _RECORDED:
+                metadata = {key: msgspec.Raw(value) for key, value in result.metadata.items()}
+                if result.outcome == _PROGRESS:
+                    state.progress = metadata
+                elif result.outcome != _RECORDED:
                     return result
-                for key, value in result.metadata.items():
-                    record(key, msgspec.Raw(value))
+                else:
+                    for key, value in metadata.items():
+                        state.update(key, value)
         except (EOFError, OSError) as error:
             code = self._bury()
             if self._killed:
@@ -250,6 +255,15 @@ class _Recorded(AttemptState):
         """Record one key of metadata."""
         self._send(Result(_RECORDED, metadata={key: msgspec.json.encode(value)}))
 
+    def begin_steps(self, metadata: Mapping[str, Any]) -> Steps:
+        """Steps whose progress the parent knows at any time."""
+        return Steps(metadata, self._tell_progress)
+
+    def _tell_progress(self) -> None:
+        if self.steps is not None:
+            progress = self.steps.progress()
+            self._send(Result(_PROGRESS, metadata={key: msgspec.json.encode(value) for key, value in progress.items()}))
+
     def end(self, result: Result) -> None:
         """Tell how the attempt has ended; what a thread that it left behind records is nobody's."""
         self._send(result, last=True)
@@ -268,7 +282,8 @@ def _execute(worker: Worker[Any], job: Job[Any]) -> Result:
         refuse_unawaited(worker.work(job))
     except BaseException as raised:  # noqa: BLE001 - whatever it is, its job records it
         error = raised
-    return _result_of(end_steps(job.state, job.row.metadata or {}, error))
+    steps = job.state.steps or Steps(job.row.metadata or {})
+    return _result_of(steps.end(error)[0])  # the parent has their progress
 
 
 def _result_of(error: BaseException | None) -> Result:

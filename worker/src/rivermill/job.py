@@ -125,6 +125,7 @@ class AttemptState:
         timed_out: the attempt has used up its time.
         updates: metadata to merge into the row when the attempt ends; None while there is none.
         steps: the steps of a resumable job; None until it begins one.
+        progress: what a worker in a process of its own has told of its steps, to record if the attempt does not succeed.
     """
 
     cancel_requested = False
@@ -132,6 +133,7 @@ class AttemptState:
     timed_out = False
     updates: dict[str, Any] | None = None
     steps: Steps | None = None
+    progress: Mapping[str, Any] | None = None
 
     @property
     def client(self) -> Client | None:
@@ -148,6 +150,10 @@ class AttemptState:
         if self.updates is None:
             self.updates = {}
         self.updates[key] = value
+
+    def begin_steps(self, metadata: Mapping[str, Any]) -> Steps:
+        """The steps of a job, whose metadata are as it was claimed."""
+        return Steps(metadata)
 
 
 class Job(Generic[ArgsT]):
@@ -260,5 +266,5 @@ class Job(Generic[ArgsT]):
             ValueError: the row cannot be decoded.
         """
         if self.state.steps is None:
-            self.state.steps = Steps(self.row.metadata or {})
+            self.state.steps = self.state.begin_steps(self.row.metadata or {})
         return self.state.steps.step(name)

@@ -64,7 +64,7 @@ class Places:
         try:
             if state.interrupted:
                 child.kill()
-            result = await self.run_in_thread(child.call, encode_request(kind, row, args), state.update)
+            result = await self.run_in_thread(child.call, encode_request(kind, row, args), state)
         finally:
             del self._working[state]
             await self._put_back(child)

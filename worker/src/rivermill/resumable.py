@@ -7,7 +7,7 @@ other way round. Mirrors River's ``resumable.go``; an error ends the worker at o
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -60,14 +60,20 @@ class Step:
         self._steps.leave(self._name, done=error is None)
 
 
+def _unheard() -> None:
+    """Nobody needs to know before the attempt ends."""
+
+
 class Steps:
     """The steps of one attempt.
 
     Args:
         metadata: the job's as it was claimed.
+        changed: called when ``progress`` may have changed.
     """
 
-    def __init__(self, metadata: Mapping[str, Any]) -> None:
+    def __init__(self, metadata: Mapping[str, Any], changed: Callable[[], None] = _unheard) -> None:
+        self._changed = changed
         step, cursors = metadata.get(_STEP), metadata.get(_CURSOR)
         self._resume = step if isinstance(step, str) else ""
         self._cursors: dict[str, Any] = dict(cursors) if isinstance(cursors, Mapping) else {}
@@ -96,7 +102,9 @@ class Steps:
             needed = name in self._cursors
         if needed:
             self._active = name
-            self._unreached = [other for other in self._unreached if other != name]
+            if name in self._unreached:
+                self._unreached.remove(name)
+                self._changed()
         return Step(self, name, needed=needed, cursor=cursor)
 
     def set_cursor(self, name: str, cursor: Any) -> None:
@@ -105,6 +113,7 @@ class Steps:
             raise ValidationError(f"step {name!r}: a cursor can be set only while its step runs")
         self._cursors[name] = _stored(cursor)
         self._cursors_changed = True
+        self._changed()
 
     def checkpoint(self, cursor: Any) -> dict[str, Any]:
         """The metadata that say that the step which runs is done, or has come to its cursor; ``keep`` it once written.
@@ -123,6 +132,7 @@ class Steps:
         """The checkpoint was written: what it says is the transaction's now, and not the attempt's to record."""
         self._cursors = dict(checkpoint[_CURSOR] or {})
         self._completed, self._cursors_changed = "", False
+        self._changed()
 
     def leave(self, name: str, *, done: bool) -> None:
         """End a step, if it was run."""
@@ -132,6 +142,17 @@ class Steps:
         if done:
             self._completed = name
             self._cursors_changed |= self._cursors.pop(name, None) is not None
+            self._changed()
+
+    def progress(self) -> dict[str, Any]:
+        """The metadata to record if the attempt does not succeed."""
+        updates: dict[str, Any] = {}
+        if not self._unreached:
+            if self._cursors_changed:
+                updates[_CURSOR] = self._cursors or None
+            if self._completed:
+                updates[_STEP] = self._completed
+        return updates
 
     def end(self, error: BaseException | None) -> tuple[BaseException | None, dict[str, Any]]:
         """What the attempt ends with, and the metadata to record.
@@ -142,13 +163,7 @@ class Steps:
             error = JobFailure(f"resumable step {self._resume!r} of an earlier attempt is not in the worker")
         if error is None and self._unreached:
             error = JobFailure(f"resumable step {self._unreached[0]!r}, which has a cursor, is not in the worker")
-        updates: dict[str, Any] = {}
-        if error is not None and not self._unreached:
-            if self._cursors_changed:
-                updates[_CURSOR] = self._cursors or None
-            if self._completed:
-                updates[_STEP] = self._completed
-        return error, updates
+        return error, {} if error is None else self.progress()
 
 
 def progress(step: str, cursor: Any = None) -> dict[str, Any]:
