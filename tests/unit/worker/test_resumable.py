@@ -18,7 +18,8 @@ STEP, CURSOR = "river:resumable_step", "river:resumable_cursor"
 def _attempt(metadata: Mapping[str, Any], names: str, fails: str = "") -> tuple[list[tuple[str, Any]], str, dict[str, Any]]:
     """An attempt whose steps set their own name as cursor; the steps it ran with their cursors, its error, its metadata."""
     heard: list[dict[str, Any]] = [{}]
-    steps, ran = Steps(metadata, lambda: heard.append(steps.progress())), []
+    steps: Steps = Steps(metadata, lambda: heard.append(steps.progress()))
+    ran = []
     error: BaseException | None = None
     try:
         for name in names:
@@ -67,7 +68,7 @@ def test_progress_in_a_step_that_is_gone_is_a_failure_and_kept(metadata: Any, na
 
 def test_progress_counts_once_a_step_that_has_a_cursor_is_reached() -> None:
     heard: list[dict[str, Any]] = []
-    steps = Steps({CURSOR: {"b": 7}}, lambda: heard.append(steps.progress()))
+    steps: Steps = Steps({CURSOR: {"b": 7}}, lambda: heard.append(steps.progress()))
     with steps.step("a"):
         pass
     assert heard == [{}]
@@ -137,7 +138,8 @@ def test_a_cursor_is_what_it_was_when_it_was_set() -> None:
 
 def test_a_checkpoint_is_recorded_by_its_transaction_alone() -> None:
     heard: list[dict[str, Any]] = []
-    steps, error = Steps({}, lambda: heard.append(steps.progress())), JobFailure("later")
+    steps: Steps = Steps({}, lambda: heard.append(steps.progress()))
+    error = JobFailure("later")
     with steps.step("a"):
         pass
     with steps.step("b") as step:
