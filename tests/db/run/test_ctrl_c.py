@@ -34,6 +34,7 @@ async def main() -> None:
         await client.insert(Press(), InsertOpts(max_attempts=1))
         await asyncio.Event().wait()
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 asyncio.run(main())
 """
 
