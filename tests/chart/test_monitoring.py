@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from typing import Any
 
@@ -15,6 +14,7 @@ from rivermill.metrics import Metrics as WorkerMetrics
 from rivermill_operator.metrics import Metrics as OperatorMetrics
 from tests.chart.helm import ROOT, Helm, Manifest, one
 from tests.chart.variants import VARIANTS
+from tests.programs import installed
 
 PAGE = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
 ALERTS = ["RivermillNobodyActs", "RivermillOperatorErrors", "RivermillJobsWait"]
@@ -88,12 +88,11 @@ def test_the_page_names_every_metric_of_the_operator_and_none_that_is_not_there(
     assert named <= made | workers
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool, of Prometheus, is not installed")
 @pytest.mark.parametrize("variant", ["alerts", "monitored in some namespaces"])
 def test_prometheus_can_read_the_alerts(helm: Helm, variant: str) -> None:
     file = helm.scratch / "rules.yaml"
     file.write_text(yaml.safe_dump(one(helm.render(VARIANTS[variant]), "PrometheusRule")["spec"]))
-    command = ["promtool", "check", "rules", str(file)]
+    command = [installed("promtool", "prometheus"), "check", "rules", str(file)]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "3 rules found" in done.stdout

@@ -84,7 +84,7 @@ def test_the_page_is_generated() -> None:
     page = generated_files()[ROOT / "docs" / "jobqueue.md"]
     assert "| `spec.scaling.maxReplicas` | integer | **required** |" in page
     assert "| `status.conditions` |" in page
-    assert "| Waiting | `.status.backlog.waiting` |" in page
+    assert "| Waiting | `.status.backlog.waiting` Due jobs that no worker has claimed" in page
 
 
 def test_the_page_names_every_reason() -> None:
