@@ -22,7 +22,7 @@ class Bench:
     """The connection, and who works on it."""
 
     leaders: LeaderConnection
-    dsn: str
+    shared: SharedConnection
     watcher: Connection
 
     async def name(self, *, sleep: float = 0.0, quick: bool = True) -> str:
@@ -52,7 +52,7 @@ class Bench:
 async def bench(dsn: str, connection: Connection) -> AsyncIterator[Bench]:
     shared, own = SharedConnection(dsn, "shared"), SharedConnection(dsn, "own")
     leaders = LeaderConnection(shared, own)
-    yield Bench(leaders, dsn, connection)
+    yield Bench(leaders, shared, connection)
     await leaders.close()
     await shared.close()
 
@@ -141,6 +141,24 @@ async def test_what_fails_after_the_end_of_a_term_is_nobodys(
     assert await bench.name() == "shared"
     gc.collect()
     assert told == []
+
+
+async def test_what_waits_for_its_turn_when_the_term_ends_is_not_begun(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another client leads by then, and both would insert the same periodic job."""
+    monkeypatch.setattr(module, "QUICK_SECONDS", 60.0)
+    begun = []
+
+    async def work(_: Connection) -> None:
+        begun.append(True)
+
+    async with bench.shared.acquire():
+        waiting = asyncio.create_task(bench.leaders.run(work))
+        await asyncio.sleep(0.05)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(waiting, 20)
+    assert await bench.name() == "shared"
+    assert begun == []
 
 
 async def test_what_does_not_end_is_cut_off_with_its_caller(

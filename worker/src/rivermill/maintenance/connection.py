@@ -52,7 +52,8 @@ class LeaderConnection:
             if not self._users:
                 await self._own.close()
             try:
-                return await _to_its_end(self._on_shared(work))
+                begun = asyncio.Event()
+                return await _to_its_end(self._on_shared(work, begun), begun)
             except asyncpg.QueryCanceledError:
                 logger.info("the leader's statements are slow, and get a connection of their own")
                 self._own_until = time.monotonic() + KEEP_SECONDS
@@ -66,8 +67,13 @@ class LeaderConnection:
         """Close the services' own connection."""
         await self._own.close()
 
-    async def _on_shared(self, work: Callable[[Connection], Awaitable[ResultT]]) -> ResultT:
-        async with self._shared.acquire() as connection, connection.transaction(isolation="read_committed"):
+    async def _on_shared(self, work: Callable[[Connection], Awaitable[ResultT]], begun: asyncio.Event) -> ResultT:
+        async with self._shared.acquire() as connection:
+            begun.set()
+            return await self._quickly(connection, work)
+
+    async def _quickly(self, connection: Connection, work: Callable[[Connection], Awaitable[ResultT]]) -> ResultT:
+        async with connection.transaction(isolation="read_committed"):
             await connection.execute(f"SET LOCAL statement_timeout = {int(QUICK_SECONDS * 1000)}")
             return await work(connection)
 
@@ -80,14 +86,18 @@ class LeaderConnection:
         return result
 
 
-async def _to_its_end(work: Coroutine[Any, Any, ResultT]) -> ResultT:
-    """Let quick work end where its caller is cancelled: cut off in the midst of it, others would lose the connection."""
+async def _to_its_end(work: Coroutine[Any, Any, ResultT], begun: asyncio.Event) -> ResultT:
+    """Let quick work end where its caller is cancelled: cut off in the midst of it, others would lose the connection.
+
+    What has not begun never does: the term is over, and another client may lead by the time of its turn.
+    """
     task = asyncio.create_task(work)
     try:
         await asyncio.wait([task])
     except asyncio.CancelledError:
         try:
-            await asyncio.wait([task], timeout=_LONGEST_END_SECONDS)
+            if begun.is_set():
+                await asyncio.wait([task], timeout=_LONGEST_END_SECONDS)
         finally:
             task.cancel()
             await asyncio.wait([task])
