@@ -19,7 +19,7 @@ from rivermill.jsonb import refuse_nan, refuse_nul
 
 #: Go's ``\w`` is ASCII, here and in tags.
 _KIND = re.compile(r"[\w][\w\-\[\]<>\/.·:+]+", re.ASCII)
-_MAX_KIND = 127
+MAX_KIND = 127
 _ENCODER = msgspec.json.Encoder(order="deterministic")
 #: What msgspec may have written otherwise than Go: escapes, floats and times.
 _UNLIKE_GO = re.compile(r"[<>&\u2028\u2029\\]|[:,\[]-?\d+[.eE]|\dT\d\d:\d\d")
@@ -58,9 +58,9 @@ def check_kind(kind: str, what: str = "kind") -> str:
     Raises:
         ValidationError: it has a character River refuses, or is shorter than 2 or longer than 127 characters.
     """
-    if not isinstance(kind, str) or not _KIND.fullmatch(kind) or len(kind) > _MAX_KIND:
+    if not isinstance(kind, str) or not _KIND.fullmatch(kind) or len(kind) > MAX_KIND:
         raise ValidationError(
-            f"{what} {kind!r}: use 2 to {_MAX_KIND} ASCII letters, digits, underscores or any of -[]<>/.·:+, "
+            f"{what} {kind!r}: use 2 to {MAX_KIND} ASCII letters, digits, underscores or any of -[]<>/.·:+, "
             "starting with a letter, digit or underscore"
         )
     return kind

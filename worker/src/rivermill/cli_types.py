@@ -5,11 +5,9 @@ from __future__ import annotations
 import argparse
 from datetime import datetime
 
+from rivermill.args import MAX_KIND
 from rivermill.command_line import whole
-
-_LEAST_URGENT = 4
-#: Of the table's own check.
-_LONGEST_KIND = 127
+from rivermill.insert_rows import MAX_PRIORITY
 
 
 def positive(text: str) -> int:
@@ -31,8 +29,8 @@ def priority(text: str) -> int:
         argparse.ArgumentTypeError: it is something else.
     """
     number = whole(text)
-    if not 1 <= number <= _LEAST_URGENT:
-        raise argparse.ArgumentTypeError(f"{number}: use 1 (most urgent) to {_LEAST_URGENT}")
+    if not 1 <= number <= MAX_PRIORITY:
+        raise argparse.ArgumentTypeError(f"{number}: use 1 (most urgent) to {MAX_PRIORITY}")
     return number
 
 
@@ -42,8 +40,8 @@ def kind(text: str) -> str:
     Raises:
         argparse.ArgumentTypeError: it is empty or too long.
     """
-    if not 0 < len(text) <= _LONGEST_KIND:
-        raise argparse.ArgumentTypeError(f"{text!r}: use 1 to {_LONGEST_KIND} characters, such as library_scan")
+    if not 0 < len(text) <= MAX_KIND:
+        raise argparse.ArgumentTypeError(f"{text!r}: use 1 to {MAX_KIND} characters, such as library_scan")
     return text
 
 

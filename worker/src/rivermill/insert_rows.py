@@ -21,7 +21,7 @@ QUEUE_DEFAULT = "default"
 PRIORITY_DEFAULT = 1
 _MAX_QUEUE_LENGTH = 64
 _MAX_TAG_LENGTH = 255
-_MAX_PRIORITY = 4
+MAX_PRIORITY = 4
 _MAX_SMALLINT = 32767
 #: One way to match each name: with an optional separator, long names would be tried in exponentially many.
 _QUEUE = re.compile(r"[a-z0-9]+(?:[_|\-][a-z0-9]+)*")
@@ -197,7 +197,7 @@ def _choose(opts: InsertOpts, default_max_attempts: int) -> _Choice:
     columns = (
         _check_max_attempts(max_attempts),
         encode_object("metadata", opts.metadata or {}),
-        _check_int("priority", priority, 1, _MAX_PRIORITY),
+        _check_int("priority", priority, 1, MAX_PRIORITY),
         check_queue(opts.queue if opts.queue is not None else QUEUE_DEFAULT),
         opts.scheduled_at,
         (JobState.PENDING if opts.pending else due).value,
