@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -26,12 +26,20 @@ class Run:
     ended: int | None
 
 
-def read_runs(folder: Path) -> dict[int, list[Run]]:
-    """All runs by job, in the order of their starts."""
+def read_runs(folder: Path, killed: Container[str]) -> dict[int, list[Run]]:
+    """All runs by job, in the order of their starts.
+
+    Args:
+        folder: a file of lines for each client.
+        killed: the clients that were killed; the kernel may cut off what such a one was writing.
+    """
     runs: dict[int, list[Run]] = defaultdict(list)
     for file in folder.iterdir():
         open_runs: dict[tuple[int, int], int] = {}
-        for line in map(json.loads, file.read_text(encoding="ascii").splitlines()):
+        lines = file.read_text(encoding="ascii").splitlines(keepends=True)
+        if file.stem in killed and lines and not lines[-1].endswith("\n"):
+            lines.pop()
+        for line in map(json.loads, lines):
             key = (line["job"], line["attempt"])
             if line["event"] == "started":
                 assert key not in open_runs, f"{line['client']} runs job {key[0]} twice at once"

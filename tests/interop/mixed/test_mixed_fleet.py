@@ -70,7 +70,7 @@ async def _ended(connection: Connection, river: Schema) -> list[dict[str, Any]]:
 
 
 def _check(fleet: Fleet, rows: list[dict[str, Any]], runs_folder: Path) -> None:
-    runs = read_runs(runs_folder)
+    runs = read_runs(runs_folder, fleet.killed)
     assert {row["id"] for row in rows if case_of(row) != "tick"} == fleet.ids, "no job is lost, and none came by itself"
     assert faults(rows, runs, fleet.killed) == []
     assert twice_at_once(runs, fleet.killed) == []
