@@ -36,7 +36,9 @@ async def prepare(options: argparse.Namespace) -> Figures:
         await Migrator(connection, Schema(), line).up()
     wanted = options.storage.split(",")
     await Storage(connection, Schema()).change(
-        tuned=True if "tuned" in wanted else None, gin_indexes=False if "without-gin" in wanted else None
+        tuned=True if "tuned" in wanted else None,
+        gin_indexes=False if "without-gin" in wanted else None,
+        kind_index=False if "without-kind" in wanted else None,
     )
     await connection.close()
     return {}

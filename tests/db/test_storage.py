@@ -12,10 +12,10 @@ import pytest
 from rivermill import Client, JobListParams
 from rivermill.db import Connection
 from rivermill.errors import MigrationError
-from rivermill.migrations.storage import GIN_INDEXES, TUNED, Storage
+from rivermill.migrations.storage import DROPPABLE, FILLFACTORS, GIN_INDEXES, KIND_INDEX, TUNED, Storage
 from rivermill.schema import Schema
 
-COMPLETE = dict.fromkeys(GIN_INDEXES, True)
+COMPLETE = dict.fromkeys(DROPPABLE, True)
 
 
 @pytest.fixture
@@ -33,23 +33,24 @@ async def test_indexes_are_dropped_and_made_again_as_river_makes_them(
 ) -> None:
     rivers = await _definitions(connection, schema)
     assert (await storage.state()).indexes == COMPLETE
-    would = await storage.change(gin_indexes=False, dry_run=True)
-    assert await _definitions(connection, schema) == rivers
-    done = await storage.change(gin_indexes=False)
-    assert [change.statement for change in done] == [change.statement for change in would]
-    assert rivers.keys() - (await _definitions(connection, schema)).keys() == GIN_INDEXES.keys()
-    assert await storage.change(gin_indexes=False) == []
-    assert len(await storage.change(gin_indexes=True)) == len(GIN_INDEXES)
-    assert await _definitions(connection, schema) == rivers
+    for name, indexes in {"gin_indexes": GIN_INDEXES, "kind_index": KIND_INDEX}.items():
+        would = await storage.change(**{name: False}, dry_run=True)
+        assert await _definitions(connection, schema) == rivers
+        done = await storage.change(**{name: False})
+        assert [change.statement for change in done] == [change.statement for change in would]
+        assert rivers.keys() - (await _definitions(connection, schema)).keys() == indexes.keys()
+        assert await storage.change(**{name: False}) == []
+        assert len(await storage.change(**{name: True})) == len(indexes)
+        assert await _definitions(connection, schema) == rivers
 
 
 async def test_searches_need_no_index(dsn: str, schema: Schema, connection: Connection, storage: Storage) -> None:
-    await storage.change(gin_indexes=False)
+    await storage.change(gin_indexes=False, kind_index=False)
     rows = [("a", "{}", '{"x": 1}'), ("b", "{}", "{}")]
     await connection.executemany(f"INSERT INTO {schema.table('river_job')} (kind, args, metadata) VALUES ($1, $2, $3)", rows)
     async with Client(dsn, schema=schema) as client:
-        page = await client.job_list(JobListParams(metadata={"x": 1}))
-    assert [job.kind for job in page.jobs] == ["a"]
+        pages = [await client.job_list(params) for params in (JobListParams(metadata={"x": 1}), JobListParams(kinds=["a"]))]
+    assert [[job.kind for job in page.jobs] for page in pages] == [["a"], ["a"]]
 
 
 async def test_an_index_whose_building_was_broken_off_is_made_anew(
@@ -66,7 +67,7 @@ async def test_an_index_whose_building_was_broken_off_is_made_anew(
     finally:
         await writer.close()
     await connection.execute("RESET statement_timeout")
-    assert (await storage.state()).indexes == {"river_job_args_index": False}
+    assert (await storage.state()).indexes == {"river_job_args_index": False, **dict.fromkeys(KIND_INDEX, True)}
     statements = [change.statement.split()[0] for change in await storage.change(gin_indexes=True)]
     assert statements == ["DROP", "CREATE", "CREATE"]
     assert (await storage.state()).indexes == COMPLETE
@@ -77,11 +78,16 @@ async def test_parameters_are_set_and_taken_back_beside_those_of_others(
 ) -> None:
     await connection.execute(f"ALTER TABLE {schema.table('river_job')} SET (toast_tuple_target = 4080)")
     theirs = {"toast_tuple_target": "4080"}
-    assert len(await storage.change(tuned=True)) == 1
-    assert (await storage.state()).parameters == theirs | dict(TUNED)
+    before = await _definitions(connection, schema)
+    assert len(await storage.change(tuned=True)) == 1 + len(FILLFACTORS)
+    state = await storage.state()
+    assert (state.parameters, state.fillfactors) == (theirs | dict(TUNED), FILLFACTORS)
     assert await storage.change(tuned=True) == []
-    assert len(await storage.change(tuned=False)) == 1
+    await connection.execute(f"REINDEX INDEX CONCURRENTLY {schema.table('river_job_kind')}")  # as River's reindexer does
+    assert await storage.change(tuned=True) == []
+    assert len(await storage.change(tuned=False)) == 1 + len(FILLFACTORS)
     assert (await storage.state()).parameters == theirs
+    assert await _definitions(connection, schema) == before
 
 
 async def test_without_the_table(connection: Connection, empty_schema: Schema) -> None:
@@ -96,13 +102,14 @@ async def test_command_line(dsn: str, schema: Schema) -> None:
         done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
         return done.returncode, done.stdout.splitlines()
 
-    as_made = [f"{name}: there" for name in GIN_INDEXES]
+    as_made = [f"{name}: there" for name in DROPPABLE]
     assert storage() == (0, as_made)
-    code, lines = storage("--tune", "--drop-gin-indexes", "--dry-run")
-    assert (code, [line.endswith("[DRY RUN]") for line in lines]) == (0, [True, True, True, False, False])
-    code, lines = storage("--tune", "--drop-gin-indexes")
-    assert (code, lines[-2:]) == (0, [f"{name}: dropped" for name in GIN_INDEXES])
-    assert lines[3:-2] == [f"river_job: {name} = {value}" for name, value in sorted(TUNED.items())]
-    code, lines = storage("--reset", "--make-gin-indexes")
-    assert (code, lines[3:]) == (0, as_made)
+    code, lines = storage("--tune", "--drop-gin-indexes", "--drop-kind-index", "--dry-run")
+    assert (code, [line.endswith("[DRY RUN]") for line in lines]) == (0, [True] * 5 + [False] * 3)
+    code, lines = storage("--tune", "--drop-gin-indexes", "--drop-kind-index")
+    assert (code, lines[-3:]) == (0, [f"{name}: dropped" for name in DROPPABLE])
+    tuned = [f"river_job: {name} = {value}" for name, value in sorted(TUNED.items())]
+    assert lines[5:-3] == [*tuned, "river_job_pkey: fillfactor = 50"]
+    code, lines = storage("--reset", "--make-gin-indexes", "--make-kind-index")
+    assert (code, lines[5:]) == (0, as_made)
     assert storage("--tune", "--reset")[0] == 2

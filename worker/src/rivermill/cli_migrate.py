@@ -14,7 +14,7 @@ from rivermill.config import load_settings
 from rivermill.db import Connection, connect
 from rivermill.errors import ConfigError, MigrationError
 from rivermill.migrations import LINES, Applied, Migrator, load
-from rivermill.migrations.storage import GIN_INDEXES, Storage
+from rivermill.migrations.storage import DROPPABLE, Storage
 from rivermill.schema import Schema
 
 #: A large table's indexes take long to build, and workers go on meanwhile.
@@ -54,12 +54,16 @@ def _add_storage(actions: Any, shared: argparse.ArgumentParser) -> None:
     settings = parser.add_mutually_exclusive_group()
     settings.add_argument("--tune", dest="tuned", action="store_true", default=None, help="set what suits a busy queue")
     settings.add_argument("--reset", dest="tuned", action="store_false", default=None, help="take that back")
-    indexes = parser.add_mutually_exclusive_group()
-    for flag, wanted, text in (
-        ("--drop-gin-indexes", False, "drop the indexes of args and metadata, which only searches in them need"),
-        ("--make-gin-indexes", True, "make them again"),
+    for which, text in (
+        ("gin-indexes", "the indexes of args and metadata, which only searches in them need"),
+        ("kind-index", "the index of kinds, which only lists of a kind need"),
     ):
-        indexes.add_argument(flag, dest="gin_indexes", action="store_const", const=wanted, default=None, help=text)
+        indexes = parser.add_mutually_exclusive_group()
+        for verb, wanted in (("drop", False), ("make", True)):
+            name = which.replace("-", "_")
+            indexes.add_argument(
+                f"--{verb}-{which}", dest=name, action="store_const", const=wanted, default=None, help=f"{verb} {text}"
+            )
     parser.add_argument("--dry-run", action="store_true", help="only print the statements")
     parser.set_defaults(run=change_storage)
 
@@ -99,14 +103,22 @@ async def change_storage(options: argparse.Namespace) -> int:
     connection = await connect(settings.dsn, application_name="rivermill migrate", statement_timeout=_INDEX_TIMEOUT)
     try:
         storage = Storage(connection, settings.schema)
-        for done in await storage.change(tuned=options.tuned, gin_indexes=options.gin_indexes, dry_run=options.dry_run):
+        for done in await storage.change(
+            tuned=options.tuned,
+            gin_indexes=options.gin_indexes,
+            kind_index=options.kind_index,
+            dry_run=options.dry_run,
+        ):
             print(f"{done.statement} {'[DRY RUN]' if options.dry_run else f'[{done.seconds * 1000:.0f} ms]'}")
         state = await storage.state()
     finally:
         await connection.close()
     for name, value in sorted(state.parameters.items()):
         print(f"river_job: {name} = {value}")
-    for name in GIN_INDEXES:
+    for name, fillfactor in state.fillfactors.items():
+        if fillfactor is not None:
+            print(f"{name}: fillfactor = {fillfactor}")
+    for name in DROPPABLE:
         print(f"{name}: {_PRESENCE[state.indexes.get(name)]}")
     return 0
 
