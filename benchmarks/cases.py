@@ -90,6 +90,14 @@ def _one_in(parts: str, text: str) -> bool:
 _BATCHED = ("--local-queue=500", "--delay=0")
 #: What awa's page on configuration advises for a queue that is very busy.
 _PARTITIONS = ("--queues=4",)
+#: As pgqueuer's pages advise where throughput counts; they advise one connection, too, which is measured as well.
+_POOL = ("--pool=20",)
+#: It needs a limit of two batches.
+_HUNDRED = ("--slots=50", "--most-at-once=100", "--sleep=0.01")
+#: Its own setting that keeps the queue as durable as it was, and its log of finished jobs and its statistics not.
+_BALANCED = ("--storage=balanced",)
+#: The ceiling has the head start that our best setup has: its clock begins when the first jobs have been claimed, too.
+_CEILING = ("--ceiling", "--first-claim=4000")
 #: 200 a second with these keep 50 of 100 slots busy.
 _SLEEPS, _GO_SLEEPS = ("--slots=100", "--sleep=0.25"), ("--slots=100", "--sleep=250ms")
 _TUNED = ("--cooldown=1ms", "--poll=100ms", "--pool=10")
@@ -107,16 +115,18 @@ CASES = (
         (
             Setup("rivermill", "1000 slots", ("--slots=1000",)),
             Setup("rivermill", "4000 slots", ("--slots=4000",)),
-            Setup("statements alone", "batches of 1000", ("--slots=1000", "--ceiling")),
-            Setup("statements alone", "batches of 2000", ("--slots=2000", "--ceiling")),
-            Setup("statements alone", "batches of 4000", ("--slots=4000", "--ceiling")),
+            Setup("statements alone", "batches of 1000", ("--slots=1000", *_CEILING)),
+            Setup("statements alone", "batches of 2000", ("--slots=2000", *_CEILING)),
+            Setup("statements alone", "batches of 4000", ("--slots=4000", *_CEILING)),
             Setup("river", "1000 workers, cooldown 1 ms", ("--slots=1000", *_TUNED)),
             Setup("river", "2000 workers, cooldown 1 ms", ("--slots=2000", *_TUNED)),
             Setup("river", "4000 workers, cooldown 1 ms", ("--slots=4000", *_TUNED)),
             Setup("river", "2000 workers, as in its own benchmark", ("--slots=2000", *_AS_ITS_BENCH)),
             Setup("rivermill", "100 slots, all defaults", ("--slots=100",)),
             Setup("river", "100 workers, all defaults", ("--slots=100",), jobs=5_000),
-            Setup("pgqueuer", "batch 1000", ("--slots=1000",)),
+            Setup("pgqueuer", "batch 1000, one connection", ("--slots=1000",)),
+            Setup("pgqueuer", "batch 1000, pool", ("--slots=1000", *_POOL)),
+            Setup("pgqueuer", "batch 2000, pool", ("--slots=2000", *_POOL)),
             Setup("pgqueuer", "batch 10, its default", ("--slots=10",), jobs=10_000),
             Setup("chancy", "1000 at once, eager", ("--slots=1000",), jobs=10_000),
             Setup("oban", "limit 100", ("--slots=100",), jobs=5_000),
@@ -135,10 +145,14 @@ CASES = (
         (
             Setup("rivermill", "1000 slots, without the GIN indexes", ("--slots=1000",), made=WITHOUT_GIN),
             Setup("rivermill", "4000 slots, without them", ("--slots=4000",), made=WITHOUT_GIN),
-            Setup("statements alone", "batches of 1000, without them", ("--slots=1000", "--ceiling"), made=WITHOUT_GIN),
-            Setup("statements alone", "batches of 2000, without them", ("--slots=2000", "--ceiling"), made=WITHOUT_GIN),
-            Setup("statements alone", "batches of 4000, without them", ("--slots=4000", "--ceiling"), made=WITHOUT_GIN),
-            Setup("pgqueuer", "batch 1000", ("--slots=1000",)),
+            Setup("statements alone", "batches of 1000, without them", ("--slots=1000", *_CEILING), made=WITHOUT_GIN),
+            Setup("statements alone", "batches of 2000, without them", ("--slots=2000", *_CEILING), made=WITHOUT_GIN),
+            Setup("statements alone", "batches of 4000, without them", ("--slots=4000", *_CEILING), made=WITHOUT_GIN),
+            Setup("pgqueuer", "batch 1000, one connection", ("--slots=1000",)),
+            Setup("pgqueuer", "batch 1000, pool", ("--slots=1000", *_POOL)),
+            Setup("pgqueuer", "batch 2000, pool", ("--slots=2000", *_POOL)),
+            Setup("pgqueuer", "batch 1000, pool, balanced durability", ("--slots=1000", *_POOL), made=_BALANCED),
+            Setup("pgqueuer", "batch 2000, pool, balanced durability", ("--slots=2000", *_POOL), made=_BALANCED),
             Setup("graphile-worker", "24 at once, batches of 500", ("--slots=24", *_BATCHED)),
         ),
         filled=True,
@@ -150,7 +164,8 @@ CASES = (
         (
             Setup("rivermill", "100 slots", ("--slots=100", "--sleep=0.01")),
             Setup("river", "100 workers, cooldown 1 ms", ("--slots=100", "--sleep=10ms", *_TUNED)),
-            Setup("pgqueuer", "batch 50, at most 100 at once", ("--slots=50", "--most-at-once=100", "--sleep=0.01")),
+            Setup("pgqueuer", "batch 50, at most 100 at once, one connection", _HUNDRED),
+            Setup("pgqueuer", "batch 50, at most 100 at once, pool", (*_HUNDRED, *_POOL)),
             Setup("awa", "100 workers on 4 partitions", ("--slots=100", "--sleep=0.01", *_PARTITIONS), made=_PARTITIONS),
             Setup("graphile-worker", "100 at once, batches of 500", ("--slots=100", "--sleep=0.01", *_BATCHED)),
         ),

@@ -1,4 +1,7 @@
-"""Drives pgqueuer over asyncpg, as it advises for workers; ``--slots`` is its batch size, ``--most-at-once`` its limit."""
+"""Drives pgqueuer over asyncpg, on one connection or a pool of ``--pool``.
+
+``--slots`` is its batch size, ``--most-at-once`` its limit, ``--storage=balanced`` its durability of this name.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,16 @@ import asyncpg
 import uvloop
 from common import WATCHER, Drain, Figures, Starts, run, tally, timed_inserts
 from pgqueuer import PgQueuer
-from pgqueuer.db import AsyncpgDriver
+from pgqueuer.adapters.persistence.qb import DBSettings, Durability, QueryBuilderEnvironment
+from pgqueuer.db import AsyncpgDriver, AsyncpgPoolDriver
 from pgqueuer.queries import Queries
 
+_LEAST_OF_POOL = 5
 
-async def _driver(options: argparse.Namespace) -> AsyncpgDriver:
+
+async def _driver(options: argparse.Namespace) -> AsyncpgDriver | AsyncpgPoolDriver:
+    if options.pool:
+        return AsyncpgPoolDriver(await asyncpg.create_pool(options.url, min_size=_LEAST_OF_POOL, max_size=options.pool))
     return AsyncpgDriver(await asyncpg.connect(options.url))
 
 
@@ -30,7 +38,8 @@ async def _some(queries: Queries, numbers: range) -> None:
 
 async def prepare(options: argparse.Namespace) -> Figures:
     """Make its tables, tuned as it advises."""
-    queries = Queries(await _driver(options))
+    durability = Durability(options.storage or Durability.durable.value)
+    queries = Queries(await _driver(options), QueryBuilderEnvironment(DBSettings(durability=durability)))
     await queries.install()
     await queries.optimize_autovacuum()
     return {}

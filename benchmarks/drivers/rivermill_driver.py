@@ -20,8 +20,6 @@ from rivermill.migrations.storage import Storage
 from rivermill.schema import Schema
 
 _CLIENT = "ceiling"
-#: Jobs of the ceiling's first claim, before its clock begins: a worker's with 1000 slots has as many.
-_FIRST_CLAIM = 1000
 _LEFT = "SELECT EXISTS (SELECT FROM river_job WHERE state IN ('available', 'running'))"
 
 
@@ -131,9 +129,9 @@ async def _drive_statements(options: argparse.Namespace) -> Figures:
     finishing = asyncio.create_task(finish())
     claimed = 0
     while claimed < options.jobs:
-        size = options.slots if started else min(options.slots, _FIRST_CLAIM)
+        size = options.slots if started else options.first_claim
         records = await claimer.fetch(claim, "default", size, _CLIENT)
-        started = started or time.perf_counter()  # a worker's first job begins no earlier, and its clock with it
+        started = started or time.perf_counter()  # a worker's clock begins with its first job, after a claim for all its slots
         claimed += len(records)
         await batches.put([record["id"] for record in records])
     await finishing
