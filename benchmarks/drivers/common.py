@@ -146,6 +146,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--most-at-once", type=int, default=None)
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--watch-memory", action="store_true")
+    parser.add_argument("--command", action="store_true")
     parser.add_argument("--storage", default="")
     return parser.parse_args()
 
@@ -167,7 +168,7 @@ def run(modes: dict[str, Mode], in_loop: Callable[[Any], Figures] = asyncio.run)
     print(json.dumps(figures))
 
 
-def most_rss_mb() -> float:
-    """The most memory that this process has had, in MB; what getrusage says begins with that of the harness that forked it."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
+def most_rss_mb(process: int | str = "self") -> float:
+    """The most memory that a process has had, in MB; what getrusage says begins with that of the harness that forked it."""
+    status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024

@@ -10,6 +10,7 @@ from typing import Any
 
 import asyncpg
 from common import WATCHER, Drain, Figures, Starts, run, tally, timed_inserts
+from rivermill_command import drain_by_command
 from rivermill_worker import Noop, drain_by_processes, queue_names, rss_mb, watch_memory, working_client
 
 from rivermill import Client, Job, Workers, event_loop
@@ -94,6 +95,8 @@ async def drain(options: argparse.Namespace) -> Figures:
     if options.ceiling:
         return await _drive_statements(options)
     connection = await _watcher(options)
+    if options.command:
+        return await drain_by_command(options, connection, lambda: connection.fetchval(_LEFT))
     if options.processes > 1:
         return await drain_by_processes(options, lambda: connection.fetchval(_LEFT))
     count, samples = Drain(options.jobs), list[list[float]]()
