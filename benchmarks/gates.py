@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import statistics
 import sys
 import time
@@ -140,7 +141,7 @@ async def _measure(peers: Sequence[Peer], connection: Connection, gate: Gate) ->
 
 
 async def _all(postgres: Server) -> dict[str, Any]:
-    url = await postgres.renew_database("gates")
+    url = await postgres.renew_database(f"rivermill_gates_{os.getpid()}")
     peers = [Peer(name, command_of(name), url, "public") for name in (OURS, REFERENCE)]
     connection = await asyncpg.connect(url)
     try:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import statistics
 import subprocess
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -19,7 +21,8 @@ from benchmarks.server import Server
 from benchmarks.systems import SYSTEMS
 from rivermill_operator.simulate.outcome import percentile
 
-DATABASE = "bench"
+#: Of this invocation alone, since a server that is given may have databases of others.
+DATABASE = f"rivermill_bench_{os.getpid()}"
 Figures = dict[str, Any]
 
 _SECONDS = 600.0
@@ -48,10 +51,11 @@ def measure(server: Server, case: Case, setup: Setup) -> Figures:
         BenchmarkError: it failed, or the jobs in the database are not what they should be.
     """
     make_ready(server, case, setup)
-    wal, cpu = asyncio.run(server.wal_bytes()), server.cpu_seconds()
+    wal, before = asyncio.run(server.wal_bytes()), server.cpu_seconds()
     result = drive(server, case, setup)
-    jobs = setup.jobs or case.jobs
-    result["server_us"] = (server.cpu_seconds() - cpu) / jobs * 1e6
+    jobs, after = setup.jobs or case.jobs, server.cpu_seconds()
+    if before is not None and after is not None:
+        result["server_us"] = (after - before) / jobs * 1e6
     result["wal_bytes"] = (asyncio.run(server.wal_bytes()) - wal) / jobs
     check(server, case, setup, result.pop("ran"))
     return condensed(result)
@@ -74,7 +78,7 @@ def make_ready(server: Server, case: Case, setup: Setup) -> None:
 def _template(server: Server, setup: Setup) -> str:
     """The database with the finished jobs, made when it is first asked for: copying it takes seconds, making it minutes."""
     key = repr((setup.system, setup.history, setup.made))
-    name = f"bench_{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+    name = f"{DATABASE}_{hashlib.sha256(key.encode()).hexdigest()[:12]}"
     if not server.has(name):
         url = asyncio.run(server.renew_database(name))
         for mode in ("prepare", "history"):
@@ -167,16 +171,23 @@ def _home(setup: Setup) -> list[str]:
 
 def _call(command: Sequence[str], mode: str, url: str, *flags: str) -> Figures:
     full = [*command, mode, f"--url={url}", *flags]
-    done = subprocess.run(full, check=False, capture_output=True, text=True, timeout=_SECONDS)
+    try:
+        done = subprocess.run(full, check=False, capture_output=True, text=True, timeout=_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise BenchmarkError(f"{_shown(full)} did not end within {_SECONDS:.0f} s") from None
     return _result(full, done.returncode, done.stdout, done.stderr)
 
 
 def _result(command: Sequence[str], code: int, out: str, err: str) -> Figures:
-    shown = " ".join(part for part in command if not part.startswith("--url="))
     if code != 0:
-        raise BenchmarkError(f"{shown} ended with {code}: {err[-2000:]}")
+        raise BenchmarkError(f"{_shown(command)} ended with {code}: {err[-2000:]}")
     try:
         figures: Figures = json.loads(out)
     except json.JSONDecodeError as error:
-        raise BenchmarkError(f"{shown} printed no figures: {error}") from None
+        raise BenchmarkError(f"{_shown(command)} printed no figures: {error}") from None
     return figures
+
+
+def _shown(command: Sequence[str]) -> str:
+    """A driver's command without the database's password, and without where it is on this computer."""
+    return " ".join(Path(part).name if "/" in part else part for part in command if not part.startswith("--url="))

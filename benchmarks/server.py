@@ -17,6 +17,10 @@ SETTINGS = {"shared_buffers": "2GB", "max_wal_size": "8GB", "fsync": "on", "sync
 _STATEMENT_SECONDS = 600.0
 
 
+class DatabaseExistsError(Exception):
+    """A database has the name of one that is to be made, and was not made here: it may be somebody's."""
+
+
 class Server:
     """A server, and what it has used so far."""
 
@@ -34,9 +38,21 @@ class Server:
         return database in self._databases
 
     async def renew_database(self, name: str, template: str | None = None) -> str:
-        """Make a database anew, empty or as a copy of another one that nobody uses; returns its URL."""
+        """Make a database anew, empty or as a copy of another one that nobody uses; returns its URL.
+
+        Raises:
+            DatabaseExistsError: there is one of this name that was not made here.
+        """
         copied = f' TEMPLATE "{template}" STRATEGY file_copy' if template else ""
-        await self._execute("postgres", f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)', f'CREATE DATABASE "{name}"{copied}')
+        if self.has(name):
+            await self._execute("postgres", f'DROP DATABASE "{name}" WITH (FORCE)')
+            self._databases.discard(name)
+        try:
+            await self._execute("postgres", f'CREATE DATABASE "{name}"{copied}')
+        except asyncpg.DuplicateDatabaseError:
+            raise DatabaseExistsError(
+                f"database {name} is there and was not made by this run: drop it if nobody needs it, or unset DATABASE_URL"
+            ) from None
         self._databases.add(name)
         return self.url(name)
 
@@ -45,10 +61,10 @@ class Server:
         await self._execute("postgres", *(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)' for name in self._databases))
         self._databases.clear()
 
-    def cpu_seconds(self) -> float:
-        """CPU time of all its processes, those that have ended included; 0 for a server that is not ours."""
+    def cpu_seconds(self) -> float | None:
+        """CPU time of all its processes, those that have ended included; None for a server that was not started here."""
         if not self._pid_file.exists():
-            return 0.0
+            return None
         root = int(self._pid_file.read_text().split()[0])
         while True:  # until no process has ended meanwhile: its time goes to the root
             children = _children(root)

@@ -14,7 +14,7 @@ from functools import cache
 from itertools import chain
 from pathlib import Path
 
-from devcluster import paths
+from devcluster import DevclusterError, paths
 from devcluster.binaries import find_go
 from rivermill import __version__
 
@@ -24,6 +24,7 @@ _DRIVERS = _HERE / "drivers"
 _PIP = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--prefer-binary")
 #: Python is faster with each version; the worker's image has the first of these.
 _NEWER_PYTHONS = ("python3.13", "python3.12")
+_OLDEST_NEWER = (3, 12)
 _NPM_QUIET = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
 
 
@@ -68,13 +69,13 @@ def _rivermill() -> list[str]:
 
 
 def _river() -> list[str]:
-    source = _HERE / "river"
+    source, go = _HERE / "river", find_go()
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(source.iterdir()))).hexdigest()[:12]
     program = paths.cache() / f"river-bench-{digest}"
     if not program.exists():
         partial = program.with_suffix(f".{os.getpid()}")
         env = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false", "GOTOOLCHAIN": "local"}
-        subprocess.run([find_go(), "build", "-o", str(partial), "."], cwd=source, env=env, check=True, timeout=600)
+        subprocess.run([go, "build", "-o", str(partial), "."], cwd=source, env=env, check=True, timeout=600)
         partial.rename(program)
     return [str(program)]
 
@@ -114,7 +115,7 @@ def _python(name: str, release: str, *more: str, newer: bool = False) -> System:
 
     def command() -> list[str]:
         python = _newest_python()
-        if newer and python == sys.executable:
+        if newer and python == sys.executable and sys.version_info < _OLDEST_NEWER:
             raise SystemNotAvailableError(f"{name} needs one of {', '.join(_NEWER_PYTHONS)} on the PATH, and that it runs")
         interpreter = _environment(paths.cache(), f"peer-{name}", python, (release, *more))
         return [interpreter, str(_DRIVERS / f"{name}_driver.py")]
@@ -189,13 +190,29 @@ def make_ready(names: Iterable[str]) -> dict[str, str]:
 
     Returns:
         The systems that cannot be had on this computer, with the reason.
+
+    Raises:
+        subprocess.SubprocessError: one of ours could not be installed.
     """
     missing = {}
     for name in names:
         print(f"making {name} ready", flush=True)
         try:
             SYSTEMS[name].command()
-        except SystemNotAvailableError as error:
-            print(f"{name} is left out: {error}", flush=True)
+        except (SystemNotAvailableError, DevclusterError) as error:
             missing[name] = str(error)
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+            if SYSTEMS[name].ours:
+                raise
+            missing[name] = f"{name} could not be installed or built: {_why(error)}"
+    for name, why in missing.items():
+        print(f"{name} is left out: {why}", flush=True)
     return missing
+
+
+def _why(error: subprocess.CalledProcessError | subprocess.TimeoutExpired) -> str:
+    """In words for the report, without the paths of this computer; the program has told the rest by itself."""
+    program = Path(error.cmd[0]).name
+    if isinstance(error, subprocess.TimeoutExpired):
+        return f"{program} did not end within {error.timeout:.0f} s"
+    return f"{program} ended with {error.returncode}"
