@@ -8,19 +8,15 @@ import os
 import sys
 
 from benchmarks import aims, plots, report
-from benchmarks.cases import CASES
-from benchmarks.growth import GROWTH, MEMORY
 from benchmarks.rounds import Rounds
 from benchmarks.server import server
+from benchmarks.sets import SETS
 from benchmarks.systems import PythonDoesNotRunError, make_ready
-
-#: The cases of each, and how often they are run.
-SETS = {"peers": (CASES, 5), "growth": (GROWTH, 3), "memory": (MEMORY, 1)}
 
 
 def main() -> int:
     """Run what is asked for."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, allow_abbrev=False)
     parser.add_argument("what", nargs="?", choices=SETS, default="peers")
     parser.add_argument("--rounds", type=int, default=int(os.environ.get("BENCH_ROUNDS", "0")), help="how often")
     parser.add_argument("--case", default="", help="only cases with this in their name")
@@ -44,7 +40,7 @@ def main() -> int:
         for done, figures in enumerate(Rounds(postgres, wanted, options.rounds or usual).run(), 1):
             report.write(run | {"rounds": done, "cases": figures})
     print(*plots.draw(report.read(), report.BUILD), sep="\n")
-    print(aims.table(report.read()))
+    print(aims.table([run for run in report.read() if not report.scaled(run)]))
     return 0
 
 

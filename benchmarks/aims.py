@@ -1,6 +1,7 @@
 """``python -m benchmarks.aims``: every aim for the speed, its figure and whether it is met, from ``build/bench.json``.
 
 Ratios are made round by round within one table. Where several setups of a side stand for it, the one with the best median does.
+Some lines have no bar: they say what a bar that is a number does not, or how far it can be met.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.report import Run, cases_of, read
+from benchmarks.report import Run, cases_of, read, scaled
 from benchmarks.rounds import ratios, spread
 from benchmarks.table import line, shown_spread
 
@@ -22,6 +23,12 @@ _DEFAULTS = "all defaults"
 _PEERS = ("pgqueuer", "chancy", "oban", "procrastinate", "awa")
 
 
+_COMMAND = "rivermill work"
+
+#: The figure or ratio of a case with median, least and most, and what it is of; None where it was not measured.
+Measure = Callable[[dict[str, Any]], tuple[dict[str, float], str] | None]
+
+
 @dataclass(frozen=True)
 class Aim:
     """A bar, and what it is held against.
@@ -29,19 +36,29 @@ class Aim:
     Attributes:
         what: in words.
         case: the table that has the figures.
-        bar: the least that will do; the most where ``at_most``.
-        measure: the figure or ratio of a case with median, least and most, and what it is of; None where it was not measured.
+        bar: the least that will do; the most where ``at_most``; None where a line only tells a figure.
+        measure: makes the figure.
+        at_most: whether less is better.
+        held: which of median, least and most is held against the bar.
     """
 
     what: str
     case: str
-    bar: float
-    measure: Callable[[dict[str, Any]], tuple[dict[str, float], str] | None]
+    bar: float | None
+    measure: Measure
     at_most: bool = False
+    held: str = "median"
 
-    def met(self, figure: Mapping[str, float]) -> bool:
-        """Whether the median is within the bar."""
-        return figure["median"] <= self.bar if self.at_most else figure["median"] >= self.bar
+    def met(self, figure: Mapping[str, float]) -> str:
+        """Whether the figure is within the bar, in words."""
+        if self.bar is None:
+            return "-"
+        value = figure[self.held]
+        return "yes" if (value <= self.bar if self.at_most else value >= self.bar) else "**no**"
+
+    def shown_bar(self) -> str:
+        """The bar, in words."""
+        return "-" if self.bar is None else f"{'≤' if self.at_most else '≥'} {self.bar:g}"
 
 
 def best(
@@ -64,21 +81,27 @@ def best(
     return max(there, key=lambda one: sign * one[1]["figures"][case["figure"]]["median"], default=None)
 
 
-def _against(
-    *systems: str, settings: str = "", but: str = "\0"
-) -> Callable[[dict[str, Any]], tuple[dict[str, float], str] | None]:
+def _against(*systems: str, settings: str = "", but: str = "\0", ours: str = "rivermill", figure: str = "") -> Measure:
+    """How many times better ours is, by a figure that may be another than the one by which the best setups are chosen."""
+
     def measured(case: dict[str, Any]) -> tuple[dict[str, float], str] | None:
-        ours, other = best(case, ["rivermill"], settings, but), best(case, systems, settings, but)
-        if ours is None or other is None:
+        sides = [best(case, of, settings, but) for of in ([ours], systems)]
+        name = figure or case["figure"]
+        both = [(label, setup) for label, setup in filter(None, sides) if name in setup["by_round"]]
+        if len(both) < len(sides):
             return None
-        found = spread(ratios(ours[1]["by_round"], other[1]["by_round"], lower=case["lower"]))
-        medians = [f"{label}: {setup['figures'][case['figure']]['median']:,.0f}" for label, setup in (ours, other)]
+        found = spread(ratios(*(setup["by_round"][name] for _, setup in both), lower=case["lower"]))
+        medians = [f"{label}: {_number(setup['figures'][name]['median'])}" for label, setup in both]
         return None if found is None else (found, "; ".join(medians))
 
     return measured
 
 
-def _figure(name: str, settings: str = "", of: float = 1.0) -> Callable[[dict[str, Any]], tuple[dict[str, float], str] | None]:
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _figure(name: str, settings: str = "", of: float = 1.0) -> Measure:
     def measured(case: dict[str, Any]) -> tuple[dict[str, float], str] | None:
         ours = best(case, ["rivermill"], settings)
         if ours is None or name not in ours[1]["figures"]:
@@ -94,6 +117,12 @@ AIMS = (
     Aim("no-op drain: of the statements alone", _NO_OP, 0.85, _against("statements alone")),
     Aim("no-op drain without GIN indexes: of the statements alone", _TUNED, 0.85, _against("statements alone")),
     Aim("no-op drain, River's table as it is: times the fastest Python peer", _NO_OP, 2.5, _against(*_PEERS)),
+    Aim(
+        "the statements alone, River's table as it is: times the fastest Python peer",
+        _NO_OP,
+        None,
+        _against(*_PEERS, ours="statements alone"),
+    ),
     Aim("no-op drain, each tuned: times the fastest Python peer", _TUNED, 2.5, _against(*_PEERS)),
     Aim("no-op drain, defaults on both sides: times River for Go", _NO_OP, 20.0, _against("river", settings=_DEFAULTS)),
     Aim("jobs of 10 ms, 100 slots: jobs/s of 10,000", _SLEEPING, 0.95, _figure("per_second", of=10_000.0)),
@@ -102,30 +131,46 @@ AIMS = (
     Aim("insert one by one: times River's", "insert one by one", 1.0, _against("river")),
     Aim("idle, insert to start, p50 ms", _IDLE, 3.0, _figure("call_p50_ms"), at_most=True),
     Aim("idle, insert to start, p99 ms", _IDLE, 8.0, _figure("call_p99_ms"), at_most=True),
-    Aim("resident MB with 100 slots", _NO_OP, 80.0, _figure("rss_mb", _DEFAULTS), at_most=True),
-    Aim("connections with 100 slots", _NO_OP, 3.0, _figure("connections", _DEFAULTS), at_most=True),
+    Aim("idle, insert to start, p50: times better than River's", _IDLE, None, _against("river")),
+    Aim("idle, insert to start, p99: times better than River's", _IDLE, None, _against("river", figure="call_p99_ms")),
+    Aim(
+        "resident MB with 100 slots, the most of any round",
+        _NO_OP,
+        80.0,
+        _figure("rss_mb", _COMMAND),
+        at_most=True,
+        held="most",
+    ),
+    Aim(
+        "connections with 100 slots, the most of any round",
+        _NO_OP,
+        3.0,
+        _figure("connections", _COMMAND),
+        at_most=True,
+        held="most",
+    ),
     Aim("growth of memory over 2 M jobs, MB", _MEMORY, 1.0, _figure("growth_mb"), at_most=True),
 )
 
 
 def table(runs: Sequence[Run]) -> str:
-    """All aims in Markdown, each from the last run that has its case."""
-    cases = {name: (run, case) for name, run, case in cases_of(runs)}
-    lines = [line(["aim", "bar", "measured", "of", "rounds", "met"]), line(["---"] * 6)]
-    for aim in AIMS:
-        bar = f"{'≤' if aim.at_most else '≥'} {aim.bar:g}"
-        run, case = cases.get(aim.case, ({}, None))
-        found = None if case is None else aim.measure(case)
-        if found is None:
-            lines.append(line([aim.what, bar, "-", "-", "-", "not measured"]))
-        else:
+    """All aims in Markdown, each from the last run that can tell it."""
+    heads = ["aim", "bar", "measured", "of", "rounds", "met", "run"]
+    return "\n".join([line(heads), line(["---"] * len(heads)), *(_line(aim, runs) for aim in AIMS)]) + "\n"
+
+
+def _line(aim: Aim, runs: Sequence[Run]) -> str:
+    for name, run, case in reversed([*cases_of(sorted(runs, key=lambda run: run["started"]))]):
+        found = aim.measure(case) if name == aim.case else None
+        if found is not None:
             figure, of = found
             # As many digits as tell it from the bar.
-            digits = 3 if round(figure["median"], 2) == aim.bar != round(figure["median"], 3) else 2
+            digits = 3 if round(figure[aim.held], 2) == aim.bar != round(figure[aim.held], 3) else 2
+            when = f"{run['started'][:16].replace('T', ' ')}, {run['commit']}"
             shown = shown_spread(figure, digits)
-            lines.append(line([aim.what, bar, shown, of, str(run["rounds"]), "yes" if aim.met(figure) else "**no**"]))
-    return "\n".join(lines) + "\n"
+            return line([aim.what, aim.shown_bar(), shown, of, str(run["rounds"]), aim.met(figure), when])
+    return line([aim.what, aim.shown_bar(), "-", "-", "-", "not measured", "-"])
 
 
 if __name__ == "__main__":
-    sys.stdout.write(table(read()))
+    sys.stdout.write(table([run for run in read() if not scaled(run)]))

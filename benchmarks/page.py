@@ -1,7 +1,8 @@
 """``python -m benchmarks.page``: keeps each case's last figures in ``docs/benchmarks``, and writes docs/benchmarks.md.
 
 What is kept is what tables are made of, by ``benchmarks.aims`` and ``benchmarks.table``: runs with medians, extremes and the
-figure of each round, without series. A case that was not run again stays as it was.
+figure of each round, without series. A case that was not run again as a whole stays as it was: part of its setups, fewer
+rounds or fewer jobs take no figure's place.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from benchmarks import aims, table
 from benchmarks.report import Run, cases_of, read
+from benchmarks.sets import missing
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGE, KEPT = DOCS / "benchmarks.md", DOCS / "benchmarks"
@@ -31,9 +33,20 @@ def replaced(page: str, name: str, part: str) -> str:
     return made
 
 
+def whole(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
+    """The runs with only those cases that are whole, and of each other case which it is and what it lacks."""
+    found, others = [], []
+    for run in runs:
+        lacks = {name: missing(run, name) for name in run["cases"]}
+        others += [f"{run['started']}, {name}: {lack}" for name, lack in lacks.items() if lack]
+        cases = {name: case for name, case in run["cases"].items() if not lacks[name]}
+        if cases:
+            found.append(run | {"cases": cases})
+    return found, others
+
+
 def kept(runs: Sequence[Run]) -> list[Run]:
-    """Of each case only its last run with all its jobs, without series; runs without any are left out."""
-    runs = [run for run in runs if not any(word.startswith("--scale") for word in run["arguments"])]
+    """Of each case only its last run, without series; runs without any are left out."""
     last = {name: run["started"] for name, run, _ in cases_of(sorted(runs, key=lambda run: run["started"]))}
     made = []
     for run in sorted(runs, key=lambda run: run["started"]):
@@ -48,20 +61,23 @@ def kept(runs: Sequence[Run]) -> list[Run]:
 
 
 def main() -> None:
-    """Keep the runs of ``build/bench.json`` and write the tables from all that are kept."""
+    """Keep the whole runs of ``build/bench.json`` and write the tables from all that are kept."""
     KEPT.mkdir(exist_ok=True)
     files = {file.stem: json.loads(file.read_text(encoding="utf-8"))["runs"] for file in KEPT.glob("*.json")}
-    for run in read():  # one that was kept after fewer of its rounds is replaced
+    runs, others = whole(read())
+    for run in runs:  # one that was kept before is replaced
         before = [other for other in files.get(run["what"], []) if other["started"] != run["started"]]
         files[run["what"]] = [*before, run]
     page = PAGE.read_text(encoding="utf-8")
-    for what, runs in files.items():
-        files[what] = kept(runs)
+    for what, of_it in files.items():
+        files[what] = kept(of_it)
         (KEPT / f"{what}.json").write_text(json.dumps({"runs": files[what]}, indent=1) + "\n", encoding="utf-8")
         page = replaced(page, what, table.tables(files[what]))
-    page = replaced(page, "aims", aims.table([run for runs in files.values() for run in runs]))
+    page = replaced(page, "aims", aims.table([run for of_it in files.values() for run in of_it]))
     PAGE.write_text(page, encoding="utf-8")
     print("written:", PAGE, *(KEPT / f"{what}.json" for what in files), sep="\n")
+    if others:
+        print("not written, since these are not whole:", *others, sep="\n")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ from benchmarks.versions import versions
 BUILD = Path(__file__).resolve().parent.parent / "build"
 REPORT = BUILD / "bench.json"
 Run = dict[str, Any]
+#: Of what a run is written down as; raised when that changes.
+_FORM = 2
 
 
 def head(what: str, cases: Sequence[Case], rounds: int, server: Mapping[str, str], left_out: Mapping[str, str]) -> Run:
@@ -33,6 +35,7 @@ def head(what: str, cases: Sequence[Case], rounds: int, server: Mapping[str, str
     """
     systems = systems_of(cases)
     return {
+        "form": _FORM,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "what": what,
         "arguments": sys.argv[1:],
@@ -56,6 +59,11 @@ def systems_of(cases: Sequence[Case]) -> list[str]:
     return list(dict.fromkeys(setup.system for case in cases for setup in case.setups))
 
 
+def scaled(run: Run) -> bool:
+    """Whether a run was asked for with other numbers of jobs, so that no aim is held against it."""
+    return any(word.startswith("--scale") for word in run["arguments"])
+
+
 def read() -> list[Run]:
     """All runs, the oldest first.
 
@@ -65,7 +73,7 @@ def read() -> list[Run]:
     if not REPORT.exists():
         return []
     runs: list[Run] = json.loads(REPORT.read_text(encoding="utf-8")).get("runs", [])
-    if any("runs_in" not in run for run in runs):
+    if any(run.get("form") != _FORM for run in runs):
         raise ValueError(f"{REPORT} has runs that an older version has written: delete it, or put it elsewhere")
     return runs
 

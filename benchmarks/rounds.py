@@ -15,6 +15,7 @@ from benchmarks.server import Server
 from benchmarks.systems import SYSTEMS
 
 RoundT = TypeVar("RoundT")
+SetupT = TypeVar("SetupT")
 #: Of one setup, over all rounds: one that takes minutes to fail is not tried for ever.
 _MOST_FAILURES = 3
 
@@ -32,7 +33,7 @@ class Rounds:
         self._server, self._cases, self._rounds = server, cases, rounds
         self._figures: dict[Case, dict[Setup, dict[int, Figures]]] = {case: defaultdict(dict) for case in cases}
         self._failed: dict[Case, dict[Setup, list[str]]] = {case: defaultdict(list) for case in cases}
-        self._progress = Progress([(case, setup) for _ in range(rounds) for case in cases for setup in case.setups])
+        self._progress = Progress([turn for number in range(rounds) for turn in self._turns(number)])
 
     def run(self) -> Iterator[dict[str, Any]]:
         """Run all cases; yields after each round, by case and setup, the figures' medians and extremes, and ratios.
@@ -42,13 +43,15 @@ class Rounds:
                 too, this round is without it, and after three failures all that follow.
         """
         for number in range(self._rounds):
-            for case in self._cases:
-                for setup in case.setups:
-                    at = self._progress.next()
-                    print(f"{at}: round {number + 1} of {self._rounds}, {case.name}: {setup.label}", flush=True)
-                    if not self._take_turn(case, setup, number):
-                        self._take_turn(case, setup, number)
+            for case, setup in self._turns(number):
+                at = self._progress.next()
+                print(f"{at}: round {number + 1} of {self._rounds}, {case.name}: {setup.label}", flush=True)
+                if not self._take_turn(case, setup, number):
+                    self._take_turn(case, setup, number)
             yield {case.name: summary(case, self._figures[case], self._failed[case]) for case in self._cases}
+
+    def _turns(self, number: int) -> list[tuple[Case, Setup]]:
+        return [(case, setup) for case in self._cases for setup in turned(case.setups, number, self._rounds)]
 
     def _take_turn(self, case: Case, setup: Setup, number: int) -> bool:
         """One try; returns whether that round is done with it."""
@@ -70,6 +73,21 @@ class Rounds:
         return True
 
 
+def turned(setups: Sequence[SetupT], number: int, rounds: int) -> list[SetupT]:
+    """The setups in the order of a round: each begins elsewhere, and every other one goes backwards.
+
+    So none is always the first, or always after the same one.
+
+    Args:
+        setups: in the order of the table.
+        number: of the round, from 0.
+        rounds: how many there are.
+    """
+    first = number * len(setups) // rounds
+    order = [*setups[first:], *setups[:first]]
+    return order[::-1] if number % 2 else order
+
+
 def summary(
     case: Case, runs: Mapping[Setup, Mapping[int, Figures]], failed: Mapping[Setup, Sequence[str]] = MappingProxyType({})
 ) -> dict[str, Any]:
@@ -81,24 +99,19 @@ def summary(
         failed: what was said of each failure.
     """
     table = {}
-    first = _by_round(case, runs.get(case.setups[0], {}))
-    for setup, by_round in runs.items():
+    first = runs.get(case.setups[0], {})
+    for setup in case.setups:
+        by_round = runs.get(setup, {})
         if not by_round:
             continue
-        figures, others = list(by_round.values()), _by_round(case, by_round)
+        figures = list(by_round.values())
         series = {name: value for name, value in figures[-1].items() if isinstance(value, list)}
-        table[setup.label] = {
-            "system": setup.system,
-            "settings": setup.settings,
-            "flags": [*case.flags, *setup.flags],
-            "made_with": list(setup.made),
-            "jobs": setup.jobs or case.jobs,
-            "finished_jobs_before": setup.history,
-            "old_snapshot": setup.old_snapshot,
-            "figures": {name: spread([one[name] for one in figures]) for name in figures[0] if name not in series},
+        names = [name for name in figures[0] if name not in series]
+        table[setup.label] = described(case, setup) | {
+            "figures": {name: spread([one[name] for one in figures]) for name in names},
             "series": series,
-            "by_round": {str(number): value for number, value in others.items()},
-            "first_to_this": spread(ratios(first, others, lower=case.lower)),
+            "by_round": {name: {str(number): value for number, value in _of(by_round, name).items()} for name in names},
+            "first_to_this": spread(ratios(_of(first, case.figure), _of(by_round, case.figure), lower=case.lower)),
         }
     return {
         "mode": case.mode,
@@ -109,8 +122,21 @@ def summary(
     }
 
 
-def _by_round(case: Case, figures: Mapping[int, Figures]) -> dict[int, float]:
-    return {number: one[case.figure] for number, one in figures.items()}
+def described(case: Case, setup: Setup) -> dict[str, Any]:
+    """The exact settings of a setup, as the report has them."""
+    return {
+        "system": setup.system,
+        "settings": setup.settings,
+        "flags": [*case.flags, *setup.flags],
+        "made_with": list(setup.made),
+        "jobs": setup.jobs or case.jobs,
+        "finished_jobs_before": setup.history,
+        "old_snapshot": setup.old_snapshot,
+    }
+
+
+def _of(figures: Mapping[int, Figures], name: str) -> dict[int, float]:
+    return {number: one[name] for number, one in figures.items()}
 
 
 def ratios(one: Mapping[RoundT, float], other: Mapping[RoundT, float], *, lower: bool) -> list[float]:

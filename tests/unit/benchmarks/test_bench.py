@@ -5,37 +5,25 @@ from __future__ import annotations
 import asyncio
 import json
 import platform
+import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from benchmarks import aims, measure, page, report, rounds, systems
-from benchmarks.__main__ import SETS
+from benchmarks import measure, report, rounds, systems
 from benchmarks.cases import CASES, Case, Setup
 from benchmarks.drivers.common import tally, timed_inserts
 from benchmarks.growth import GROWTH, MEMORY
 from benchmarks.measure import BenchmarkError, condensed, quarters
 from benchmarks.plots import draw
 from benchmarks.progress import Progress
-from benchmarks.rounds import Rounds, summary
+from benchmarks.rounds import Rounds, summary, turned
 from benchmarks.systems import SYSTEMS, System
 from benchmarks.table import tables
 from benchmarks.versions import versions
-
-FIRST, OTHER = Setup("rivermill", "fast"), Setup("river", "")
-
-
-def run_of(cases: dict[str, Any], started: str = "2026-11-28T10:00:00+00:00", **more: Any) -> report.Run:
-    return {
-        "started": started, "what": "peers", "arguments": ["--rounds", "1"], "rounds": 1, "commit": "abc", "cases": cases,
-        "machine": {"cores": 2, "processor": "P", "load_average": [0.5, 0.5, 0.5]}, "server": {"server_version": "18.1"},
-        "left_out": {"awa": "awa needs more"},
-        "runs_in": {
-            "rivermill": {"python": "3.13.0", "uvloop": "1"}, "oban": {"python": "3.13.0", "uvloop": "1"}, "river": {"go": "2"},
-        },
-    } | more  # fmt: skip
+from devcluster import DevclusterError
+from tests.unit.benchmarks.runs import FIRST, OTHER, run_of
 
 
 def test_of_lists_of_times_their_percentiles_are_kept_and_of_memory_its_growth() -> None:
@@ -54,7 +42,7 @@ def test_ratios_are_made_round_by_round_and_say_how_much_better_the_first_is(low
     runs = {FIRST: {1: {"per_second": 20.0}, 2: {"per_second": 4.0}, 3: {"per_second": 9.0}}}
     runs[OTHER] = {1: {"per_second": 10.0}, 2: {"per_second": 2.0}}  # and none in the third round
     setups = summary(case, runs)["setups"]
-    assert setups["river"]["by_round"] == {"1": 10.0, "2": 2.0}
+    assert setups["river"]["by_round"] == {"per_second": {"1": 10.0, "2": 2.0}}
     assert setups["river"]["first_to_this"] == {"median": ratio, "least": ratio, "most": ratio}
     assert setups["rivermill, fast"]["first_to_this"]["median"] == 1.0
 
@@ -141,6 +129,30 @@ def test_a_system_that_cannot_be_had_is_left_out_with_the_reason(monkeypatch: py
     assert systems.make_ready(["rivermill", "river"]) == {"river": "no npm"}
 
 
+def test_a_peer_that_cannot_be_installed_is_left_out_and_one_of_ours_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> list[str]:
+        raise subprocess.CalledProcessError(7, ["/home/somebody/bin/python", "-m", "pip"])
+
+    def refuse() -> list[str]:
+        raise DevclusterError("Go is needed")
+
+    monkeypatch.setitem(SYSTEMS, "awa", System("awa", fail, "v1"))
+    monkeypatch.setitem(SYSTEMS, "river", System("river", refuse, "v1"))
+    reasons = {"awa": "awa could not be installed or built: python ended with 7", "river": "Go is needed"}
+    assert systems.make_ready(["awa", "river"]) == reasons
+    monkeypatch.setattr(systems, "_rivermill", fail)
+    monkeypatch.setitem(SYSTEMS, "rivermill", System("rivermill", fail, "v1"))
+    with pytest.raises(subprocess.CalledProcessError):
+        systems.make_ready(["rivermill"])
+
+
+def test_a_peer_that_hangs_fails_without_ending_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "_SECONDS", 0.2)
+    sleeping = [sys.executable, "-c", "import time; time.sleep(60)"]
+    with pytest.raises(BenchmarkError, match=r"python.* prepare did not end within 0 s"):
+        measure._call(sleeping, "prepare", "postgresql://somewhere")
+
+
 @pytest.mark.parametrize(
     ("mode", "counts", "ran"),
     [
@@ -192,10 +204,10 @@ def test_a_failure_of_another_system_is_told_and_one_of_ours_ends_the_run(
 
 
 def test_a_failure_is_tried_again_and_costs_one_round_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = iter([1.0, None, 2.0, 3.0, None, None, 5.0, 10.0])
+    answers = {FIRST: iter([1.0, 3.0, 5.0]), OTHER: iter([None, 2.0, None, None, 10.0])}
 
-    def answer(*_: object) -> dict[str, float]:
-        if (value := next(answers)) is None:
+    def answer(_server: object, _case: Case, setup: Setup) -> dict[str, float]:
+        if (value := next(answers[setup])) is None:
             raise BenchmarkError("did not end in time")
         return {"per_second": value}
 
@@ -203,37 +215,14 @@ def test_a_failure_is_tried_again_and_costs_one_round_only(monkeypatch: pytest.M
     monkeypatch.setattr(rounds, "_MOST_FAILURES", 4)
     *_, last = Rounds(None, [Case("x", "drain", 10, (FIRST, OTHER))], 3).run()  # type: ignore[arg-type]
     other = last["x"]["setups"]["river"]
-    assert other["by_round"] == {"1": 2.0, "3": 10.0}
+    assert other["by_round"] == {"per_second": {"1": 2.0, "3": 10.0}}
     assert other["first_to_this"] == {"median": 0.5, "least": 0.5, "most": 0.5}
 
 
-def test_aims_are_held_against_the_best_setup_of_each_side_round_by_round() -> None:
-    slow, fast = Setup("rivermill", "100 slots, all defaults"), Setup("rivermill", "1000 slots")
-    tuned, default = Setup("river", "tuned"), Setup("river", "all defaults")
-    case = Case("drain of no-op jobs", "drain", 10, (fast, slow, tuned, default))
-    rates = {fast: (20.0, 30.0), slow: (10.0, 12.0), tuned: (10.0, 20.0), default: (1.0, 0.4)}
-    runs = {setup: {at: {"per_second": rate} for at, rate in enumerate(both, 1)} for setup, both in rates.items()}
-    text = aims.table([run_of({case.name: summary(case, runs)})])
-    of = "rivermill, 1000 slots: 25; river, tuned: 15"
-    assert f"| no-op drain: times River for Go tuned | ≥ 1.25 | 1.75 (1.50 to 2.00) | {of} |" in text
-    assert "| no-op drain, defaults on both sides: times River for Go | ≥ 20 | 20.00 (10.00 to 30.00) |" in text
-    assert "| resident MB with 100 slots | ≤ 80 | - | - | - | not measured |" in text
-
-
-def test_every_aim_names_a_case() -> None:
-    assert {aim.case for aim in aims.AIMS} <= {case.name for case in (*CASES, *MEMORY)}
-
-
-def test_of_each_case_the_last_run_is_kept_without_series() -> None:
-    def of(number: float) -> dict[str, Any]:
-        return summary(Case("x", "drain", 10, (FIRST,)), {FIRST: {1: {"per_second": number, "memory": [[0, 1.0]]}}})
-
-    old, new = run_of({"a": of(1.0), "b": of(1.0)}, "1"), run_of({"b": of(2.0)}, "2")
-    found = page.kept([new, old])
-    assert [(run["started"], list(run["cases"])) for run in found] == [("1", ["a"]), ("2", ["b"])]
-    assert found[1]["cases"]["b"]["setups"][FIRST.label]["series"] == {}
-    scaled = run_of({"b": of(3.0)}, "3") | {"arguments": ["--scale=0.1"]}
-    assert page.kept([new, old, scaled]) == found
+def test_no_setup_is_always_first_or_after_the_same_one() -> None:
+    orders = [turned("abcde", number, 5) for number in range(5)]
+    assert ["".join(order) for order in orders] == ["abcde", "aedcb", "cdeab", "cbaed", "eabcd"]
+    assert turned("ab", 4, 5) == ["b", "a"]
 
 
 def test_a_first_setup_that_always_failed_costs_no_other_its_figures() -> None:
@@ -241,15 +230,6 @@ def test_a_first_setup_that_always_failed_costs_no_other_its_figures() -> None:
     table = summary(case, {FIRST: {}, OTHER: {1: {"per_second": 2.0}}}, {FIRST: ["round 1: no"]})
     assert list(table["setups"]) == [OTHER.label]
     assert table["setups"][OTHER.label]["first_to_this"] is None
-
-
-def test_the_page_has_one_place_for_each_of_its_tables() -> None:
-    text = page.PAGE.read_text(encoding="utf-8")
-    for name in ("aims", *SETS):
-        changed = page.replaced(text, name, "NEW")
-        assert page.replaced(changed, name, "NEW") == changed
-    with pytest.raises(ValueError, match="0 pairs"):
-        page.replaced(text, "none", "NEW")
 
 
 def test_a_python_that_is_there_and_does_not_run_is_not_taken_for_absent(
