@@ -86,6 +86,8 @@ def _one_in(parts: str, text: str) -> bool:
     return any(part in text for part in parts.split(","))
 
 
+#: Its worker writes outcomes once a second by default, and names the attribute that changes it.
+_OUTGOING = ("--outgoing-interval=0.01",)
 #: As graphile-worker's page on performance has it.
 _BATCHED = ("--local-queue=500", "--delay=0")
 #: What awa's page on configuration advises for a queue that is very busy.
@@ -122,6 +124,7 @@ CASES = (
             Setup("river", "2000 workers, cooldown 1 ms", ("--slots=2000", *_TUNED)),
             Setup("river", "4000 workers, cooldown 1 ms", ("--slots=4000", *_TUNED)),
             Setup("river", "2000 workers, as in its own benchmark", ("--slots=2000", *_AS_ITS_BENCH)),
+            Setup("river", "4000 workers, cooldown 20 ms", ("--slots=4000", "--cooldown=20ms", "--poll=100ms", "--pool=10")),
             Setup("rivermill", "100 slots, all defaults", ("--slots=100",)),
             Setup("rivermill", "100 slots, the command rivermill work, probed and scraped", ("--slots=100", "--command")),
             Setup("river", "100 workers, all defaults", ("--slots=100",), jobs=5_000),
@@ -130,8 +133,12 @@ CASES = (
             Setup("pgqueuer", "batch 2000, pool", ("--slots=2000", *_POOL)),
             Setup("pgqueuer", "batch 10, its default", ("--slots=10",), jobs=10_000),
             Setup("chancy", "1000 at once, eager", ("--slots=1000",), jobs=10_000),
+            Setup("chancy", "1000 at once, eager, outcomes every 10 ms", ("--slots=1000", *_OUTGOING), jobs=10_000),
+            Setup("oban", "limit 1000", ("--slots=1000",), jobs=5_000),
             Setup("oban", "limit 100", ("--slots=100",), jobs=5_000),
+            Setup("oban", "limit 10, its default", ("--slots=10",), jobs=2_000),
             Setup("procrastinate", "concurrency 10", ("--slots=10",), jobs=1_000),
+            Setup("procrastinate", "concurrency 1, its default", ("--slots=1",), jobs=500),
             Setup("awa", "1000 workers on 4 partitions", ("--slots=1000", *_PARTITIONS), jobs=50_000, made=_PARTITIONS),
             Setup("awa", "50 workers, its defaults", ("--slots=50",), jobs=5_000),
             Setup("graphile-worker", "24 at once, batches of 500", ("--slots=24", *_BATCHED)),
@@ -232,6 +239,19 @@ CASES = (
         figure="call_p50_ms",
         lower=True,
         flags=("--rate=100",),
+    ),
+    Case(
+        "insert to start, idle, 500 a second",
+        "latency",
+        2_500,
+        (
+            Setup("rivermill", "all defaults"),
+            Setup("river", "cooldown 1 ms", _TUNED),
+            Setup("pgqueuer", "batch 10, its default", ("--slots=10",)),
+        ),
+        figure="call_p50_ms",
+        lower=True,
+        flags=("--rate=500",),
     ),
     Case(
         "insert to start, half of the slots busy, 200 a second",

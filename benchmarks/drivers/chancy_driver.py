@@ -1,4 +1,7 @@
-"""Drives chancy with its asynchronous executor and eager polling; ``--slots`` is its concurrency."""
+"""Drives chancy with its asynchronous executor and eager polling.
+
+``--slots`` is its concurrency, ``--outgoing-interval`` the seconds between its writes of what has become of jobs.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +39,13 @@ async def _declare(app: Chancy, options: argparse.Namespace) -> None:
     await app.declare(queue, upsert=True)
 
 
+def _worker(app: Chancy, options: argparse.Namespace) -> Worker:
+    worker = Worker(app, register_signal_handlers=False)
+    if options.outgoing_interval is not None:
+        worker.send_outgoing_interval = options.outgoing_interval
+    return worker
+
+
 async def prepare(options: argparse.Namespace) -> Figures:
     """Make its tables."""
     async with _app(options) as app:
@@ -54,7 +64,7 @@ async def drain(options: argparse.Namespace) -> Figures:
     _body[:] = [lambda _: count.work(options.sleep)]
     async with _app(options) as app:
         await _declare(app, options)
-        worker = Worker(app, register_signal_handlers=False)
+        worker = _worker(app, options)
         await worker.start()
         unfinished = functools.partial(some, options.url, "chancy_jobs", "state IN ('pending', 'running')")
         figures = await count.figures(options.slots, unfinished)
@@ -80,7 +90,7 @@ async def latency(options: argparse.Namespace) -> Figures:
     _body[:] = [starts.work]
     async with _app(options) as app:
         await _declare(app, options)
-        worker = Worker(app, register_signal_handlers=False)
+        worker = _worker(app, options)
         await worker.start()
         figures = await starts.figures(lambda num: app.push(benchmark.job.with_kwargs(num=num)))
         await worker.stop()

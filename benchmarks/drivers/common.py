@@ -148,6 +148,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--watch-memory", action="store_true")
     parser.add_argument("--command", action="store_true")
     parser.add_argument("--storage", default="")
+    parser.add_argument("--outgoing-interval", type=float, default=None)
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""Drives procrastinate over psycopg; ``--slots`` is its concurrency, its pool has two connections more, but at most 20."""
+"""Drives procrastinate over psycopg; ``--slots`` is its concurrency, its pool has two connections more, but 4 to 20."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from with_psycopg import some, states
 
 
 def _app(options: argparse.Namespace) -> procrastinate.App:
-    size = min(options.slots + 2, 20)
+    size = max(4, min(options.slots + 2, 20))
     return procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=options.url, min_size=4, max_size=size))
 
 
