@@ -43,8 +43,9 @@ class Drain:
 
     async def work(self, sleep: float) -> None:
         """A job's body."""
-        began = time.perf_counter()
-        self.first = self.first or began
+        if not self.first or sleep:
+            began = time.perf_counter()
+            self.first = self.first or began
         if sleep:
             await asyncio.sleep(sleep)
             self.spent += time.perf_counter() - began
