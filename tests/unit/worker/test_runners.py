@@ -47,8 +47,7 @@ async def run(*bodies: Callable[[], Awaitable[None]]) -> list[Item]:
     """Run them all, started together."""
     runners: Runners[Item] = Runners(execute)
     items = [Item(body) for body in bodies]
-    for item in items:
-        runners.start(item)
+    runners.start(items)
     await all_done(items)
     assert all(item.ran_in is item.task for item in items)
     return items
@@ -84,26 +83,22 @@ async def test_attempts_begin_in_one_turn_of_the_loop_where_others_have_waited(m
         await go_on.wait()
 
     first = [Item(wait), Item(wait)]
-    for item in first:
-        runners.start(item)
+    runners.start(first)
     for _ in range(3):
         await asyncio.sleep(0)
     assert all(item.ran_in is not None for item in first)
     then = [Item(wait) for _ in range(20)]
-    for item in then:
-        runners.start(item)
+    runners.start(then)
     await asyncio.sleep(0)
     assert all(item.ran_in is not None for item in then)
     go_on.set()
     await all_done([*first, *then])
     # Those that do not wait share a task again.
     items = [Item(at_once) for _ in range(3)]
-    for item in items:
-        runners.start(item)
+    runners.start(items)
     await all_done(items)
     more = [Item(at_once) for _ in range(20)]
-    for item in more:
-        runners.start(item)
+    runners.start(more)
     await all_done(more)
     assert len({item.task for item in more[:-1]}) == 1
 
@@ -142,7 +137,7 @@ async def test_context_variables_left_behind_are_not_seen_by_a_successor_either(
             runners.succeed(later[0])
 
     runners: Runners[Item] = Runners(end)
-    runners.start(items[0])
+    runners.start([items[0]])
     await all_done(items)
     assert seen == ["unset"] * 4
 
@@ -161,7 +156,7 @@ async def test_many_may_follow_one_another_in_a_slot(waits: bool) -> None:
     runners: Runners[Item] = Runners(end)
     beside = [Item(wait_once), Item(wait_once)]  # so that attempts count as waiting
     items[:0] = beside
-    runners.start(beside[0])
+    runners.start([beside[0]])
     await all_done(items)
     assert all(item.ran_in is item.task for item in items)
     if waits:
@@ -189,7 +184,7 @@ async def test_a_successor_begins_before_others_end_in_the_same_turn_from_python
 
     runners: Runners[Item] = Runners(end)
     for item, _ in pairs:
-        runners.start(item)
+        runners.start([item])
     for _ in range(3):
         await asyncio.sleep(0)
     go_on.set()
@@ -220,10 +215,10 @@ async def test_what_is_started_by_one_that_ends_runs_too() -> None:
     async def start_next() -> None:
         if len(chain) < 1000:
             chain.append(Item(start_next))
-            runners.start(chain[-1])
+            runners.start([chain[-1]])
 
     chain[0].body = start_next
-    runners.start(chain[0])
+    runners.start([chain[0]])
     await all_done(chain)
     assert len(chain) == 1000
 

@@ -22,8 +22,8 @@ from rivermill.tallies import Spreads, Tallies
 def test_jobs_wait_beyond_the_slots_of_the_process_and_of_their_queue() -> None:
     slots: Slots[str] = Slots(3, {"a": 2, "b": 2})
     a, b = slots.queues["a"], slots.queues["b"]
-    assert [slots.admit(a, name) for name in ("a1", "a2", "a3")] == [True, True, False]
-    assert [slots.admit(b, name) for name in ("b1", "b2")] == [True, False]
+    assert slots.admit(a, ["a1", "a2", "a3"]) == ["a1", "a2"]
+    assert slots.admit(b, ["b1", "b2"]) == ["b1"]
     assert (slots.running, slots.waiting, a.held, b.held) == (3, 2, 3, 2)
     assert slots.release(a) == "a3"
     assert slots.release(a) == "b2"
@@ -34,12 +34,11 @@ def test_jobs_wait_beyond_the_slots_of_the_process_and_of_their_queue() -> None:
 def test_a_withdrawn_job_does_not_run_and_a_seized_slot_is_not_passed_on() -> None:
     slots: Slots[str] = Slots(1, {"a": 1})
     a = slots.queues["a"]
-    for name in ("first", "second", "third"):
-        slots.admit(a, name)
+    assert slots.admit(a, ["first", "second", "third"]) == ["first"]
     slots.withdraw(a, "second")
     slots.seize(a, "third")
     assert (slots.running, slots.all_waiting()) == (2, [])
-    slots.admit(a, "fourth")
+    assert slots.admit(a, ["fourth"]) == []
     assert slots.release(a) is None
     assert slots.release(a) == "fourth"
     with pytest.raises(ValueError, match="not in"):

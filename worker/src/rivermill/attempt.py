@@ -131,8 +131,8 @@ class Attempts:
                     if deadline < self._deadlines.earliest:
                         self._deadlines.watch(deadline)
                     result = kind.work(job)
-                    if result is not None:
-                        refuse_unawaited(await result)
+                    if result is not None and (returned := await result) is not None:
+                        refuse_unawaited(returned)
                 else:
                     await self._attempt(claimed, kind)
             except BaseException as raised:  # whatever a worker raises is recorded on its job
@@ -151,7 +151,7 @@ class Attempts:
                 kind.completed.value += 1
             else:
                 self._completer.add(await self._judge(claimed, kind, error))
-            kind.seconds.observe(time.monotonic() - began)
+            kind.seconds.observe(ended_at - began)
         finally:
             claimed.done = True
             self._on_end(claimed)

@@ -120,10 +120,9 @@ class Claimed(AttemptState):
     stuck = False
     abandoned = False
 
-    def __init__(self, record: Any, kind: Kind, slots: QueueSlots[Claimed], now: float) -> None:
+    def __init__(self, job_id: int, record: Any, kind: Kind, slots: QueueSlots[Claimed], now: float) -> None:
+        self.id = job_id
         self.record = record
-        self.id: int = record["id"]
-        self.attempt: int = record["attempt"]
         self.kind_info = kind
         self.slots = slots
         self.at = now
@@ -137,6 +136,12 @@ class Claimed(AttemptState):
     def kind(self) -> str:
         """The job's kind."""
         return self.kind_info.name
+
+    @property
+    def attempt(self) -> int:
+        """The number of this attempt, 1 for the first."""
+        number: int = self.record["attempt"]
+        return number
 
     @property
     def claimed_at(self) -> float:

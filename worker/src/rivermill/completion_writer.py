@@ -47,8 +47,11 @@ class Batch:
 
     def take(self, most: int) -> Batch:
         """Take out up to so many of each sort, those that have been here longest."""
-        plain = iter(self.plain.items())
-        taken, self.plain = dict(islice(plain, most)), dict(plain)
+        if len(self.plain) <= most:
+            taken, self.plain = self.plain, {}
+        else:
+            plain = iter(self.plain.items())
+            taken, self.plain = dict(islice(plain, most)), dict(plain)
         general, self.general = self.general[:most], self.general[most:]
         return Batch(taken, general)
 

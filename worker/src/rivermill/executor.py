@@ -163,13 +163,17 @@ class Executor:
         if len(records) > slots.max_workers - slots.running:
             # The order of a claim's rows is not that of its selection.
             records = sorted(records, key=itemgetter("priority", "scheduled_at", "id"))
+        submitted = []
         for record in records:
-            kind = kinds.get(record["kind"]) or self._attempts.new_kind(queue, record["kind"])
-            claimed = self._claimed[record["id"]] = Claimed(record, kind, slots, now)
-            waited.observe(claimed_at - record["scheduled_at"])
-            if self._slots.admit(slots, claimed):
-                claimed.holds_slot = True
-                self._runners.start(claimed)
+            job_id, name = record["id"], record["kind"]
+            kind = kinds.get(name) or self._attempts.new_kind(queue, name)
+            claimed = self._claimed[job_id] = Claimed(job_id, record, kind, slots, now)
+            submitted.append(claimed)
+        waited.observe_all([claimed_at - record["scheduled_at"] for record in records])
+        admitted = self._slots.admit(slots, submitted)
+        for claimed in admitted:
+            claimed.holds_slot = True
+        self._runners.start(admitted)
         for job_id in self._early_cancels or ():
             self.cancel(job_id)
         self._idle.clear()
@@ -205,7 +209,7 @@ class Executor:
             claimed.seized = claimed.touched = True
             self._slots.seize(claimed.slots, claimed)
             claimed.holds_slot = True
-            self._runners.start(claimed)
+            self._runners.start([claimed])
         else:
             self._interrupt(claimed)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextvars import copy_context
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -48,16 +48,17 @@ class Runners(Generic[ItemT]):
         self._context = copy_context()
         self._succeeding = False
 
-    def start(self, item: ItemT) -> None:
-        """Run an item as soon as the loop gets to it."""
-        self._begun.append(item)
-        if self._last_waited or not self._coming:
+    def start(self, items: Sequence[ItemT]) -> None:
+        """Run items as soon as the loop gets to them."""
+        self._begun += items
+        tasks = len(items) if self._last_waited else int(bool(items) and not self._coming)
+        for _ in range(tasks):
             self._call_next()
 
     def succeed(self, item: ItemT) -> None:
         """Run an item whose predecessor is about to end, if possible before this returns."""
         if not self._last_waited or self._succeeding:
-            self.start(item)
+            self.start([item])
             return
         self._begun.append(item)
         self._succeeding = True  # within one step one successor, for each is a few stack frames

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -64,20 +64,21 @@ class Slots(Generic[ItemT]):
         del self.queues[name]
         self.total = total
 
-    def admit(self, queue: QueueSlots[ItemT], item: ItemT) -> bool:
-        """Give a claimed job a slot, or let it wait for one.
+    def admit(self, queue: QueueSlots[ItemT], items: Sequence[ItemT]) -> Sequence[ItemT]:
+        """Give claimed jobs a slot each, in their order, as long as there are free ones; let the others wait.
 
         Returns:
-            Whether it has a slot and is to run now.
+            Those that have a slot and are to run now.
         """
-        if self.running < self.total and queue.running < queue.max_workers:
-            self.running += 1
-            queue.running += 1
-            return True
-        queue.waiting.append(item)
-        self._queued[queue] = None
-        self.waiting += 1
-        return False
+        free = max(0, min(self.total - self.running, queue.max_workers - queue.running))
+        running, waiting = items[:free], items[free:]
+        self.running += len(running)
+        queue.running += len(running)
+        if waiting:
+            queue.waiting += waiting
+            self._queued[queue] = None
+            self.waiting += len(waiting)
+        return running
 
     def release(self, queue: QueueSlots[ItemT]) -> ItemT | None:
         """A job has ended.
