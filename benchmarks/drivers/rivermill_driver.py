@@ -151,9 +151,11 @@ async def insert(options: argparse.Namespace) -> Figures:
 
         async def some(numbers: range) -> Any:
             if options.batch == 1:
-                return await client.insert(Noop(numbers[0]))
+                return (await client.insert(Noop(numbers[0]))).id
             jobs = [Noop(number) for number in numbers]
-            return await (client.insert_many_fast(jobs) if options.fast else client.insert_many(jobs))
+            if options.fast:
+                return await client.insert_many_fast(jobs)
+            return [result.id for result in await client.insert_many(jobs)]
 
         return await timed_inserts(options.jobs, options.batch, some)
 

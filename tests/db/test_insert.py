@@ -72,7 +72,8 @@ async def test_results_keep_the_order_of_the_batch(client: Client) -> None:
     )
     assert [r.job.args["to"] for r in results] == ["x", "new", "held", "y", "z"]
     assert [r.unique_skipped_as_duplicate for r in results] == [False, False, True, False, False]
-    assert results[2].job.id == held.id
+    assert results[2].id == held.id
+    assert [r.id for r in results] == [r.job.id for r in results]
     assert results[4].job.unique_key is not None
 
 
@@ -106,7 +107,8 @@ async def test_results_are_what_the_database_has(
             """
         )
     results = await client.insert_many(jobs)
-    assert [result.job for result in results] == [await client.job_get(result.job.id) for result in results]
+    ids = [result.id for result in results]
+    assert [result.job for result in results] == [await client.job_get(job_id) for job_id in ids]
     assert [("marked" in (result.job.metadata or {})) for result in results] == [False, changed, changed]
 
 

@@ -124,8 +124,9 @@ async def test_inserts_end_with_the_transaction(client: Client, connection: Conn
     tx, end = begun
     for expected, finish in ((0, end.rollback), (3, end.commit)):
         inserted = await client.insert(Mail(), tx=tx)
-        await client.insert_many([Mail("bob"), InsertParams(Mail("eve"), InsertOpts(tags=["one"]))], tx=tx)
-        assert (await client.job_get(inserted.job.id, tx=tx)) == inserted.job
+        many = await client.insert_many([Mail("bob"), InsertParams(Mail("eve"), InsertOpts(tags=["one"]))], tx=tx)
+        for result in (inserted, *many):
+            assert (await client.job_get(result.id, tx=tx)) == result.job
         assert await count(connection, schema) == 0
         await finish()
         assert await count(connection, schema) == expected

@@ -70,7 +70,7 @@ def test_inserting(client: SyncClient) -> None:
 
 
 def test_managing(dsn: str, sync_schema: str, client: SyncClient) -> None:
-    first, second = (result.job.id for result in client.insert_many([Mail(), Mail()]))
+    first, second = (result.id for result in client.insert_many([Mail(), Mail()]))
     assert client.cancel(first).state is JobState.CANCELLED
     assert client.job_retry(first).state is JobState.AVAILABLE
     assert (client.job_update(first, output=1).metadata or {})["output"] == 1

@@ -21,8 +21,9 @@ from rivermill.jsonb import refuse_nan, refuse_nul
 _KIND = re.compile(r"[\w][\w\-\[\]<>\/.·:+]+", re.ASCII)
 MAX_KIND = 127
 _ENCODER = msgspec.json.Encoder(order="deterministic")
-#: What msgspec may have written otherwise than Go: escapes, floats and times.
-_UNLIKE_GO = re.compile(r"[<>&\u2028\u2029\\]|[:,\[]-?\d+[.eE]|\dT\d\d:\d\d")
+#: What msgspec may have written otherwise than Go: escapes, floats and times. All of them begin with one set of characters, to
+#: the next of which the search then skips.
+_UNLIKE_GO = re.compile(r"[<>&\u2028\u2029\\:,\[T](?:(?<=[<>&\u2028\u2029\\])|(?<=[:,\[])-?\d+[.eE]|(?<=\dT)\d\d:\d\d)")
 #: What pydantic writes for any secret.
 _MASK = "**********"
 _decoders: dict[type[Any], Callable[[bytes | str], Any]] = {}
@@ -37,8 +38,8 @@ def kind_of(args: Any) -> str:
         ValidationError: there is no usable ``kind`` attribute.
     """
     kind = getattr(args, "kind", None)
-    owner = args if isinstance(args, type) else type(args)
     if not isinstance(kind, str):
+        owner = args if isinstance(args, type) else type(args)
         if isinstance(args, Mapping) or owner.__module__ == "builtins":
             also = "; options go with it as InsertParams(args, opts)" if isinstance(args, tuple) else ""
             raise ValidationError(

@@ -56,17 +56,18 @@ class JobInsertResult:
     """What became of one job to insert. Mirrors River's ``JobInsertResult``.
 
     Args:
-        job: the row, or what makes it when it is looked at: most callers never do.
+        job: the row.
         unique_skipped_as_duplicate: whether it existed; nothing was inserted then.
 
     Attributes:
+        id: the job's id. What the client's methods return has it at once, while ``job`` is decoded when it is looked at.
         unique_skipped_as_duplicate: whether ``job`` is the existing row that holds the unique key.
     """
 
-    __slots__ = ("_job", "unique_skipped_as_duplicate")
+    __slots__ = ("_job", "id", "unique_skipped_as_duplicate")
 
-    def __init__(self, job: JobRow | Callable[[], JobRow], unique_skipped_as_duplicate: bool) -> None:
-        self._job = job
+    def __init__(self, job: JobRow, unique_skipped_as_duplicate: bool) -> None:
+        self.id, self._job = job.id, job
         self.unique_skipped_as_duplicate = unique_skipped_as_duplicate
 
     def __repr__(self) -> str:
@@ -75,9 +76,35 @@ class JobInsertResult:
     @property
     def job(self) -> JobRow:
         """The new row, or the existing one that holds the unique key."""
-        if not isinstance(self._job, JobRow):
-            self._job = self._job()
         return self._job
+
+
+class _Undecoded(JobInsertResult):
+    """A result whose row is made when it is looked at: most callers want ids at most.
+
+    Args:
+        job_id: the row's.
+        decode: makes the row of the two that follow.
+        stored: what the database returned.
+        sent: what was sent to it.
+        unique_skipped_as_duplicate: as there.
+    """
+
+    __slots__ = ("_decode", "_decoded", "_sent", "_stored")
+
+    def __init__(
+        self, job_id: int, decode: Callable[[Any, Row], JobRow], stored: Any, sent: Row, unique_skipped_as_duplicate: bool
+    ) -> None:
+        self.id = job_id
+        self._decoded: JobRow | None = None
+        self._decode, self._stored, self._sent = decode, stored, sent
+        self.unique_skipped_as_duplicate = unique_skipped_as_duplicate
+
+    @property
+    def job(self) -> JobRow:
+        if self._decoded is None:
+            self._decoded = self._decode(self._stored, self._sent)
+        return self._decoded
 
 
 class NotifyLimiter:
@@ -173,22 +200,23 @@ class Inserter:
             MigrationError: one is in a sequence, and the schema has no tables for that.
         """
         rows = make_rows(jobs, self._max_attempts)
-        unique = any(row.unique_key is not None for row in rows)
+        encoded, *others = zip(*rows, strict=True)
+        alike = all(column.count(column[0]) == len(rows) for column in others)
+        distinct = rows[:1] if alike else rows
+        unique = any(row.unique_key is not None for row in distinct)
         if unique:
             check_distinct(rows)
-        common = rows[0][1:]
-        alike = all(row[1:] == common for row in rows)
-        columns = [[row.args for row in rows], *common] if alike else list(zip(*rows, strict=True))
-        args = (*columns, self._channel, self._payloads(_due(rows)))
-        sequences = {key for row in (rows[:1] if alike else rows) if (key := sequence_of(row)) is not None}
+        columns = [column[0] for column in others] if alike else others
+        args = (encoded, *columns, self._channel, self._payloads(_due(distinct)))
+        sequences = {key for row in distinct if (key := sequence_of(row)) is not None}
         if sequences:
             records = await self._insert_into(sequences, connection, self._statements[unique, alike, True], args)
         else:
             records = await connection.fetch(self._statements[unique, alike, False], *args)
         if unique:
             return _in_order(rows, records)
-        first = records[0]
-        return [JobInsertResult(partial(_new_job, *pair, first), False) for pair in zip(rows, records, strict=True)]
+        decode = partial(_new_job, records[0])
+        return [_Undecoded(record["id"], decode, record, row, False) for record, row in zip(records, rows, strict=True)]
 
     async def _insert_into(self, sequences: set[bytes], connection: Connection, sql: str, args: Sequence[Any]) -> list[Any]:
         """Insert jobs of sequences, and begin those in which it is nobody's turn; returns the rows as they are then."""
@@ -276,10 +304,17 @@ def _in_order(rows: Sequence[Row], records: Sequence[Any]) -> list[JobInsertResu
     keyed = {record["unique_key"]: record for record in records if record["unique_key"] is not None}
     plain = iter([record for record in records if record["unique_key"] is None])
     found = [next(plain) if row.unique_key is None else keyed[row.unique_key] for row in rows]
-    return [JobInsertResult(partial(job_from_record, record), record["duplicate"]) for record in found]
+    return [
+        _Undecoded(record["id"], _whole_job, record, row, record["duplicate"]) for record, row in zip(found, rows, strict=True)
+    ]
 
 
-def _new_job(row: Row, stored: Any, first: Any) -> JobRow:
+def _whole_job(stored: Any, _: Row) -> JobRow:
+    """The row of a job of which the database has returned all columns."""
+    return job_from_record(stored)
+
+
+def _new_job(first: Any, stored: Any, row: Row) -> JobRow:
     """The row of a job that was inserted, from what was sent and what the database made of it, or of the first like it."""
     chosen = {"queue": row.queue, "kind": row.kind, "state": row.state, "priority": row.priority}
     limits = {"attempt": 0, "max_attempts": row.max_attempts, "tags": _tags(row)}
