@@ -9,16 +9,20 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import asyncpg
 import pytest
+from prometheus_client import CollectorRegistry
 
+from rivermill import Job, Workers
+from rivermill.bench import modes
 from rivermill.bench.board import Board
 from rivermill.bench.ending import Ending
-from rivermill.bench.modes import BATCH, Load, burn_down
+from rivermill.bench.modes import BATCH, BenchmarkArgs, Load, burn_down
 from rivermill.bench.place import new_place
 from rivermill.db import Connection
 from rivermill.schema import Schema
@@ -127,6 +131,27 @@ async def test_a_lost_job_is_not_waited_for_and_said(dsn: str, connection: Conne
         load = Load(jobs=20, slots=10, patience=3)
         measured = await burn_down(place, load, Board(Ending(), None))
     assert measured.wrong == "of 20 jobs inserted, 1 available: all should be completed"
+
+
+async def test_a_job_that_is_given_back_is_not_worked(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was claimed ahead is, when a job blocks the loop."""
+    workers, registries = Workers(), set[CollectorRegistry]()
+
+    @workers.work
+    async def work(job: Job[BenchmarkArgs]) -> None:
+        await asyncio.sleep(0.005)
+        if job.args.num % 250 == 200:
+            assert job.client._runtime is not None
+            registries.add(job.client._runtime.metrics.registry)
+            time.sleep(0.3)  # noqa: ASYNC251 - on purpose
+
+    monkeypatch.setattr(modes, "_noop", lambda: workers)
+    async with new_place(dsn, "rivermill_bench") as place:
+        measured = await burn_down(place, Load(jobs=1_000, slots=10), Board(Ending(), None))
+    (registry,) = registries
+    assert registry.get_sample_value("rivermill_returned_jobs_total")
+    assert (measured.wrong, measured.figures["states"]) == ("", {"completed": 1_000})
+    assert measured.figures["jobs_worked"] == 1_000
 
 
 async def test_time_that_is_up_ends_a_burn_down(dsn: str) -> None:

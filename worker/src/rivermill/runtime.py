@@ -86,10 +86,10 @@ class Runtime:
         self._failures = Failures(settings.pod, self.metrics.attempts, gate, self._beat)
         self._subscribers = subscribers
         events = JobEvents(settings.schema, subscribers)
-        self._completer = Completer(shared, settings.schema, settings.client_id, self.metrics, events, self._on_flushed)
+        self.completer = Completer(shared, settings.schema, settings.client_id, self.metrics, events, self._on_flushed)
         self._executor = Executor(
             workers,
-            self._completer,
+            self.completer,
             self.metrics,
             Policy.of(settings, self._extensions, client, self._failures.add),
             queues=queues,
@@ -99,7 +99,7 @@ class Runtime:
         self._sequencer = Sequencer(
             settings,
             shared,
-            lambda: (*self._executor.job_ids(), *self._completer.job_ids()),
+            lambda: (*self._executor.job_ids(), *self.completer.job_ids()),
             lambda: self.leading,
             self._on_turn,
             timings.sequencer,
@@ -111,7 +111,7 @@ class Runtime:
             self._claim,
             self._executor,
             self.metrics,
-            self._completer.job_ids,
+            self.completer.job_ids,
             workers.kinds(),
             self._extensions,
             self._sequencer.claimed,
@@ -125,7 +125,7 @@ class Runtime:
         self._control_poll = ControlPoll(
             settings, queues, shared, self._pauses, self._producer, self._executor, timings.control_poll
         )
-        self._cordon = Cordon(self._producer, self._executor, self._completer, self._on_cordon)
+        self._cordon = Cordon(self._producer, self._executor, self.completer, self._on_cordon)
         upkeep = SharedConnection(
             settings.dsn, name, statement_timeout=statement_timeout(settings), pooled=settings.transaction_pooler
         )
@@ -178,7 +178,7 @@ class Runtime:
         except BaseException:
             await self._close()
             raise
-        self._spawn("completer", self._completer.run())
+        self._spawn("completer", self.completer.run())
         self._spawn("producer", self._producer.run())
         if not self._settings.leader_election_disabled:
             self._spawn("elector", self._elector.run())
@@ -237,12 +237,12 @@ class Runtime:
     # --- stopping ---
 
     async def _flush(self) -> None:
-        self._completer.close()
+        self.completer.close()
         task = self._tasks.get("completer")
         if task is not None:
             _, late = await asyncio.wait([task], timeout=10)
             if late:
-                logger.error("completions could not be written", extra={"jobs": self._completer.backlog})
+                logger.error("completions could not be written", extra={"jobs": self.completer.backlog})
         await self._sequencer.finish()  # the last client must not leave the next job pending
 
     async def _close(self) -> None:
@@ -253,7 +253,7 @@ class Runtime:
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         self._tasks.clear()
         await self._terms.close()
-        unwritten = self._executor.unfinished or self._completer.backlog or self._producer.return_lost_at
+        unwritten = self._executor.unfinished or self.completer.backlog or self._producer.return_lost_at
         self.left_running = left = tuple(await self._executor.close())
         if left:
             logger.error("jobs go on although they were given up; others will rescue them", extra={"jobs": left})
@@ -303,7 +303,7 @@ class Runtime:
     def _refresh_metrics(self) -> None:
         self.metrics.slots.set(self._queues.total_slots)
         self.metrics.busy.set(self._executor.busy)
-        self.metrics.backlog.set(self._completer.backlog)
+        self.metrics.backlog.set(self.completer.backlog)
         self.metrics.leader.set(1 if self._elector.leading else 0)
 
     async def _pulse(self) -> None:
@@ -341,7 +341,7 @@ class Runtime:
         self._listener.beat()
 
     def _on_flushed(self) -> None:
-        self._limit_watch.flushed(self._completer.backlog_due)
+        self._limit_watch.flushed(self.completer.backlog_due)
         self._sequencer.flushed()
         self._cordon.check()
 

@@ -77,6 +77,11 @@ class Tallies(Collector):
             child = self._children[values] = Tally()
         return child
 
+    def total(self, label: str, value: str) -> int:
+        """The sum of all numbers whose label has this value."""
+        place = self._names.index(label)
+        return sum(child.value for values, child in self._children.items() if values[place] == value)
+
     def collect(self) -> Iterator[Metric]:
         """In Prometheus' form."""
         family = CounterMetricFamily(self._name, self._help, labels=self._names)

@@ -64,7 +64,7 @@ class Board:
         """The clock runs and lines are printed while the block runs; the totals at its end.
 
         Args:
-            worked: how many jobs have been worked; those of ``job_worked`` by default.
+            worked: at least how many jobs have been worked, and at the end all; those of ``job_worked`` by default.
         """
         self._count = worked or self._count_bodies
         self._started = self._last = time.monotonic()
@@ -93,7 +93,7 @@ class Board:
         return self.worked / seconds if seconds else 0.0
 
     def _look(self) -> int:
-        seen = self._count(), self.inserted
+        seen = max(self.worked, self._count()), self.inserted
         if seen != self._seen:
             self._seen, self._last = seen, time.monotonic()
         self.worked = seen[0]

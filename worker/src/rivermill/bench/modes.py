@@ -90,7 +90,7 @@ async def _burn_down(place: Place, load: Load, board: Board, queues: Mapping[str
     await place.settle()
     async with place.client(_noop(), {**queues}, slots=load.slots) as client:
         cpu = time.process_time()
-        async with board.running(lambda: client.written):
+        async with board.running(lambda: client.completed):
             await board.all_worked(load.jobs, load.patience)
         cpu = time.process_time() - cpu
     return await _judged(place, board, board.figures() | {"client_cpu_us_per_job": cpu / max(1, board.worked) * 1e6})
@@ -108,7 +108,7 @@ async def continuous(place: Place, load: Load, board: Board) -> Measured:
 
         await top_up()
         await place.settle()
-        async with place.client(_noop(), {"default": load.slots}) as client, board.running(lambda: client.written):
+        async with place.client(_noop(), {"default": load.slots}) as client, board.running(lambda: client.completed):
             while not board.ending.reached:
                 await top_up()
                 await board.ending.wait(LOOK_SECONDS)
