@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
 import pytest
+from prometheus_client import generate_latest
 
 from rivermill import Client, InsertOpts, InsertParams, Job, JobCancel, JobSnooze, JobState, QueueConfig, Worker, Workers
 from rivermill.db import Connection
@@ -81,11 +83,17 @@ async def test_timeout_and_unknown_kind_are_failures(
         job = (await bench.client.insert(Note(), InsertOpts(max_attempts=1))).job
         row = await bench.reaches(job.id, JobState.DISCARDED)
         assert "timed out" in row.errors[0].error
-        unknown = await connection.fetchval(
-            f"INSERT INTO {schema.table('river_job')} (kind, args, max_attempts) VALUES ('other', '{{}}', 1) RETURNING id"
-        )
-        row = await bench.reaches(unknown, JobState.DISCARDED)
-        assert row.errors[0].error == "job kind is not registered in the client's Workers bundle: other"
+        for unknown in ("other", "another"):
+            job_id = await connection.fetchval(
+                f"INSERT INTO {schema.table('river_job')} (kind, args, max_attempts) VALUES ($1, '{{}}', 1) RETURNING id",
+                unknown,
+            )
+            row = await bench.reaches(job_id, JobState.DISCARDED)
+            assert row.errors[0].error == f"job kind is not registered in the client's Workers bundle: {unknown}"
+        assert bench.client._runtime is not None
+        counted = generate_latest(bench.client._runtime.metrics.registry).decode()
+    discarded = re.findall(r'^rivermill_jobs_total\{kind="(.+?)",outcome="discarded",.*\} (.+)$', counted, re.MULTILINE)
+    assert sorted(discarded) == [("(not registered)", "2.0"), ("note", "1.0")]
 
 
 async def test_snooze_and_cancel_from_inside(dsn: str, connection: Connection, schema: Schema, workers: Workers) -> None:

@@ -30,8 +30,8 @@ from rivermill.args import check_kind, decode_args, encode_args
 from rivermill.config import new_client_id
 from rivermill.durations import parse_duration
 from rivermill.errors import ArgsDecodeError
-from rivermill.insert import NotifyLimiter
 from rivermill.insert_rows import InsertOpts, check_queue
+from rivermill.notify_limiter import NotifyLimiter
 from rivermill.outcome import Attempt, decide, error_element
 from rivermill.retry import retry_delay
 from rivermill.rows import parse_error
@@ -156,6 +156,14 @@ def test_notify_limiter_lets_a_burst_through_and_then_few_a_second() -> None:
     admitted = sum(bool(limiter.admit(["a"])) for _ in range(1_000))
     assert 20 <= admitted <= 21 + (time.monotonic() - began) * 200
     assert limiter.admit(["b"]) == ["b"]
+
+
+def test_notify_limiter_forgets_queues_that_may_be_notified_again() -> None:
+    limiter = NotifyLimiter(timedelta(milliseconds=1))
+    limiter.admit(f"queue_{number}" for number in range(1_000))
+    assert len(limiter) == 1_000
+    time.sleep(0.25)
+    assert (limiter.admit(["queue_1"]), len(limiter)) == (["queue_1"], 1)
 
 
 def test_options_over_options() -> None:

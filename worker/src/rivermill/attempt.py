@@ -45,6 +45,8 @@ from rivermill.rows import json_object
 from rivermill.worker import ExecutorKind, Registration, Workers, refuse_unawaited
 
 _NEVER = float("inf")
+#: What metrics have for kinds that nobody registered: they are whatever somebody inserts, and each label is kept for ever.
+NOT_REGISTERED = "(not registered)"
 
 logger = logging.getLogger("rivermill.executor")
 
@@ -92,8 +94,9 @@ class Attempts:
     def new_kind(self, queue: str, name: str) -> Kind:
         """What there is to know of the jobs of one kind in one queue."""
         registration = self._workers.get(name)
-        around, plain, timeout = Extensions(), False, None
+        around, plain, timeout, label = Extensions(), False, None, NOT_REGISTERED
         if registration is not None:
+            label = name
             around = self._policy.extensions.then(registration.own)
             on_loop = registration.executor is ExecutorKind.ASYNC
             plain = on_loop and not around.on_work and not registration.worker.middleware
@@ -101,6 +104,7 @@ class Attempts:
         kind = Kind(
             queue,
             name,
+            label,
             self._policy,
             registration,
             partial(decode_args, registration.args_type) if registration else _not_registered,
@@ -109,11 +113,11 @@ class Attempts:
             _NEVER if timeout is None else timeout.total_seconds(),
             around,
             plain,
-            self._metrics.jobs.labels(queue, name, "completed"),
+            self._metrics.jobs.labels(queue, label, "completed"),
             self._metrics.job_seconds.labels(queue),
         )
         if registration is not None:
-            # Kinds nobody knows are whatever somebody inserts, so they are not remembered.
+            # Kinds that nobody registered are not remembered.
             self._kinds[queue][name] = kind
         return kind
 
@@ -164,7 +168,7 @@ class Attempts:
         self._completer.add(
             Completion(claimed.id, JobState.CANCELLED, "cancelled", error=element, metadata=metadata, claimed_at=at)
         )
-        self._metrics.jobs.labels(claimed.kind_info.queue, claimed.kind, "cancelled").inc()
+        self._metrics.jobs.labels(claimed.kind_info.queue, claimed.kind_info.label, "cancelled").inc()
 
     def close(self) -> None:
         """Time nothing any more."""
@@ -249,7 +253,7 @@ class Attempts:
             now=now,
             next_retry=lambda: next_retry(kind.registration, claimed.readable_row(), policy, now),
         )
-        self._metrics.jobs.labels(kind.queue, kind.name, completion.outcome).inc()
+        self._metrics.jobs.labels(kind.queue, kind.label, completion.outcome).inc()
         if error is not None and completion.outcome in ("failed", "discarded"):
             facts = {
                 "job_id": claimed.id,

@@ -71,6 +71,7 @@ class Kind:
     """What all jobs of one kind in one queue have in common.
 
     Attributes:
+        label: its name in metrics.
         decode: decodes stored args.
         work: the worker's.
         timeout_seconds: infinity for no limit.
@@ -80,6 +81,7 @@ class Kind:
 
     queue: str
     name: str
+    label: str
     policy: Policy
     registration: Registration | None
     decode: Callable[[str], Any]

@@ -10,8 +10,9 @@ from typing import Any, Self
 from rivermill.config import QueueConfig, load_settings
 from rivermill.db import Connection, SharedConnection, told_to_callers
 from rivermill.errors import ConfigError
-from rivermill.insert import Inserter, NotifyLimiter
+from rivermill.insert import Inserter
 from rivermill.jobs import JobAdmin
+from rivermill.notify_limiter import NotifyLimiter
 from rivermill.queues import QueueAdmin
 from rivermill.transactions import LentConnection, Transaction, connection_of
 from rivermill.worker import Workers

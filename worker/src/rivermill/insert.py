@@ -1,16 +1,15 @@
 """Inserting jobs: the one statement for one job or many, and the notifications that go with it.
 
-Mirrors River's ``insert_opts.go``, ``client.go`` (insert) and ``internal/notifylimiter``.
+Mirrors River's ``insert_opts.go`` and ``client.go`` (insert).
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -20,6 +19,7 @@ from rivermill.db import Connection, missing_table, unique_conflict
 from rivermill.errors import ValidationError
 from rivermill.insert_rows import InsertParams, Row, check_distinct, make_rows, sequence_of
 from rivermill.job import JobRow, JobState
+from rivermill.notify_limiter import NotifyLimiter
 from rivermill.rows import job_columns, job_from_record
 from rivermill.schema import Schema
 from rivermill.sequences import Turns, waiting_cte
@@ -44,10 +44,6 @@ _BRIEFLY = ", ".join(
     for name in ("metadata", "created_at", "scheduled_at")
 )
 _STORED_IN_SEQUENCE = f"{_STORED}, job.state::text AS state, false AS duplicate"
-#: Commits that notify wait for each other, in all databases of a server: a client's notifications of a queue in a second, and
-#: how many seconds' worth may come at once.
-_NOTIFIED_PER_SECOND = 200
-_NOTIFIED_AT_ONCE_SECONDS = 0.1
 #: Rows of one COPY.
 _PART = 250
 
@@ -105,31 +101,6 @@ class _Undecoded(JobInsertResult):
         if self._decoded is None:
             self._decoded = self._decode(self._stored, self._sent)
         return self._decoded
-
-
-class NotifyLimiter:
-    """Lets few insert notifications per queue through; workers find the others' jobs with the claims that follow.
-
-    Args:
-        cooldown: least time between two.
-    """
-
-    def __init__(self, cooldown: timedelta) -> None:
-        self._cooldown = cooldown.total_seconds()
-        self._last: dict[str, float] = {}
-        self._paid_until: dict[str, float] = {}
-
-    def admit(self, queues: Iterable[str]) -> list[str]:
-        """Which of these queues may be notified now."""
-        now = time.monotonic()
-        return [queue for queue in queues if self._admit(queue, now)]
-
-    def _admit(self, queue: str, now: float) -> bool:
-        paid_until = max(now, self._paid_until.get(queue, 0.0)) + 1 / _NOTIFIED_PER_SECOND
-        if self._last.get(queue, float("-inf")) >= now - self._cooldown or paid_until > now + _NOTIFIED_AT_ONCE_SECONDS:
-            return False
-        self._last[queue], self._paid_until[queue] = now, paid_until
-        return True
 
 
 class Inserter:
