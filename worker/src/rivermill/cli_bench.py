@@ -43,7 +43,8 @@ def add_bench_command(commands: Any, shared: argparse.ArgumentParser) -> None:
         description=f"Measure in a schema of its own, which is made and dropped again. {_ENDS}",
     )
     parser.add_argument("mode", nargs="?", choices=list(MODES), help="default: burn-down with -n, else continuous")
-    parser.add_argument("-n", "--num-total-jobs", "--jobs", dest="jobs", type=positive, metavar="N", help="how many jobs")
+    how_many = "how many jobs; insert mode inserts N/20 one by one, then N in batches, then N by COPY"
+    parser.add_argument("-n", "--num-total-jobs", "--jobs", dest="jobs", type=positive, metavar="N", help=how_many)
     parser.add_argument("--duration", metavar="DURATION", help="end after this time of working, e.g. 30s (default: no end)")
     parser.add_argument("--slots", type=positive, metavar="N", help=f"jobs at once (default: {_SLOTS})")
     parser.add_argument("--queues", type=positive, metavar="N", help=f"how many in many-queues mode (default: {_QUEUES})")
