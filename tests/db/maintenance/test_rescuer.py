@@ -127,3 +127,10 @@ async def test_rows_that_cannot_be_decoded_are_rescued_too(connection: Connectio
     (often,) = await insert(connection, schema, metadata='{"river:rescue_count": 1e400}')
     assert await rescue(connection, schema, rules()) == Rescued(age=3)
     assert {(await row(connection, schema, job_id))["state"] for job_id in (odd, good, often)} == {"retryable"}
+
+
+@pytest.mark.parametrize("metadata", ["5", "true", "null", '"cancel_attempted_at"', '["cancel_attempted_at"]'])
+async def test_metadata_that_are_no_object_spoil_nothing(connection: Connection, schema: Schema, metadata: str) -> None:
+    ids = await insert(connection, schema, metadata=metadata) + await insert(connection, schema)
+    assert await rescue(connection, schema, rules()) == Rescued(age=2)
+    assert [(await row(connection, schema, job_id))["state"] for job_id in ids] == ["retryable"] * 2

@@ -8,7 +8,7 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
-from rivermill import Interval, Job, JobState, PeriodicJob, Workers
+from rivermill import Interval, Job, JobState, PeriodicJob, Worker, Workers
 from rivermill.db import Connection, SharedConnection
 from rivermill.leader import ElectionTimings, Elector
 from rivermill.maintenance import connection as leader_connection
@@ -47,6 +47,41 @@ async def test_a_slow_service_costs_neither_the_term_nor_a_completion(
                 await bench.reaches(job.id, JobState.COMPLETED)
     finally:
         await holder.close()
+
+
+class ShakyWorker(Worker[Note]):
+    """One whose time limit cannot always be told."""
+
+    broken = False
+
+    @property
+    def timeout(self) -> timedelta | None:  # type: ignore[override]
+        if self.broken:
+            raise RuntimeError("no time limit to be had")
+        return None
+
+    async def work(self, job: Job[Note]) -> None: ...
+
+
+async def test_a_service_that_fails_in_any_way_goes_on(
+    dsn: str, connection: Connection, schema: Schema, workers: Workers, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = ShakyWorker()
+    workers.add(worker)
+    lost = (
+        f"INSERT INTO {schema.table('river_job')} (kind, args, state, attempt, attempted_at, attempted_by) "
+        "VALUES ('note', '{}', 'running', 1, now() - interval '5 hours', '{gone}') RETURNING id"
+    )
+
+    async def failed() -> bool:
+        return "rescuer failed, and tries again" in caplog.text
+
+    async with working(dsn, connection, schema, workers) as bench:
+        worker.broken = True
+        job_id = await connection.fetchval(lost)
+        await eventually(failed)
+        worker.broken = False
+        await bench.reaches(job_id, JobState.RETRYABLE)
 
 
 async def test_a_leader_at_work_has_three_connections(

@@ -77,7 +77,10 @@ RETRY = Verdict(JobState.RETRYABLE, SOON)
         ({"errors": (ERROR,)}, False, Verdict(JobState.RETRYABLE, NOW + 3 * HOUR)),
         ({"attempt": 25}, False, Verdict(JobState.DISCARDED)),
         ({"metadata": {"cancel_attempted_at": "whenever"}}, False, Verdict(JobState.CANCELLED)),
-        ({"metadata": {"cancel_attempted_at": None}, "attempt": 25, "kind": "endless"}, False, Verdict(JobState.CANCELLED)),
+        ({"metadata": {"cancel_attempted_at": "x"}, "attempt": 25, "kind": "endless"}, False, Verdict(JobState.CANCELLED)),
+        ({"metadata": {"cancel_attempted_at": None}}, False, RETRY),
+        # Any JSON may have been put there by others.
+        *(({"metadata": value}, True, RETRY) for value in (5, True, None, 0.5, "cancel_attempted_at", ["cancel_attempted_at"])),
         # A kind that may take this long is left alone, unless its client is known to be dead.
         ({"kind": "long"}, False, None),
         ({"kind": "endless"}, False, None),

@@ -9,7 +9,7 @@ alone, be it running again by now.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -75,7 +75,7 @@ class RescueRules:
         Returns:
             None where the job is to be left alone.
         """
-        if "cancel_attempted_at" in (row.metadata or {}):
+        if _is_cancelled(row.metadata):
             return Verdict(JobState.CANCELLED)
         if not dead and self._may_still_run(row, now):
             return None
@@ -94,6 +94,11 @@ class RescueRules:
             return False  # no worker was ever given it
         timeout = registration.timeout(self.job_timeout)
         return timeout is None or row.attempted_at is None or now - row.attempted_at < timeout
+
+
+def _is_cancelled(metadata: Any) -> bool:
+    """Whether somebody asked for the job's end; ``metadata`` may be any JSON, and a null says nothing, as in River."""
+    return isinstance(metadata, Mapping) and metadata.get("cancel_attempted_at") is not None
 
 
 async def rescue_jobs(

@@ -143,6 +143,10 @@ class Maintenance:
             except DATABASE_ERRORS as error:
                 self._metrics.service_errors.labels(name).inc()
                 logger.warning("%s failed, and tries again", name, extra={"error": str(error)})
+            except Exception:
+                # A row or the application's code that nobody thought of would end each leader, one after the other.
+                self._metrics.service_errors.labels(name).inc()
+                logger.exception("%s failed, and tries again", name)
             await asyncio.sleep(pause)
 
     async def _schedule(self) -> int:
