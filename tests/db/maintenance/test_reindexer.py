@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import asyncpg
 import pytest
@@ -31,7 +31,7 @@ class Once:
         if len(self.asked) > 1:
             self.finished.set()
             return None
-        return datetime.now(UTC)
+        return after + timedelta(microseconds=1)
 
 
 async def files(connection: Connection, schema: Schema) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
@@ -10,7 +11,7 @@ import pytest
 
 from rivermill import NO_TIMEOUT, ConfigError, Job, JobRow, JobState, Never, Worker, Workers, load_settings
 from rivermill.job import AttemptError
-from rivermill.maintenance.reindexer import artifacts_of
+from rivermill.maintenance.reindexer import Reindexer, artifacts_of
 from rivermill.maintenance.rescuer import RescueRules, Verdict
 from rivermill.maintenance.services import statement_timeout
 
@@ -115,6 +116,22 @@ def test_rescues_that_discard_unknown_kinds(changes: dict[str, Any], dead: bool,
 
 def test_without_a_time_limit_nothing_is_too_old() -> None:
     assert rules(job_timeout=None).judge(ROW, NOW, dead=False) is None
+
+
+class Fails:
+    def next(self, after: datetime) -> datetime | None:
+        raise KeyError("broken")
+
+
+class Naive:
+    def next(self, after: datetime) -> datetime | None:
+        return after.replace(tzinfo=None) + HOUR
+
+
+@pytest.mark.parametrize("schedule", [Fails(), Naive()])
+async def test_a_schedule_that_fails_ends_rebuilds_and_nothing_else(schedule: Any, caplog: pytest.LogCaptureFixture) -> None:
+    await asyncio.wait_for(Reindexer(settings(reindexer_schedule=schedule), "rivermill test").run(), 10)
+    assert "reindexer_schedule failed: no index is rebuilt any more in this term" in caplog.text
 
 
 def test_what_a_rebuild_leaves() -> None:

@@ -63,11 +63,15 @@ def test_schedules_that_never_come_and_that_fail() -> None:
         def next(self, after: datetime) -> datetime | None:
             raise RuntimeError("broken")
 
-    class Stands:
-        def next(self, after: datetime) -> datetime | None:
-            return after
+    class Says:
+        def __init__(self, at: Any) -> None:
+            self.at = at
 
-    jobs = PeriodicJobs([PeriodicJob(one, dict) for one in (Never(), Cron("0 0 30 2 *"), Fails(), Stands())])
+        def next(self, after: datetime) -> Any:
+            return self.at
+
+    says = [Says(START), Says((START + HOUR).replace(tzinfo=None)), Says(5)]
+    jobs = PeriodicJobs([PeriodicJob(one, dict) for one in (Never(), Cron("0 0 30 2 *"), Fails(), *says)])
     timetable = Timetable(jobs.by_handle())
     timetable.admit(START)
     assert timetable.seconds_until_next(START) is None

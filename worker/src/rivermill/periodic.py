@@ -16,7 +16,7 @@ from typing import Any
 
 from rivermill.args import check_kind
 from rivermill.errors import ConfigError, ValidationError
-from rivermill.schedules import Schedule
+from rivermill.schedules import Schedule, next_turn
 
 #: What is due within this is inserted with what is due now.
 _MARGIN = timedelta(milliseconds=100)
@@ -188,10 +188,7 @@ class Timetable:
 def _next(job: PeriodicJob, after: datetime) -> datetime | None:
     """The next turn; a schedule that makes none of it has had its last one."""
     try:
-        at = job.schedule.next(after)
-        if at is not None and at <= after:
-            raise ValueError(f"it returned {at}, which is not later than {after}")
+        return next_turn(job.schedule, after)
     except Exception:
         logger.exception("a periodic job's schedule failed: it is not inserted again in this term", extra={"id": job.id})
         return None
-    return at

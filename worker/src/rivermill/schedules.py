@@ -18,6 +18,23 @@ class Schedule(Protocol):
         ...
 
 
+def next_turn(schedule: Schedule, after: datetime) -> datetime | None:
+    """When a schedule, which may be the application's own, is due next; None is never.
+
+    Args:
+        schedule: what is asked.
+        after: an aware time.
+
+    Raises:
+        ValueError: it makes no aware time later than ``after``.
+        Exception: whatever the schedule raises.
+    """
+    at = schedule.next(after)
+    if at is not None and (not isinstance(at, datetime) or at.tzinfo is None or at <= after):
+        raise ValueError(f"it returned {at!r}, which is no aware datetime later than {after!r}")
+    return at
+
+
 @dataclass(frozen=True, slots=True)
 class Interval:
     """Due again and again after the same time. Mirrors ``PeriodicInterval``.

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from rivermill.db import DATABASE_ERRORS, Connection, connect, pinned
+from rivermill.schedules import next_turn
 
 if TYPE_CHECKING:
     from rivermill.config import Settings
@@ -47,8 +48,7 @@ class Reindexer:
 
     async def run(self) -> None:
         """Rebuild until cancelled, when it is time. A rebuild that is cancelled leaves nothing behind."""
-        schedule = self._settings.reindexer_schedule
-        at = schedule.next(datetime.now(UTC))
+        at = self._next(datetime.now(UTC))
         while at is not None:
             while (seconds := (at - datetime.now(UTC)).total_seconds()) > 0:  # noqa: ASYNC110 - nobody sets off a time of day
                 await asyncio.sleep(min(seconds, _LONGEST_SLEEP))
@@ -56,7 +56,14 @@ class Reindexer:
                 await self._rebuild_all()
             except DATABASE_ERRORS as error:
                 logger.warning("indexes could not be rebuilt this time", extra={"error": str(error)})
-            at = schedule.next(at)
+            at = self._next(at)
+
+    def _next(self, after: datetime) -> datetime | None:
+        try:
+            return next_turn(self._settings.reindexer_schedule, after)
+        except Exception:
+            logger.exception("reindexer_schedule failed: no index is rebuilt any more in this term")
+            return None
 
     async def _rebuild_all(self) -> None:
         settings = self._settings
