@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from rivermill import Job, JobState, Workers
+from rivermill import Client, Job, JobState, Workers
+from rivermill.claims import return_lost_sql
 from rivermill.db import Connection
 from rivermill.fetcher import Fetcher
 from rivermill.producer import Producer
 from rivermill.schema import Schema
-from tests.db.run.support import Bench, Note, eventually, working
+from tests.db.run.support import ME, Bench, Note, claim, eventually, working
 
 
 @pytest.fixture
@@ -97,6 +98,16 @@ async def test_one_that_the_server_made_late_is_given_back_although_no_claim_is_
         )
         row = await bench.reaches(late, JobState.COMPLETED)
     assert row.attempt == 1
+
+
+async def test_one_that_was_cancelled_meanwhile_does_not_run(connection: Connection, client: Client, schema: Schema) -> None:
+    asked, plain = await claim(connection, schema, "asked", "plain")
+    assert (await client.cancel(asked["id"])).state == JobState.RUNNING
+    assert await connection.execute(return_lost_sql(schema), ME, []) == "UPDATE 2"
+    row = await client.job_get(asked["id"])
+    assert (row.state, row.attempt, row.finalized_at is not None) == (JobState.CANCELLED, 1, True)
+    row = await client.job_get(plain["id"])
+    assert (row.state, row.attempt, row.finalized_at) == (JobState.AVAILABLE, 0, None)
 
 
 async def test_a_job_whose_outcome_was_refused_is_not_lost(

@@ -86,11 +86,14 @@ def return_lost_sql(schema: Schema) -> str:
     """Give back what client ``$1`` holds ``running`` beside the jobs ``$2`` it knows of.
 
     A claim whose answer was lost with its connection may have been committed all the same; nobody else would ever look at
-    such rows, since their client is alive.
+    such rows, since their client is alive. One whose cancellation was asked for meanwhile is cancelled, as at an attempt's end.
     """
-    table = schema.table("river_job")
+    table, cancelled = schema.table("river_job"), "metadata ? 'cancel_attempted_at'"
     return f"""
-        UPDATE {table} SET state = 'available', attempt = greatest(attempt - 1, 0)
+        UPDATE {table} SET
+            state = CASE WHEN {cancelled} THEN 'cancelled' ELSE 'available' END::{schema.table("river_job_state")},
+            finalized_at = CASE WHEN {cancelled} THEN now() END,
+            attempt = CASE WHEN {cancelled} THEN attempt ELSE greatest(attempt - 1, 0) END
         WHERE id = ANY(ARRAY(
             SELECT id FROM {table}
             WHERE state = 'running' AND attempted_by[array_upper(attempted_by, 1)] = $1 AND id <> ALL($2::bigint[])
