@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from rivermill import Client, ConfigError, InsertOpts, Job, JobState, NotStartedError, Workers
+from rivermill import Client, ConfigError, InsertOpts, Job, JobState, MigrationError, NotStartedError, Workers
 from rivermill.db import Connection
 from rivermill.schema import Schema
-from tests.db.run.support import Note, working
+from tests.db.run.support import Note, eventually, working
 
 
 @pytest.fixture
@@ -55,6 +55,16 @@ async def test_a_stop_while_a_start_is_cancelled_leaves_nothing(dsn: str, schema
         await starting
     with pytest.raises(NotStartedError):
         await client.stopped()
+
+
+async def test_a_start_that_fails_leaves_no_connection(
+    dsn: str, connection: Connection, empty_schema: Schema, notes: Workers
+) -> None:
+    with pytest.raises(MigrationError):
+        async with Client(dsn, workers=notes, schema=empty_schema, queues={"default": 1}, client_id="failing"):
+            pass
+    count = "SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'rivermill failing'"
+    await eventually(lambda: connection.fetchval(count))  # a server process ends a little later than its connection
 
 
 async def test_a_job_that_stops_its_client_is_told_how(

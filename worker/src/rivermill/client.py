@@ -133,6 +133,9 @@ class Client(InsertMethods, JobMethods, QueueMethods, LeaderMethods):
         try:
             await runtime.start()
             self._runtime = runtime
+        except BaseException:
+            await self._shared.close()  # nobody stops a client that has not started
+            raise
         finally:
             self._starting.set()
             self._starting = None
