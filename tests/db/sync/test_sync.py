@@ -7,7 +7,7 @@ import inspect
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -67,6 +67,21 @@ def test_inserting(client: SyncClient) -> None:
     due = datetime(2030, 1, 1, tzinfo=UTC)
     assert client.enqueue_scheduled(Mail(), due).scheduled_at == due
     assert len(client.job_list(JobListParams(kinds=["mail"])).jobs) == 8
+
+
+def test_a_generator_runs_where_it_was_made(client: SyncClient) -> None:
+    ran: list[threading.Thread] = []
+
+    def mails(count: int) -> Iterator[Mail]:
+        for n in range(count):
+            ran.append(threading.current_thread())
+            yield Mail(n)
+
+    assert len(client.insert_many(mails(2))) == client.insert_many_fast(mails(2)) == 2
+    assert set(ran) == {threading.current_thread()}
+    for insert in (client.insert_many, client.insert_many_fast):
+        with pytest.raises(ValidationError, match="use a list, or insert for one job"):
+            insert(Mail())  # type: ignore[operator]
 
 
 def test_managing(dsn: str, sync_schema: str, client: SyncClient) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 from rivermill.args import kind_of
 from rivermill.client_base import ClientBase
-from rivermill.errors import UnknownKindError, ValidationError
+from rivermill.errors import UnknownKindError
 from rivermill.extensions import insert_with
 from rivermill.insert import JobInsertResult
-from rivermill.insert_rows import InsertOpts, InsertParams
+from rivermill.insert_rows import InsertOpts, InsertParams, as_params
 from rivermill.job import JobRow
 from rivermill.transactions import Transaction
 from rivermill.unique import Unique
@@ -95,9 +95,7 @@ class InsertMethods(ClientBase):
         return (await self.insert(args, InsertOpts(scheduled_at=scheduled_at))).job
 
     def _params(self, jobs: Iterable[Any]) -> list[InsertParams]:
-        if not isinstance(jobs, Iterable) or hasattr(jobs, "kind"):
-            raise ValidationError(f"jobs {str(jobs)[:60]!r} of type {type(jobs).__name__}: use a list, or insert for one job")
-        params = [job if isinstance(job, InsertParams) else InsertParams(job) for job in jobs]
+        params = as_params(jobs)
         self._check_kinds(params)
         return params
 

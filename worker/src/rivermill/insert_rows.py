@@ -97,6 +97,17 @@ class InsertParams:
             _check_opts(self.opts)
 
 
+def as_params(jobs: Iterable[Any]) -> list[InsertParams]:
+    """Jobs to insert, args and ``InsertParams`` alike, as the latter.
+
+    Raises:
+        ValidationError: they are no list or the like.
+    """
+    if not isinstance(jobs, Iterable) or hasattr(jobs, "kind"):
+        raise ValidationError(f"jobs {str(jobs)[:60]!r} of type {type(jobs).__name__}: use a list, or insert for one job")
+    return [job if isinstance(job, InsertParams) else InsertParams(job) for job in jobs]
+
+
 @dataclass(frozen=True, slots=True)
 class PeriodicParams(InsertParams):
     """One turn of a periodic job: available at once, although ``at`` may lie a little ahead."""

@@ -13,7 +13,7 @@ from rivermill.client import Client
 from rivermill.config_values import check_duration
 from rivermill.errors import ConfigError, NotStartedError, RivermillError
 from rivermill.insert import JobInsertResult
-from rivermill.insert_rows import InsertOpts
+from rivermill.insert_rows import InsertOpts, InsertParams, as_params
 from rivermill.job import Job, JobRow
 from rivermill.joblist import JobFilter, JobListParams, JobListResult
 from rivermill.limits import Concurrency, RateLimit
@@ -100,6 +100,12 @@ def _refuse_loop() -> None:
     raise BlockingCallError("an event loop runs in this thread and SyncClient would block it: use Client there")
 
 
+def _evaluated(jobs: Iterable[Any]) -> list[InsertParams]:
+    """The jobs, in the caller's thread: a generator may ask what belongs to that, such as the session of an ORM."""
+    _refuse_loop()
+    return as_params(jobs)
+
+
 async def _bounded(call: Call[ResultT], timeout: timedelta) -> ResultT:
     try:
         async with asyncio.timeout(timeout.total_seconds()) as limit:
@@ -182,11 +188,13 @@ class SyncClient:
 
     def insert_many(self, jobs: Iterable[Any], *, tx: Transaction | None = None) -> list[JobInsertResult]:
         """Insert many jobs in one statement."""
-        return self._run(lambda on: self._client.insert_many(jobs, tx=on), tx)
+        params = _evaluated(jobs)
+        return self._run(lambda on: self._client.insert_many(params, tx=on), tx)
 
     def insert_many_fast(self, jobs: Iterable[Any], *, tx: Transaction | None = None) -> int:
         """Insert many jobs by COPY; returns how many."""
-        return self._run(lambda on: self._client.insert_many_fast(jobs, tx=on), tx)
+        params = _evaluated(jobs)
+        return self._run(lambda on: self._client.insert_many_fast(params, tx=on), tx)
 
     def enqueue(self, args: Any) -> JobRow:
         """Insert a job that is due at once."""
