@@ -8,7 +8,7 @@ import re
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from prometheus_client import generate_latest
@@ -111,6 +111,45 @@ async def test_snooze_and_cancel_from_inside(dsn: str, connection: Connection, s
         assert (row.attempt, row.metadata, row.errors) == (1, {"snoozes": 1}, ())
         row = await bench.reaches(cancelled.id, JobState.CANCELLED)
         assert row.errors[0].error == "JobCancelError: enough"
+
+
+async def in_a_group(job: Job[Note]) -> None:
+    async def step() -> None:
+        match job.args.text:
+            case "cancel":
+                raise JobCancel("enough")
+            case "fail":
+                raise KeyError("user_id")
+        if not (job.row.metadata or {}).get("snoozes"):
+            raise JobSnooze(timedelta(milliseconds=50))
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(step())
+        group.create_task(asyncio.sleep(30 if job.args.text else 0))
+
+
+def in_a_group_elsewhere(job: Job[Note]) -> None:
+    asyncio.run(in_a_group(job))
+
+
+@pytest.mark.parametrize(
+    ("function", "executor"), [(in_a_group, "async"), (in_a_group_elsewhere, "thread"), (in_a_group_elsewhere, "process")]
+)
+async def test_what_comes_out_of_a_group_of_tasks(
+    dsn: str, connection: Connection, schema: Schema, workers: Workers, function: Any, executor: Any
+) -> None:
+    workers.work(executor=executor)(function)
+    async with working(dsn, connection, schema, workers) as bench:
+        once = InsertOpts(max_attempts=1)
+        snoozed, cancelled, failed = [(await bench.client.insert(Note(text), once)).job.id for text in ("", "cancel", "fail")]
+        row = await bench.reaches(snoozed, JobState.COMPLETED)
+        assert (row.attempt, row.metadata, row.errors) == (1, {"snoozes": 1}, ())
+        row = await bench.reaches(cancelled, JobState.CANCELLED)
+        assert row.errors[0].error == "JobCancelError: enough"
+        row = await bench.reaches(failed, JobState.DISCARDED)
+    group = "ExceptionGroup: unhandled errors in a TaskGroup (1 sub-exception)"
+    assert row.errors[0].error == f"{group}, first KeyError: 'user_id'"
+    assert "in step" in row.errors[0].trace
 
 
 async def test_cancel_from_outside(dsn: str, connection: Connection, schema: Schema, workers: Workers) -> None:

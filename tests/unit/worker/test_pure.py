@@ -19,6 +19,7 @@ from rivermill import (
     ConfigError,
     Job,
     JobCancel,
+    JobFailure,
     JobInterruptedError,
     JobSnooze,
     JobState,
@@ -32,7 +33,7 @@ from rivermill.durations import parse_duration
 from rivermill.errors import ArgsDecodeError
 from rivermill.insert_rows import InsertOpts, check_queue
 from rivermill.notify_limiter import NotifyLimiter
-from rivermill.outcome import Attempt, decide, error_element
+from rivermill.outcome import Attempt, decide, error_element, meant_by
 from rivermill.retry import retry_delay
 from rivermill.rows import parse_error
 from rivermill.schema import Schema
@@ -73,6 +74,32 @@ def test_outcomes(facts: dict[str, Any], error: BaseException | None, delay: flo
     done = decide(attempt(**facts), error, now=NOW, next_retry=after(delay))
     assert (done.state, done.outcome) == (state, outcome)
     assert done.plain == (error is None)
+
+
+SNOOZE, CANCEL, INTERRUPTED = JobSnooze(timedelta(0)), JobCancel("no"), JobInterruptedError("stop")
+FAILURE, CANCELLED, ERROR = JobFailure("no stock"), asyncio.CancelledError(), ValueError("x")
+
+
+@pytest.mark.parametrize(
+    ("raised", "meant"),
+    [
+        ([SNOOZE], SNOOZE),
+        ([CANCEL], CANCEL),
+        ([INTERRUPTED], INTERRUPTED),
+        ([FAILURE], FAILURE),
+        ([BaseExceptionGroup("inner", [CANCELLED, CANCEL]), INTERRUPTED], CANCEL),
+        ([CANCEL, SNOOZE], SNOOZE),
+        ([CANCELLED, INTERRUPTED], INTERRUPTED),
+        # A failure stays one, and nothing of it is left out.
+        ([ERROR], None),
+        ([SNOOZE, ERROR], None),
+        ([FAILURE, FAILURE], None),
+        ([FAILURE, SNOOZE], None),
+    ],
+)
+def test_what_a_group_means(raised: list[BaseException], meant: BaseException | None) -> None:
+    group = BaseExceptionGroup("unhandled errors in a TaskGroup", raised)
+    assert meant_by(group) is (meant or group)
 
 
 def test_an_interrupted_attempt_does_not_count() -> None:

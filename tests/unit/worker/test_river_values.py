@@ -64,6 +64,9 @@ def test_a_long_error_loses_its_middle() -> None:
     assert (stored["trace"][:5], stored["trace"][-4:]) == ("first", "last")
 
 
+GROUP = "ExceptionGroup: two (2 sub-exceptions), first KeyError: 'a'"
+
+
 class UnspeakableError(Exception):
     def __str__(self) -> str:
         raise KeyError("text")
@@ -79,6 +82,7 @@ class UnspeakableError(Exception):
         (JobFailure("no stock"), "no stock"),
         (JobFailure(), "JobFailure"),
         (WorkerCrashError("it died", 7), "it died"),
+        (ExceptionGroup("two", [ExceptionGroup("one", [KeyError("a")]), OSError()]), GROUP),
     ],
 )
 def test_the_text_of_an_error(error: BaseException, text: str) -> None:

@@ -36,6 +36,7 @@ from rivermill.outcome import (
     error_text,
     is_failure,
     is_interruption,
+    meant_by,
     shortened,
 )
 from rivermill.places import Places
@@ -190,6 +191,7 @@ class Attempts:
 
     def _reason(self, claimed: Claimed, kind: Kind, raised: BaseException) -> BaseException:
         """Why an attempt ended with an error."""
+        raised = meant_by(raised)
         if claimed.timed_out and not isinstance(raised, JobOutcome):
             late = "" if is_interruption(raised) else f"; then {error_text(raised)}"
             error = JobTimeoutError(f"timed out after {kind.timeout}{late}")

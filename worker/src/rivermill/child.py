@@ -37,7 +37,7 @@ from rivermill.errors import (
 )
 from rivermill.forks import ignore_signals, signals_held
 from rivermill.job import AttemptState, Job, JobRow
-from rivermill.outcome import error_says, error_text
+from rivermill.outcome import error_says, error_text, meant_by
 from rivermill.resumable import Steps
 from rivermill.worker import Worker, refuse_unawaited
 
@@ -283,7 +283,8 @@ def _execute(worker: Worker[Any], job: Job[Any]) -> Result:
     except BaseException as raised:  # noqa: BLE001 - whatever it is, its job records it
         error = raised
     steps = job.state.steps or Steps(job.row.metadata or {})
-    return _result_of(steps.end(error)[0])  # the parent has their progress
+    error = steps.end(error)[0]  # the parent has their progress
+    return _result_of(error if error is None else meant_by(error))
 
 
 def _result_of(error: BaseException | None) -> Result:

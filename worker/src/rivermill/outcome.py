@@ -7,7 +7,7 @@ import json
 import math
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,6 +21,8 @@ from rivermill.job import JobState
 SCHEDULER_INTERVAL = timedelta(seconds=5)
 #: Of an error's message and of its trace: each attempt adds both to the row, which every claim and list reads.
 MOST_CHARACTERS = 32_768
+#: How a worker ends that has not failed, in River's order.
+_ENDS = (JobSnooze, JobCancel, JobInterruptedError, asyncio.CancelledError)
 REMOTE_CANCEL = "JobCancelError: job cancelled remotely"
 
 
@@ -102,6 +104,33 @@ def decide(attempt: Attempt, error: BaseException | None, *, now: datetime, next
             metadata=encode_updates(attempt.updates),
         )
     return _failed(attempt, error, now, next_retry)
+
+
+def meant_by(error: BaseException) -> BaseException:
+    """What a worker means by what it raised.
+
+    A group, as ``asyncio.TaskGroup`` makes one of what its tasks raised, means what is in it where that is outcomes and
+    interruptions only, or a single ``JobFailure``. River's outcomes are found in errors that wrap them, too, in this order.
+    """
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    leaves = list(_leaves(error))
+    if len(leaves) == 1 and isinstance(leaves[0], JobFailure):
+        return leaves[0]
+    if not all(isinstance(leaf, _ENDS) for leaf in leaves):
+        return error
+    return next(leaf for kind in _ENDS for leaf in leaves if isinstance(leaf, kind))
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    """The errors in a group and in the groups within it, in their order."""
+    left: list[BaseException] = [group]
+    while left:
+        error = left.pop()
+        if isinstance(error, BaseExceptionGroup):
+            left.extend(reversed(error.exceptions))
+        else:
+            yield error
 
 
 def is_interruption(error: BaseException | None) -> bool:
@@ -186,11 +215,15 @@ def describe_error(error: BaseException) -> tuple[str, str]:
 
 
 def error_text(error: BaseException) -> str:
-    """An error's type and what it says, as a traceback ends; of ours, whose sentences are whole, only what they say."""
+    """An error's type and what it says, as a traceback ends; of ours, whose sentences are whole, only what they say.
+
+    A group says nothing of what is in it, so its first error follows.
+    """
     said, name = error_says(error), type(error).__name__
     if isinstance(error, RivermillError):
         return said or name
-    return f"{name}: {said}" if said else name
+    text = f"{name}: {said}" if said else name
+    return f"{text}, first {error_text(next(_leaves(error)))}" if isinstance(error, BaseExceptionGroup) else text
 
 
 def error_says(error: BaseException) -> str:
