@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from rivermill.executor import Executor
 
-#: Time an interrupted job has to end before its row is given back over its head.
+#: Time an interrupted job has to end; after that its row stays ``running``, and others rescue it.
 _SOFT_STOP_SECONDS = 3.0
 
 logger = logging.getLogger("rivermill.runtime")
