@@ -81,6 +81,13 @@ async def test_tags_and_metadata_filter(client: Client, mixed: list[int]) -> Non
     assert [(job.id, job.metadata) for job in page.jobs] == [(mixed[0], {"output": {"n": 1, "text": "<"}})]
 
 
+async def test_an_output_is_stored_as_one_that_a_job_records(client: Client, mixed: list[int]) -> None:
+    assert (await client.job_update(mixed[0], output=b"x")).metadata == {"output": "eA=="}
+    for wrong, said in (({"file": "\udcff"}, "surrogates not allowed"), (object(), "has no JSON form"), ("\0", "NUL")):
+        with pytest.raises(ValidationError, match=f"^output.*{said}"):
+            await client.job_update(mixed[0], output=wrong)
+
+
 async def test_a_condition_of_ones_own(client: Client, mixed: list[int]) -> None:
     where, given = "id = ANY(@ids) AND (tags[1] = @tag OR kind = 'it''s @tag')  -- @> is an operator", {"tag": "tag1"}
     params = JobListParams(where=where, where_args=given | {"ids": mixed[:4]}, states=list(JobState), limit=1)
@@ -150,6 +157,8 @@ async def test_queues(client: Client, connection: Connection, dsn: str, schema: 
         await client.queue_update("d", metadata={})
     with pytest.raises(ValidationError, match="limit"):
         await client.queue_list(limit=0)
+    with pytest.raises(ValidationError, match="limit '10': use 1 to 10000"):
+        await client.queue_list(limit="10")  # type: ignore[arg-type]
     await listener.close()
 
 

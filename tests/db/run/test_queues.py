@@ -190,7 +190,7 @@ async def test_the_leader_resigns_on_request(dsn: str, connection: Connection, s
 async def test_a_job_whose_insert_told_nobody_is_found_by_the_claim_that_follows_one_that_brought_something(
     dsn: str, connection: Connection, schema: Schema, workers: Workers
 ) -> None:
-    silent = Client(dsn, schema=schema.name, fetch_cooldown=timedelta(hours=1))
+    silent = Client(dsn, schema=schema.name, fetch_cooldown=timedelta(hours=1), poll_interval=timedelta(hours=1))
 
     @workers.work
     async def work(job: Job[Note]) -> None:

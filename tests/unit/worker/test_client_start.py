@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, ClassVar
 
 import pytest
 
-from rivermill import Client, ConfigError, Job, NotStartedError, SyncClient, Workers
+from rivermill import Client, ConfigError, Job, NotStartedError, QueueConfig, SyncClient, Workers
 
 DSN = "postgresql://nobody@127.0.0.1/nothing"
 
@@ -59,6 +60,13 @@ async def test_what_a_client_cannot_be_started_without_is_named(queues: Any, wor
     missing = "call start\\(\\) first" if queues else "it has no queues: give queues={'default': 10}, or set RIVER_QUEUES"
     with pytest.raises(NotStartedError, match=missing):
         await client.stopped()
+
+
+async def test_a_queue_that_comes_later_keeps_to_the_settings(workers_of_one: Workers) -> None:
+    client = Client(DSN, workers=workers_of_one)
+    with pytest.raises(ConfigError, match="queue 'late', poll_interval 0:00:01: use its fetch_cooldown, 0:00:02, or more"):
+        await client.queues.add("late", QueueConfig(1, fetch_cooldown=timedelta(seconds=2)))
+    assert not client.queues
 
 
 async def test_workers_that_are_none_are_told_at_the_start() -> None:

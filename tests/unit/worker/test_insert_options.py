@@ -145,6 +145,48 @@ def test_wrong_options_are_named(make: Callable[[], Any], said: str) -> None:
         make()
 
 
+def of_kind(kind: str) -> Any:
+    return type("OfKind", (Order,), {"kind": kind})()
+
+
+@pytest.mark.parametrize("kind", ["", "k" * 128, "a\0b", "a\udcff"])
+def test_kinds_that_cannot_be_stored_are_refused(kind: str) -> None:
+    with pytest.raises(ValidationError, match=r"kind '.*': use 1 to 127 characters, none of them NUL or a surrogate"):
+        row(of_kind(kind))
+    assert [row(of_kind(taken)).kind for taken in ("k" * 127, "größe 1", "\U0001f600")]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "said"),
+    [
+        ('{"a": NaN}', "NaN is no JSON"),
+        ('{"a": [-Infinity]}', "-Infinity is no JSON"),
+        ('{"a": "\\ud800"}', "surrogates not allowed"),
+        ('{"\\uDFFF": 1}', "surrogates not allowed"),
+        ('{"a": "\udcff"}', "surrogates not allowed"),
+        ({"file": "\udcff"}, "surrogates not allowed"),
+        ({"\udcff": 1}, "surrogates not allowed"),
+        ("[1]", "the text is not a JSON object"),
+        ({"a": math.nan}, "not JSON compliant"),
+    ],
+)
+def test_metadata_that_cannot_be_stored_are_refused(metadata: Any, said: str) -> None:
+    with pytest.raises(ValidationError, match=f"^metadata cannot be encoded as a JSON object: .*{said}"):
+        row(Order(), metadata=metadata)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "stored"),
+    [
+        ('{"a": "\\ud83d\\ude00", "b": "\\\\ud800"}', '{"a": "\\ud83d\\ude00", "b": "\\\\ud800"}'),
+        ('{"a":1e400}', '{"a":1e400}'),
+        ({"raw": b"x", "more": bytearray(b"xy")}, '{"raw":"eA==","more":"eHk="}'),  # as args, and as Go's []byte
+    ],
+)
+def test_metadata_are_stored_as_they_are(metadata: Any, stored: str) -> None:
+    assert row(Order(), metadata=metadata).metadata == stored
+
+
 def test_what_is_right_stays_right() -> None:
     due = datetime(2026, 1, 2, tzinfo=UTC)
     made = row(Order(), max_attempts=40_000, scheduled_at=due, tags=("one", "two"), unique=Unique(by_queue=True))

@@ -71,6 +71,14 @@ def test_a_priority_that_was_given_is_kept(
         ({"poll_interval": timedelta(0)}, "poll_interval 0:00:00: use a timedelta above zero"),
         ({"poll_interval": 5}, "poll_interval 5: use a timedelta above zero"),
         ({"shutdown_timeout": timedelta(-1)}, "use a timedelta of zero or more"),
+        (
+            {"fetch_cooldown": timedelta(seconds=2)},
+            "poll_interval (RIVER_POLL_INTERVAL) 0:00:01: use fetch_cooldown (RIVER_FETCH_COOLDOWN), 0:00:02, or more",
+        ),
+        (
+            {"queues": {"mail": QueueConfig(1, poll_interval=timedelta(microseconds=999))}},
+            "queue 'mail', poll_interval 0:00:00.000999: use its fetch_cooldown, 0:00:00.001000, or more",
+        ),
         ({"job_timeout": 60}, "job_timeout 60: use a timedelta above zero, such as timedelta(seconds=60)"),
         ({"rescue_after": 3600}, "rescue_after 3600: use a timedelta above zero, such as timedelta(seconds=3600)"),
         ({"job_timeout": "60s"}, "job_timeout '60s': use a timedelta above zero, such as timedelta(seconds=60)"),

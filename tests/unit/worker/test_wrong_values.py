@@ -51,6 +51,11 @@ ROW = JobRow(1, "mail", "default", JobState.RUNNING, {}, 1, 25, 1, NOW, NOW)
         (lambda client: client.job_delete_many({"kinds": ["mail"]}), "filters .* of type dict: use a JobFilter"),
         (lambda client: client.queue_limit("q", 5), "concurrency '5' of type int: use a Concurrency"),
         (lambda client: client.queue_rate_limit("q", 5), "rate '5' of type int: use a RateLimit"),
+        (lambda client: client.queue_get(5), "queue '5' of type int: use the name of a queue, a text"),
+        (lambda client: client.queue_list(after=None), "after 'None' of type NoneType: use the name"),
+        (lambda client: client.queue_update(5, metadata={}), "queue '5' of type int: use the name"),
+        (lambda client: client.queue_limit(5, None), "queue '5' of type int: use the name"),
+        (lambda client: client.queue_rate_limit(5, None), "queue '5' of type int: use the name"),
     ],
 )
 async def test_calls(call: Callable[[Any], Any], said: str) -> None:

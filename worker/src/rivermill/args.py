@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import msgspec
@@ -20,6 +20,7 @@ from rivermill.jsonb import refuse_nan, refuse_nul
 #: Go's ``\w`` is ASCII, here and in tags.
 _KIND = re.compile(r"[\w][\w\-\[\]<>\/.·:+]+", re.ASCII)
 MAX_KIND = 127
+_STORED_KIND = re.compile(rf"[^\0\ud800-\udfff]{{1,{MAX_KIND}}}")
 _ENCODER = msgspec.json.Encoder(order="deterministic")
 #: What msgspec may have written otherwise than Go: escapes, floats and times. All of them begin with one set of characters, to
 #: the next of which the search then skips.
@@ -64,6 +65,18 @@ def check_kind(kind: str, what: str = "kind") -> str:
             f"{what} {kind!r}: use 2 to {MAX_KIND} ASCII letters, digits, underscores or any of -[]<>/.·:+, "
             "starting with a letter, digit or underscore"
         )
+    return kind
+
+
+@lru_cache(maxsize=1024)
+def check_stored_kind(kind: str) -> str:
+    """Return ``kind`` if the database takes it; a worker's has to keep to more (``check_kind``).
+
+    Raises:
+        ValidationError: it is empty, longer than 127 characters, or has a character in it that Postgres cannot store.
+    """
+    if not _STORED_KIND.fullmatch(kind):
+        raise ValidationError(f"kind {kind[: MAX_KIND + 1]!r}: use 1 to {MAX_KIND} characters, none of them NUL or a surrogate")
     return kind
 
 

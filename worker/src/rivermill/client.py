@@ -76,7 +76,9 @@ class Client(InsertMethods, JobMethods, QueueMethods, LeaderMethods):
         self._starting: asyncio.Event | None = None
         self._periodic_jobs = PeriodicJobs(self.settings.periodic_jobs)
         self._subscribers = Subscribers()
-        self._work_queues = ClientQueues(self.settings.queues, self.settings.slots, works=bool(workers))
+        self._work_queues = ClientQueues(
+            self.settings.queues, self.settings.slots, works=bool(workers), check=self.settings.check_intervals
+        )
 
     @property
     def queues(self) -> ClientQueues:

@@ -167,7 +167,13 @@ class QueueMethods(ClientBase):
     """The part of ``Client`` that manages queues; ``tx`` is the caller's own transaction, as for ``insert``."""
 
     async def queue_get(self, name: str, *, tx: Transaction | None = None) -> Queue:
-        """One queue; raises NotFoundError if there is none. Mirrors ``QueueGet``."""
+        """One queue. Mirrors ``QueueGet``.
+
+        Raises:
+            NotFoundError: there is no such queue.
+            ValidationError: the name is no text.
+        """
+        _check_text("queue", name)
         async with self._connection(tx) as connection:
             return await self._queues.get(connection, name)
 
@@ -175,8 +181,9 @@ class QueueMethods(ClientBase):
         """Queues by name, up to ``limit`` (1 to 10,000) after the name ``after``. Mirrors ``QueueList``.
 
         Raises:
-            ValidationError: ``limit`` is out of its range.
+            ValidationError: ``limit`` is out of its range, or ``after`` is no text.
         """
+        _check_text("after", after)
         async with self._connection(tx) as connection:
             return await self._queues.list(connection, limit=limit, after=after)
 
@@ -185,8 +192,9 @@ class QueueMethods(ClientBase):
 
         Raises:
             NotFoundError: there is no such queue.
-            ValidationError: the metadata cannot be encoded or stored.
+            ValidationError: the name is no text, or the metadata cannot be encoded or stored.
         """
+        _check_text("queue", name)
         async with self._connection(tx) as connection:
             return await self._queues.update(connection, name, metadata)
 
@@ -195,8 +203,9 @@ class QueueMethods(ClientBase):
 
         Raises:
             NotFoundError: there is no such queue.
-            ValidationError: ``concurrency`` is something else.
+            ValidationError: the name is no text, or ``concurrency`` is something else.
         """
+        _check_text("queue", name)
         _check_type("concurrency", concurrency, Concurrency, "a Concurrency, e.g. Concurrency(global_limit=5), or None")
         async with self._connection(tx) as connection:
             return await self._queues.limit(connection, name, concurrency)
@@ -207,8 +216,9 @@ class QueueMethods(ClientBase):
         Raises:
             MigrationError: the schema lacks a table: run ``rivermill migrate up``.
             NotFoundError: there is no such queue.
-            ValidationError: ``rate`` is something else.
+            ValidationError: the name is no text, or ``rate`` is something else.
         """
+        _check_text("queue", name)
         _check_type("rate", rate, RateLimit, "a RateLimit, e.g. RateLimit(5, timedelta(seconds=1)), or None")
         async with self._connection(tx) as connection:
             return await self._queues.limit_rate(connection, name, rate)
@@ -247,6 +257,11 @@ class LeaderMethods(ClientBase):
         payload = '{"action":"request_resign","leader_id":""}'
         async with self._connection(tx) as connection:
             await connection.execute("SELECT pg_notify($1, $2)", self.settings.schema.channel("river_leadership"), payload)
+
+
+def _check_text(what: str, name: Any) -> None:
+    if not isinstance(name, str):
+        raise ValidationError(f"{what} {str(name)[:60]!r} of type {type(name).__name__}: use the name of a queue, a text")
 
 
 def _check_queue_or_all(name: str) -> None:

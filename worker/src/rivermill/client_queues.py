@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 from rivermill.config import QueueConfig, queue_config
@@ -29,6 +29,7 @@ class ClientQueues:
         configs: those to begin with.
         slots: jobs the process runs at once over all queues; None is the sum of their ``max_workers``.
         works: whether the client has workers.
+        check: raises ConfigError where what a queue is given does not go with the client's settings.
 
     Attributes:
         configs: the queues at the moment. Every change replaces the mapping, so any thread may read it.
@@ -36,12 +37,20 @@ class ClientQueues:
         total_slots: jobs the process runs at once.
     """
 
-    def __init__(self, configs: Mapping[str, QueueConfig], slots: int | None, *, works: bool) -> None:
+    def __init__(
+        self,
+        configs: Mapping[str, QueueConfig],
+        slots: int | None,
+        *,
+        works: bool,
+        check: Callable[[str, QueueConfig], None] = lambda _name, _config: None,
+    ) -> None:
         self.configs: Mapping[str, QueueConfig] = {}
         self.work: QueueWork | None = None
         self.total_slots = 0
         self._slots = slots
         self._works = works
+        self._check = check
         self._replace(dict(configs))
 
     def __iter__(self) -> Iterator[str]:
@@ -58,7 +67,7 @@ class ClientQueues:
             config: its slots in this process, or all about it.
 
         Raises:
-            ConfigError: the client has no workers, has this queue already, or the name or a number is wrong.
+            ConfigError: the client has no workers, has this queue already, or the name, a number or an interval is wrong.
             DatabaseUnavailableError: there is no connection; the queue is not added then.
             MigrationError: the settings have a rate limit for it, and there is no table for that; it is not added either.
         """
@@ -71,6 +80,7 @@ class ClientQueues:
         if name in self.configs:
             raise ConfigError(f"queue {name!r}: this client works it already; remove it first to change its slots")
         config = queue_config(name, config)
+        self._check(name, config)
         self._replace({**self.configs, name: config})
         try:
             if self.work is not None:

@@ -164,6 +164,16 @@ class Settings:
         """
         return Extensions.of(hooks=self.hooks, middleware=self.middleware, plugins=self.plugins)
 
+    def check_intervals(self, name: str, config: QueueConfig) -> None:
+        """Check the intervals of a queue, its own or the client's.
+
+        Raises:
+            ConfigError: ``poll_interval`` is shorter than ``fetch_cooldown``, as River refuses it.
+        """
+        cooldown, interval = config.fetch_cooldown or self.fetch_cooldown, config.poll_interval or self.poll_interval
+        if interval < cooldown:
+            raise ConfigError(f"queue {name!r}, poll_interval {interval}: use its fetch_cooldown, {cooldown}, or more")
+
 
 def new_client_id(host: str, started: datetime) -> str:
     """River's form of a client id: host (dots become ``_``, 60 characters at most) and the start time in UTC."""
@@ -234,6 +244,11 @@ def _check(settings: Settings) -> None:
             f"{named('rescue_after')} {settings.rescue_after}: jobs may run for {named('job_timeout')} "
             f"{settings.job_timeout}; use more"
         )
+    if settings.poll_interval < settings.fetch_cooldown:
+        least = f"{named('fetch_cooldown')}, {settings.fetch_cooldown}, or more"
+        raise ConfigError(f"{named('poll_interval')} {settings.poll_interval}: use {least}")
+    for name, config in settings.queues.items():
+        settings.check_intervals(name, config)
     _check_limits("concurrency_limits", settings.concurrency_limits, Concurrency)
     _check_limits("rate_limits", settings.rate_limits, RateLimit)
     if not isinstance(settings.reindexer_schedule, Schedule):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,11 +16,12 @@ from typing import Any
 _HTML = str.maketrans(
     {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"},
 )
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _SMALLEST_PLAIN, _SMALLEST_EXPONENT = 1e-6, 1e21
 
 
 def encode(value: Any) -> str:
-    """Encode plain values: mappings in their own order, sequences, texts, numbers, booleans, None and times.
+    """Encode plain values: mappings in their own order, sequences, texts, bytes (in base64), numbers, booleans, None and times.
 
     Raises:
         TypeError: a value, or a mapping's key, is none of these.
@@ -28,7 +30,7 @@ def encode(value: Any) -> str:
     encoder = _ENCODERS.get(type(value))
     if encoder is not None:
         return encoder(value)
-    for kind in (Mapping, bool, str, int, float, datetime, Sequence):
+    for kind in (Mapping, bool, str, int, float, datetime, bytes, bytearray, Sequence):
         if isinstance(value, kind):
             return _ENCODERS[kind](value)
     raise TypeError(f"a value of type {type(value).__name__} has no JSON form")
@@ -43,9 +45,21 @@ def encode_object(value: Mapping[str, Any] | str) -> str:
     """
     if not isinstance(value, str):
         return encode(dict(value))
-    if not isinstance(json.loads(value), dict):
+    found = json.loads(value, parse_constant=_refuse_constant)
+    if not isinstance(found, dict):
         raise ValueError("the text is not a JSON object")  # noqa: TRY004 - of the right type, with the wrong contents
+    if _SURROGATE.search(value):
+        refuse_surrogates(json.dumps(found, ensure_ascii=False))
     return value
+
+
+def refuse_surrogates(text: str) -> None:
+    """Raise ValueError if half a surrogate pair is in a text, as the names of files can have one: it cannot be sent."""
+    text.encode()
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 def add_members(text: str, members: Mapping[str, Any]) -> str:
@@ -109,6 +123,10 @@ def _encode_mapping(value: Mapping[Any, Any]) -> str:
     return "{" + ",".join(f"{_encode_key(key)}:{encode(item)}" for key, item in value.items()) + "}"
 
 
+def _encode_bytes(value: bytes | bytearray) -> str:
+    return f'"{b64encode(value).decode()}"'
+
+
 _ENCODERS: dict[type, Callable[[Any], str]] = {
     type(None): lambda _: "null",
     bool: lambda value: "true" if value else "false",
@@ -116,6 +134,8 @@ _ENCODERS: dict[type, Callable[[Any], str]] = {
     int: int.__repr__,
     float: _encode_float,
     datetime: lambda value: f'"{encode_time(value)}"',
+    bytes: _encode_bytes,
+    bytearray: _encode_bytes,
     dict: _encode_mapping,
     Mapping: _encode_mapping,
     list: lambda value: "[" + ",".join(map(encode, value)) + "]",

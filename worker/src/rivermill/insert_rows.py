@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from rivermill import gojson
-from rivermill.args import check_names, encode_args, kind_of, refuse_type
+from rivermill.args import check_names, check_stored_kind, encode_args, kind_of, refuse_type
 from rivermill.errors import ValidationError
 from rivermill.job import JobState
 from rivermill.jsonb import encode_object
@@ -184,7 +184,7 @@ def _own_opts(args: Any, own: Any) -> InsertOpts:
 
 
 def _row(args: Any, choice: _Choice, turn: datetime | None) -> Row:
-    kind, encoded, unique = kind_of(args), encode_args(args), choice.unique
+    kind, encoded, unique = check_stored_kind(kind_of(args)), encode_args(args), choice.unique
     row = Row(encoded, kind, *choice.columns, None, None)
     if turn is not None and row.scheduled_at is None:
         row = row._replace(scheduled_at=turn)

@@ -199,6 +199,7 @@ class JobAdmin:
         """
         try:
             text = gojson.encode({"output": output})
+            gojson.refuse_surrogates(text)
         except (TypeError, ValueError) as error:
             raise ValidationError(f"output of type {type(output).__name__} cannot be encoded as JSON: {error}") from error
         refuse_nul("output", text)

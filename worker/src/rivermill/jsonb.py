@@ -45,10 +45,11 @@ def encode_object(name: str, value: Mapping[str, Any] | str) -> str:
         value: the object.
 
     Raises:
-        ValidationError: it cannot be encoded, is no object, or has a NUL character in it.
+        ValidationError: it cannot be encoded, is no object, or has a NUL character or half a surrogate pair in it.
     """
     try:
         text = gojson.encode_object(value)
+        gojson.refuse_surrogates(text)
     except (TypeError, ValueError) as error:
         raise ValidationError(f"{name} cannot be encoded as a JSON object: {error}") from error
     refuse_nul(name, text)

@@ -57,8 +57,8 @@ class QueueAdmin:
         Raises:
             ValidationError: ``limit`` is not within 1 to 10,000.
         """
-        if not 1 <= limit <= MAX_LIST:
-            raise ValidationError(f"limit {limit}: use 1 to {MAX_LIST}")
+        if not isinstance(limit, int) or not 1 <= limit <= MAX_LIST:
+            raise ValidationError(f"limit {limit!r}: use 1 to {MAX_LIST}")
         sql = f"SELECT {self._columns} FROM {self._table} WHERE name > $2 ORDER BY name LIMIT $1"
         return [_queue(record) for record in await connection.fetch(sql, limit, after)]
 
