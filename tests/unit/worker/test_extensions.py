@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
@@ -16,6 +16,7 @@ from rivermill import (
     Client,
     ConfigError,
     Hook,
+    InsertOpts,
     InsertParams,
     Job,
     JobCancel,
@@ -23,11 +24,14 @@ from rivermill import (
     JobState,
     Middleware,
     Plugin,
+    Unique,
     ValidationError,
     Workers,
 )
+from rivermill.around_inserts import insert_with
 from rivermill.errors import RivermillError
-from rivermill.extensions import Extensions, insert_with, tell_claimed, work_with
+from rivermill.extensions import Extensions, tell_claimed, work_with
+from rivermill.insert_rows import PeriodicParams, make_rows
 from rivermill.maintenance.enqueuer import Enqueuer
 from rivermill.outcome import error_text
 
@@ -68,16 +72,20 @@ class Refuse(Hook):
         raise ValidationError("no")
 
 
-async def insert() -> str:
+async def insert(jobs: Sequence[InsertParams]) -> str:
     order.append("insert")
     return "result"
+
+
+def resolve(jobs: Sequence[InsertParams]) -> list[InsertParams]:
+    return Client("postgresql://h/d", max_attempts=7)._inserter.resolve(jobs)
 
 
 async def test_the_clients_come_before_the_args_types_and_each_type_once_a_batch() -> None:
     order.clear()
     client = Extensions.of(hooks=[Layer("hook")], middleware=[Layer("middleware")], plugins=[Layer("plugin")])
     jobs = [InsertParams(Own()), InsertParams(Own()), InsertParams(Plain())]
-    assert await insert_with(client, jobs, insert) == "result"
+    assert await insert_with(client, jobs, resolve, insert) == "result"
     begins = ["plugin begin", "hook begin", "own begin"]
     assert order == ["plugin in 3", "middleware in 3", "own in 3", *begins, *begins, *begins[:2], "insert"]
 
@@ -85,8 +93,97 @@ async def test_the_clients_come_before_the_args_types_and_each_type_once_a_batch
 async def test_a_hook_stops_an_insert() -> None:
     order.clear()
     with pytest.raises(ValidationError, match="no"):
-        await insert_with(Extensions.of(hooks=[Refuse()]), [InsertParams(Plain())], insert)
+        await insert_with(Extensions.of(hooks=[Refuse()]), [InsertParams(Plain())], resolve, insert)
     assert order == []
+
+
+class Mark(Hook):
+    """Adds its name to the metadata, and says what it has seen."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.seen: list[InsertParams] = []
+
+    async def insert_begin(self, params: InsertParams) -> InsertParams:
+        self.seen.append(params)
+        return params.with_metadata({self.name: 1})
+
+
+@dataclass
+class Chosen:
+    kind: ClassVar[str] = "chosen"
+    hooks: ClassVar[tuple[Hook, ...]] = (Mark("own"),)
+
+    def insert_opts(self) -> InsertOpts:
+        return InsertOpts(queue="chosen", priority=2, tags=["one"])
+
+
+async def made(*hooks: Hook, job: InsertParams) -> InsertParams:
+    async def insert(jobs: Sequence[InsertParams]) -> InsertParams:
+        (one,) = jobs
+        return one
+
+    return await insert_with(Extensions.of(hooks=hooks), [job], resolve, insert)
+
+
+async def test_a_hook_sees_every_option_and_its_changes_are_inserted() -> None:
+    first, second = Mark("first"), Mark("second")
+    job = await made(first, second, job=InsertParams(Chosen(), InsertOpts(priority=3, metadata='{"n":1e400}')))
+    assert job.opts.metadata == '{"n":1e400,"first":1,"second":1,"own":1}'
+    filled = InsertOpts(max_attempts=7, metadata='{"n":1e400}', pending=False, priority=3, queue="chosen", tags=["one"])
+    assert first.seen == [InsertParams(Chosen(), filled)]
+    assert second.seen == [first.seen[0].with_metadata({"first": 1})]
+    (row,) = make_rows([job], 25)
+    assert (row.queue, row.priority, row.max_attempts, row.metadata) == ("chosen", 3, 7, job.opts.metadata)
+
+
+async def test_a_periodic_job_keeps_its_turn() -> None:
+    job = await made(Mark("a"), job=PeriodicParams(Plain(), at=NOW))
+    assert make_rows([job], 25)[0].scheduled_at == NOW
+
+
+async def test_what_is_not_valid_is_refused_before_anything_runs_around_it() -> None:
+    order.clear()
+    plugins = Extensions.of(plugins=[Layer("plugin")])
+    for wrong in (InsertOpts(queue="No"), InsertOpts(priority=9)):
+        with pytest.raises(ValidationError, match=r"^(queue|priority) "):
+            await insert_with(plugins, [InsertParams(Plain()), InsertParams(Plain(), wrong)], resolve, insert)
+    assert order == []
+
+
+class Encrypts(Hook):
+    def __init__(self, encoded: Any) -> None:
+        self.encoded = encoded
+
+    async def insert_begin(self, params: InsertParams) -> InsertParams:
+        return replace(params, encoded_args=self.encoded)
+
+
+@dataclass
+class Letter:
+    kind: ClassVar[str] = "letter"
+    to: str = "x"
+
+
+async def test_args_are_stored_as_a_hook_encodes_them_and_their_unique_key_stays() -> None:
+    plain = InsertParams(Letter(), InsertOpts(unique=Unique(by_args=["to"])))
+    job = await made(Encrypts({"sealed": "eA=="}), job=plain)
+    (row,), (expected,) = make_rows([job], 25), make_rows([plain], 25)
+    assert (row.args, job.encode(), plain.encode()) == ('{"sealed":"eA=="}', '{"sealed":"eA=="}', '{"to":"x"}')
+    assert row.unique_key == expected.unique_key
+    for wrong, said in (("[1]", "not a JSON object"), ({"a": "\0"}, "NUL"), (5, "not iterable")):
+        with pytest.raises(ValidationError, match=f"^encoded_args.*{said}"):
+            make_rows([await made(Encrypts(wrong), job=plain)], 25)
+
+
+class ReturnsArgs(Hook):
+    async def insert_begin(self, params: InsertParams) -> Any:
+        return params.args
+
+
+async def test_what_is_no_job_to_insert_is_named() -> None:
+    with pytest.raises(RivermillError, match=r"^hook ReturnsArgs: insert_begin returned Plain\(\): return None, or what takes"):
+        await made(ReturnsArgs(), job=InsertParams(Plain()))
 
 
 def test_only_what_is_overridden_is_called() -> None:
@@ -183,23 +280,26 @@ class TriesAgain(Middleware):
             return await inner()
 
 
-async def insert_both() -> list[str]:
+Inserts = Callable[[Sequence[InsertParams]], Awaitable[list[str]]]
+
+
+async def insert_both(jobs: Sequence[InsertParams]) -> list[str]:
     return ["one", "two"]
 
 
-def failing(*errors: BaseException) -> Callable[[], Awaitable[list[str]]]:
+def failing(*errors: BaseException) -> Inserts:
     left = list(errors)
 
-    async def insert() -> list[str]:
+    async def insert(jobs: Sequence[InsertParams]) -> list[str]:
         if left:
             raise left.pop(0)
-        return await insert_both()
+        return await insert_both(jobs)
 
     return insert
 
 
-async def insert_within(inner: Callable[[], Awaitable[list[str]]], *layers: Middleware) -> list[str]:
-    return await insert_with(Extensions.of(middleware=layers), [InsertParams(Plain()), InsertParams(Plain())], inner)
+async def insert_within(inner: Inserts, *layers: Middleware) -> list[str]:
+    return await insert_with(Extensions.of(middleware=layers), [InsertParams(Plain()), InsertParams(Plain())], resolve, inner)
 
 
 @pytest.mark.parametrize(
@@ -346,4 +446,4 @@ async def noop(job: Job[Plain]) -> None: ...
 
 
 async def inserted(*extensions: Hook | Middleware) -> str:
-    return await insert_with(sorted_out(extensions), [InsertParams(Plain())], insert)
+    return await insert_with(sorted_out(extensions), [InsertParams(Plain())], resolve, insert)

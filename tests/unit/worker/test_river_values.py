@@ -91,6 +91,7 @@ def test_the_text_of_an_error(error: BaseException, text: str) -> None:
 
 @pytest.mark.parametrize("text", ["{}", " { } ", '{"a":1e400}', '{ "a" : {"b": []} }\n'])
 def test_members_are_added_to_the_text_of_an_object(text: str) -> None:
+    assert json.loads(gojson.add_members(text, {})) == json.loads(text)
     added = gojson.add_members(text, {"b": [1], "c": "<"})
     assert json.loads(added) == {**json.loads(text), "b": [1], "c": "<"}
     assert text.strip("{} \n") in added

@@ -205,7 +205,7 @@ class Attempts:
         job: Job[Any] = Job(None, claimed, claimed)
 
         def decode() -> None:
-            job.args = kind.decode(claimed.record["args"])
+            job.args = kind.decode(claimed.args)
 
         def run() -> Awaitable[None]:
             return self._work(claimed, kind, registration, job)
@@ -218,7 +218,7 @@ class Attempts:
         claimed.place = registration.executor
         try:
             if claimed.place is ExecutorKind.PROCESS:
-                await self._places.run_in_process(claimed, registration.kind, job.row, claimed.record["args"])
+                await self._places.run_in_process(claimed, registration.kind, job.row, claimed.args)
             elif claimed.place is ExecutorKind.THREAD:
                 refuse_unawaited(await self._places.run_in_thread(kind.work, job))
             elif claimed.cancel_requested:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -146,6 +146,12 @@ class Claimed(AttemptState):
         return number
 
     @property
+    def args(self) -> str:
+        """The JSON text that the worker's args are decoded from."""
+        args: str = self.record["args"] if self.encoded_args is None else self.encoded_args
+        return args
+
+    @property
     def claimed_at(self) -> float:
         """The row's ``attempted_at``, epoch seconds."""
         at: float = self.record["attempted_at"]
@@ -170,11 +176,12 @@ class Claimed(AttemptState):
         return self.row
 
     def readable_row(self) -> JobRow:
-        """The row, or what of it can be decoded."""
+        """The row, or what of it can be decoded; with the encoded args that a hook has set, as in River."""
         try:
-            return self.decode()
+            row = self.decode()
         except ValueError:
-            return readable_part(self._whole_record())
+            row = readable_part(self._whole_record())
+        return row if self.encoded_args is None else replace(row, encoded_args=self.encoded_args)
 
     def _whole_record(self) -> dict[str, Any]:
         return claimed_record(self.record, self.kind_info.queue, self.kind_info.policy.client_id)

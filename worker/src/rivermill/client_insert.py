@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from rivermill.args import kind_of
+from rivermill.around_inserts import insert_with
 from rivermill.client_base import ClientBase
 from rivermill.errors import UnknownKindError
-from rivermill.extensions import insert_with
 from rivermill.insert import JobInsertResult
 from rivermill.insert_rows import InsertOpts, InsertParams, as_params
 from rivermill.job import JobRow
@@ -59,7 +60,8 @@ class InsertMethods(ClientBase):
         """
         params = self._params(jobs)
         async with self._connection(tx) as connection:
-            return await insert_with(self._extensions, params, lambda: self._inserter.insert(connection, params))
+            insert = partial(self._inserter.insert, connection)
+            return await insert_with(self._extensions, params, self._inserter.resolve, insert)
 
     async def insert_many_fast(self, jobs: Iterable[Any], *, tx: Transaction | None = None) -> int:
         """Insert many jobs by COPY: faster than ``insert_many``, but a duplicate of a unique job fails all of them.
@@ -80,7 +82,8 @@ class InsertMethods(ClientBase):
         """
         params = self._params(jobs)
         async with self._connection(tx) as connection:
-            return await insert_with(self._extensions, params, lambda: self._inserter.insert_fast(connection, params))
+            insert = partial(self._inserter.insert_fast, connection)
+            return await insert_with(self._extensions, params, self._inserter.resolve, insert)
 
     async def enqueue(self, args: Any) -> JobRow:
         """Insert a job that is due at once; raises what ``insert`` raises."""

@@ -12,20 +12,15 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from rivermill.errors import ConfigError, RivermillError
-from rivermill.outcome import error_text, shortened
 
 if TYPE_CHECKING:
+    from rivermill.insert_rows import InsertParams
     from rivermill.job import Job
 
-ResultT = TypeVar("ResultT")
-
 logger = logging.getLogger("rivermill.producer")
-
-#: Characters of what an application returned or raised in a message.
-_SHOWN = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +38,21 @@ class ClaimMetric:
 class Hook:
     """Base class of hooks; override what is needed, the rest costs nothing."""
 
-    async def insert_begin(self, params: Any) -> None:
-        """A job is about to be inserted; raising stops the insert. ``params`` is an ``InsertParams``."""
+    async def insert_begin(self, params: InsertParams) -> InsertParams | None:
+        """A job is about to be inserted; raising stops the insert.
+
+        Args:
+            params: the job, checked, with all options filled in.
+
+        Returns:
+            What is inserted in its place, such as ``params.with_metadata({...})``; None inserts it as it is.
+        """
 
     async def work_begin(self, job: Job[Any]) -> None:
-        """An attempt begins, its args still undecoded; raising makes it fail and keeps the worker from running."""
+        """An attempt begins, its args still undecoded; raising makes it fail and keeps the worker from running.
+
+        Where ``job.encoded_args`` is set, the args are decoded from that.
+        """
 
     async def work_end(self, job: Job[Any], error: BaseException | None) -> BaseException | None:  # noqa: ARG002
         """The worker ended with ``error`` or without one; the error returned takes its place."""
@@ -69,11 +74,12 @@ class Hook:
 class Middleware:
     """Base class of middleware; override what is needed, the rest costs nothing."""
 
-    async def insert_many(self, params: Sequence[Any], inner: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ARG002
+    async def insert_many(self, params: Sequence[InsertParams], inner: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ARG002
         """Around one insert of one or many jobs: ``await inner()`` inserts them and returns the results.
 
-        Return those. Returning without it, or although it raised, is an error; anything else that is returned is logged, and
-        the results are taken in its place, for the jobs are inserted by then.
+        They are checked, and have all options filled in. Return the results. Returning without them, or although inserting
+        raised, is an error; anything else that is returned is logged, and the results are taken in its place, for the jobs
+        are inserted by then.
         """
         return await inner()
 
@@ -151,85 +157,6 @@ class Extensions:
 
 
 _NOTHING = Extensions()
-
-
-def inserts_around(client: Extensions, params: Sequence[Any]) -> bool:
-    """Whether anything runs around the insert of these jobs: of the client, or of their kinds."""
-    return bool(client.on_insert) or any(Extensions.of_args(kind).on_insert for kind in {type(one.args) for one in params})
-
-
-async def insert_with(client: Extensions, params: Sequence[Any], inner: Callable[[], Awaitable[ResultT]]) -> ResultT:
-    """Insert with everything that runs around it: middleware (each kind's once a batch), then each job's hooks, then ``inner``.
-
-    Args:
-        client: the client's extensions.
-        params: one ``InsertParams`` for each job.
-        inner: inserts them.
-    """
-    if not inserts_around(client, params):
-        return await inner()
-    by_type = {kind: Extensions.of_args(kind) for kind in dict.fromkeys(type(one.args) for one in params)}
-
-    async def innermost() -> ResultT:
-        for one in params:
-            for hook in (*client.insert_begin, *by_type[type(one.args)].insert_begin):
-                await awaitable(hook, "insert_begin", hook.insert_begin(one))
-        return await inner()
-
-    call: Callable[[], Awaitable[ResultT]] = innermost
-    layers = [*client.insert_many, *(m for extensions in by_type.values() for m in extensions.insert_many)]
-    for layer in reversed(layers):
-        call = _wrapped(layer, params, call)
-    return await call()
-
-
-def _wrapped(layer: Middleware, params: Sequence[Any], inner: Callable[[], Awaitable[Any]]) -> Callable[[], Awaitable[Any]]:
-    async def call() -> Any:
-        ran, inserted, failure = False, None, None
-
-        async def entered() -> Any:
-            nonlocal ran, inserted, failure
-            ran = True
-            try:
-                inserted, failure = await inner(), None
-            except BaseException as error:
-                failure = error
-                raise
-            return inserted
-
-        returned = await awaitable(layer, "insert_many", layer.insert_many(params, entered))
-        name = f"middleware {type(layer).__name__}: insert_many"
-        if not ran:
-            raise RivermillError(
-                f"{name} returned without `await inner()`, so nothing was inserted: await it, or raise an error"
-            )
-        if failure is not None:
-            text = shortened(error_text(failure), _SHOWN)
-            raise RivermillError(
-                f"{name} swallowed what `await inner()` raised, {text}: raise it again, or another error"
-            ) from failure
-        if not _is_like(returned, inserted):
-            _tell_changed(layer, returned)
-            return inserted
-        return returned
-
-    return call
-
-
-def _is_like(returned: Any, inserted: Any) -> bool:
-    return type(returned) is type(inserted) and (not isinstance(inserted, list) or len(returned) == len(inserted))
-
-
-def _tell_changed(layer: Middleware, returned: Any) -> None:
-    """An error would undo the insert, or have it done twice where that is committed."""
-    shown = f"a list of {len(returned)}" if isinstance(returned, list) else shortened(repr(returned), _SHOWN)
-    facts = {"middleware": type(layer).__name__, "returned": shown}
-    logger.error(
-        "middleware %(middleware)s: insert_many returned %(returned)s instead of what `await inner()` returned, which is taken "
-        "in its place: return that",
-        facts,
-        extra=facts,
-    )
 
 
 def work_with(

@@ -64,9 +64,14 @@ def _refuse_constant(name: str) -> None:
 
 def add_members(text: str, members: Mapping[str, Any]) -> str:
     """The text of a JSON object with members at its end, which win over others of their names in ``jsonb``."""
-    start = text.strip().removesuffix("}").rstrip()
-    separator = "" if start == "{" else ","
-    return f"{start}{separator}{encode(members)[1:]}"
+    return merge(text, encode(members))
+
+
+def merge(text: str, more: str) -> str:
+    """The text of a JSON object with the members of another at its end, which win over others of their names in ``jsonb``."""
+    start, end = text.strip().removesuffix("}").rstrip(), more.strip().removeprefix("{").lstrip()
+    separator = "" if start == "{" or end == "}" else ","
+    return f"{start}{separator}{end}"
 
 
 def encode_time(value: datetime) -> str:

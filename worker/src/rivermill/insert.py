@@ -17,7 +17,7 @@ import asyncpg
 
 from rivermill.db import Connection, missing_table, unique_conflict
 from rivermill.errors import ValidationError
-from rivermill.insert_rows import InsertParams, Row, check_distinct, make_rows, sequence_of
+from rivermill.insert_rows import InsertParams, Row, check_distinct, make_rows, resolve, sequence_of
 from rivermill.job import JobRow, JobState
 from rivermill.notify_limiter import NotifyLimiter
 from rivermill.rows import job_columns, job_from_record
@@ -197,9 +197,9 @@ class Inserter:
                 up = await self._turns.begin(connection, sequences)
         return [{**record, "state": up.get(record["id"], record["state"])} for record in records]
 
-    def check(self, job: InsertParams) -> None:
-        """Raise the ValidationError that inserting the job would raise."""
-        make_rows([job], self._max_attempts)
+    def resolve(self, jobs: Sequence[InsertParams]) -> list[InsertParams]:
+        """The jobs with all options filled in; raises the ValidationError that inserting them would raise."""
+        return resolve(jobs, self._max_attempts)
 
     async def insert_fast(self, connection: Connection, jobs: Sequence[InsertParams]) -> int:
         """Insert jobs by COPY, in the connection's transaction or one of its own; returns how many.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from rivermill import gojson
 from rivermill.args import check_names, check_stored_kind, encode_args, kind_of, refuse_type
@@ -86,15 +86,40 @@ class InsertOpts:
 
 @dataclass(frozen=True, slots=True)
 class InsertParams:
-    """One job to insert: its args and options, for ``insert_many``. Mirrors ``InsertManyParams``."""
+    """One job to insert: its args and options, for ``insert_many``. Mirrors ``InsertManyParams``.
+
+    Args:
+        args: a value of an args type.
+        opts: how to insert it. What hooks and middleware see has everything filled in that the args type or the client decides.
+        encoded_args: a JSON object, or the text of one, that is stored in the place of what ``args`` encode to, as by a hook
+            that encrypts; what makes the job unique, or selects its sequence, is still taken from ``args``.
+    """
 
     args: Any
     opts: InsertOpts = InsertOpts()
+    encoded_args: Mapping[str, Any] | str | None = None
 
     def __post_init__(self) -> None:
         if type(self.opts) is not InsertOpts:
             kind_of(self.args)  # a kind and its args are a common mistake, and the first of the two
             _check_opts(self.opts)
+
+    def encode(self) -> str:
+        """The text of the JSON object to store: ``encoded_args``, or what ``args`` encode to.
+
+        Raises:
+            ValidationError: it cannot be encoded or stored.
+        """
+        return encode_args(self.args) if self.encoded_args is None else encode_object("encoded_args", self.encoded_args)
+
+    def with_metadata(self, members: Mapping[str, Any] | str) -> Self:
+        """The same job with the members of a JSON object added to its metadata, in the place of those of the same names.
+
+        Raises:
+            ValidationError: it cannot be encoded or stored.
+        """
+        text = gojson.merge(encode_object("metadata", self.opts.metadata or {}), encode_object("metadata", members))
+        return replace(self, opts=InsertOpts(metadata=text).over(self.opts))
 
 
 def as_params(jobs: Iterable[Any]) -> list[InsertParams]:
@@ -167,8 +192,41 @@ def make_rows(jobs: Sequence[InsertParams], default_max_attempts: int) -> list[R
             choice = choices[id(params.opts)] = known or _choose(params.opts, default_max_attempts)
         else:
             choice = _choose(params.opts.over(_own_opts(params.args, own)), default_max_attempts)
-        rows.append(_row(params.args, choice, params.at if isinstance(params, PeriodicParams) else None))
+        rows.append(_row(params, choice))
     return rows
+
+
+def resolve(jobs: Sequence[InsertParams], default_max_attempts: int) -> list[InsertParams]:
+    """The same jobs, checked, and with the options that they will be inserted with, for who looks at them before that.
+
+    Args:
+        jobs: what to insert.
+        default_max_attempts: as for ``make_rows``.
+
+    Raises:
+        ValidationError: as for ``make_rows``.
+    """
+    defaults = InsertOpts(
+        max_attempts=default_max_attempts,
+        metadata={},
+        pending=False,
+        priority=PRIORITY_DEFAULT,
+        queue=QUEUE_DEFAULT,
+        tags=(),
+    )
+    known: dict[int, InsertOpts] = {}
+    resolved = []
+    for params in jobs:
+        own = getattr(params.args, "insert_opts", None)
+        if own is not None:
+            opts = params.opts.over(_own_opts(params.args, own)).over(defaults)
+        elif (shared := known.get(id(params.opts))) is not None:
+            opts = shared
+        else:
+            opts = known[id(params.opts)] = params.opts.over(defaults)
+        resolved.append(replace(params, opts=opts))
+    make_rows(resolved, default_max_attempts)
+    return resolved
 
 
 def _own_opts(args: Any, own: Any) -> InsertOpts:
@@ -183,11 +241,12 @@ def _own_opts(args: Any, own: Any) -> InsertOpts:
     return opts
 
 
-def _row(args: Any, choice: _Choice, turn: datetime | None) -> Row:
-    kind, encoded, unique = check_stored_kind(kind_of(args)), encode_args(args), choice.unique
-    row = Row(encoded, kind, *choice.columns, None, None)
-    if turn is not None and row.scheduled_at is None:
-        row = row._replace(scheduled_at=turn)
+def _row(params: InsertParams, choice: _Choice) -> Row:
+    args, unique = params.args, choice.unique
+    kind, encoded = check_stored_kind(kind_of(args)), encode_args(args)
+    row = Row(encoded if params.encoded_args is None else params.encode(), kind, *choice.columns, None, None)
+    if isinstance(params, PeriodicParams) and row.scheduled_at is None:
+        row = row._replace(scheduled_at=params.at)
     if choice.sequence is not None:
         check_names("sequence by_args", choice.sequence.paths(), args, encoded)
         marks = choice.sequence.metadata(kind=kind, args=encoded, queue=row.queue)

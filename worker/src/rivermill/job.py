@@ -126,6 +126,7 @@ class AttemptState:
         updates: metadata to merge into the row when the attempt ends; None while there is none.
         steps: the steps of a resumable job; None until it begins one.
         progress: what a worker in a process of its own has told of its steps, to record if the attempt does not succeed.
+        encoded_args: what the args are decoded from in the place of those of the row; None where nothing takes their place.
     """
 
     cancel_requested = False
@@ -134,6 +135,7 @@ class AttemptState:
     updates: dict[str, Any] | None = None
     steps: Steps | None = None
     progress: Mapping[str, Any] | None = None
+    encoded_args: str | None = None
 
     @property
     def client(self) -> Client | None:
@@ -201,6 +203,24 @@ class Job(Generic[ArgsT]):
         if not isinstance(self._row, JobRow):
             self._row = self._row.decode()
         return self._row
+
+    @property
+    def encoded_args(self) -> str:
+        """The JSON text that ``args`` are decoded from, which ``work_begin`` and ``work`` may set, as they do to decrypt.
+
+        Until then it is the row's.
+
+        Raises:
+            ValidationError: it is set to what is no text.
+            ValueError: the row cannot be decoded.
+        """
+        return self.row.encoded_args if self.state.encoded_args is None else self.state.encoded_args
+
+    @encoded_args.setter
+    def encoded_args(self, text: str) -> None:
+        if not isinstance(text, str):
+            raise ValidationError(f"encoded_args of type {type(text).__name__}: set the text of a JSON object")
+        self.state.encoded_args = text
 
     @property
     def client(self) -> Client:

@@ -7,11 +7,13 @@ import contextlib
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 from rivermill import gojson
+from rivermill.around_inserts import insert_with, inserts_around
 from rivermill.db import Connection
 from rivermill.errors import RivermillError
-from rivermill.extensions import Extensions, awaitable, insert_with, inserts_around
+from rivermill.extensions import Extensions, awaitable
 from rivermill.insert import Inserter
 from rivermill.insert_rows import InsertOpts, InsertParams, PeriodicParams
 from rivermill.maintenance.connection import LeaderConnection
@@ -66,7 +68,8 @@ class Enqueuer:
 
         async def insert(connection: Connection) -> None:
             async with connection.transaction():
-                await insert_with(self._extensions, params, lambda: self._inserter.insert(connection, params))
+                insert_all = partial(self._inserter.insert, connection)
+                await insert_with(self._extensions, params, self._inserter.resolve, insert_all)
 
         try:
             async with asyncio.timeout(_TIMEOUT):
@@ -93,8 +96,8 @@ class Enqueuer:
             named = {"river:periodic_job_id": job.id} if job.id is not None else {}
             metadata = gojson.add_members(gojson.encode_object(opts.metadata or {}), {**named, "periodic": True})
             marked = InsertOpts(metadata=metadata).over(opts)
-            params = PeriodicParams(params.args, marked, at=turn.at)
-            self._inserter.check(params)
+            params = PeriodicParams(params.args, marked, params.encoded_args, at=turn.at)
+            self._inserter.resolve([params])
         except Exception as error:
             expected = isinstance(error, RivermillError)
             logger.error(  # noqa: TRY400 - a wrong option needs no traceback
