@@ -92,6 +92,7 @@ _OUTGOING = ("--outgoing-interval=0.01",)
 _BATCHED = ("--local-queue=500", "--delay=0")
 #: What awa's page on configuration advises for a queue that is very busy.
 _PARTITIONS = ("--queues=4",)
+_AWA_SLEEPS = ("--slots=100", "--sleep=0.01", *_PARTITIONS)
 #: As pgqueuer's pages advise where throughput counts; they advise one connection, too, which is measured as well.
 _POOL = ("--pool=20",)
 #: It needs a limit of two batches.
@@ -175,7 +176,7 @@ CASES = (
             Setup("river", "100 workers, cooldown 1 ms", ("--slots=100", "--sleep=10ms", *_TUNED)),
             Setup("pgqueuer", "batch 50, at most 100 at once, one connection", _HUNDRED),
             Setup("pgqueuer", "batch 50, at most 100 at once, pool", (*_HUNDRED, *_POOL)),
-            Setup("awa", "100 workers on 4 partitions", ("--slots=100", "--sleep=0.01", *_PARTITIONS), made=_PARTITIONS),
+            Setup("awa", "100 workers on 4 partitions", _AWA_SLEEPS, jobs=4_000, made=_PARTITIONS),
             Setup("graphile-worker", "100 at once, batches of 500", ("--slots=100", "--sleep=0.01", *_BATCHED)),
         ),
         filled=True,
