@@ -125,7 +125,6 @@ CASES = (
             Setup("river", "2000 workers, cooldown 1 ms", ("--slots=2000", *_TUNED)),
             Setup("river", "4000 workers, cooldown 1 ms", ("--slots=4000", *_TUNED)),
             Setup("river", "2000 workers, as in its own benchmark", ("--slots=2000", *_AS_ITS_BENCH)),
-            Setup("river", "4000 workers, cooldown 20 ms", ("--slots=4000", "--cooldown=20ms", "--poll=100ms", "--pool=10")),
             Setup("rivermill", "100 slots, all defaults", ("--slots=100",)),
             Setup("rivermill", "100 slots, the command rivermill work, probed and scraped", ("--slots=100", "--command")),
             Setup("river", "100 workers, all defaults", ("--slots=100",), jobs=5_000),
