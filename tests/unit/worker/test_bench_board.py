@@ -69,6 +69,15 @@ async def test_totals_figures_and_lines_are_of_one_clock() -> None:
     assert totals.endswith(f"overall job/sec [ {figures['jobs_per_second']:10.1f} ], running {go_duration(figures['seconds'])}")
 
 
+async def test_what_was_once_counted_as_worked_stays() -> None:
+    """A job that is given back may hide one that is completed, until that is written."""
+    board, counts = Board(Ending(), None), iter([0, 0, 5, 3, 6])
+    board.inserted = 6
+    async with board.running(lambda: next(counts, 6)):
+        left = [board.left for _ in range(3)]
+    assert (left, board.figures()["jobs_worked"]) == ([6, 1, 1], 6)
+
+
 async def test_waiting_ends_without_progress_at_the_end_and_when_asked() -> None:
     async def waits(ending: Ending, patience: float) -> int:
         board = Board(ending, None)

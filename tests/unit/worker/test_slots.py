@@ -197,3 +197,10 @@ def test_tallies_and_spreads_are_scraped_as_counters_and_histograms() -> None:
     assert 'took_seconds_bucket{le="+Inf",queue="q"} 3.0' in lines
     assert 'took_seconds_count{queue="q"} 3.0' in lines
     assert 'took_seconds_sum{queue="q"} 7.6' in lines
+
+
+def test_the_total_of_tallies_is_that_of_a_label_with_a_value() -> None:
+    tallies = Tallies("ended", "Ended.", ["queue", "outcome"], CollectorRegistry())
+    for queue, outcome in (("a", "completed"), ("b", "completed"), ("b", "failed"), ("completed", "failed")):
+        tallies.labels(queue, outcome).inc(2)
+    assert (tallies.total("outcome", "completed"), tallies.total("queue", "b"), tallies.total("queue", "c")) == (4, 4, 0)
