@@ -107,8 +107,9 @@ _TUNED = ("--cooldown=1ms", "--poll=100ms", "--pool=10")
 #: As River's own benchmark has it, beside 2,000 workers.
 _AS_ITS_BENCH = ("--cooldown=2ms", "--poll=20ms", "--pool=10")
 
-#: As docs/worker.md advises for a busy queue where nobody searches jobs by args or metadata, and where none lists a kind's.
-WITHOUT_GIN, LEAN = ("--storage=without-gin",), ("--storage=tuned,without-gin,without-kind",)
+#: As docs/worker.md advises for a busy queue where nobody searches jobs by args or metadata, nor lists those of a kind.
+WITHOUT_GIN, WITHOUT_SEARCH = ("--storage=without-gin",), ("--storage=without-gin,without-kind",)
+LEAN = ("--storage=tuned,without-gin,without-kind",)
 
 CASES = (
     Case(
@@ -156,7 +157,28 @@ CASES = (
             Setup("statements alone", "batches of 1000", ("--slots=1000", *_CEILING), made=LEAN),
             Setup("statements alone", "batches of 2000", ("--slots=2000", *_CEILING), made=LEAN),
             Setup("statements alone", "batches of 4000", ("--slots=4000", *_CEILING), made=LEAN),
-            Setup("rivermill", "4000 slots, only the GIN indexes dropped", ("--slots=4000",), made=WITHOUT_GIN),
+            Setup("river", "2000 workers, as in its own benchmark", ("--slots=2000", *_AS_ITS_BENCH), made=LEAN),
+            Setup("river", "4000 workers, cooldown 1 ms", ("--slots=4000", *_TUNED), made=LEAN),
+            Setup("rivermill", "4000 slots, only search indexes dropped", ("--slots=4000",), made=WITHOUT_SEARCH),
+            Setup(
+                "statements alone",
+                "batches of 1000, only search indexes dropped",
+                ("--slots=1000", *_CEILING),
+                made=WITHOUT_SEARCH,
+            ),
+            Setup(
+                "statements alone",
+                "batches of 2000, only search indexes dropped",
+                ("--slots=2000", *_CEILING),
+                made=WITHOUT_SEARCH,
+            ),
+            Setup(
+                "statements alone",
+                "batches of 4000, only search indexes dropped",
+                ("--slots=4000", *_CEILING),
+                made=WITHOUT_SEARCH,
+            ),
+            Setup("rivermill", "4000 slots, only GIN indexes dropped", ("--slots=4000",), made=WITHOUT_GIN),
             Setup("pgqueuer", "batch 1000, one connection", ("--slots=1000",)),
             Setup("pgqueuer", "batch 1000, pool", ("--slots=1000", *_POOL)),
             Setup("pgqueuer", "batch 2000, pool", ("--slots=2000", *_POOL)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.cases import WITHOUT_GIN, Case, Setup
+from benchmarks.cases import LEAN, WITHOUT_GIN, WITHOUT_SEARCH, Case, Setup
 
 _MANY, _FEW = ("--slots=1000",), ("--slots=100",)
 _THOUSAND_QUEUES = ("--queues=1000",)
@@ -55,10 +55,12 @@ GROWTH = (
         (
             _ours("as River makes it"),
             _ours("without the GIN indexes", made=WITHOUT_GIN),
+            _ours("without GIN and kind indexes", made=WITHOUT_SEARCH),
             _ours("tuned", made=_TUNED),
+            _ours("tuned, without GIN and kind indexes", made=LEAN),
             _ours("1 M finished jobs", history=1_000_000),
             _ours("1 M finished jobs, without the GIN indexes", history=1_000_000, made=WITHOUT_GIN),
-            _ours("1 M finished jobs, tuned", history=1_000_000, made=_TUNED),
+            _ours("1 M finished jobs, tuned, without GIN and kind indexes", history=1_000_000, made=LEAN),
         ),
         filled=True,
     ),

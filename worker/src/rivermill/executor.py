@@ -155,9 +155,7 @@ class Executor:
         self._early_cancels = None
 
     def submit(self, queue: str, records: Sequence[Any]) -> None:
-        """Start executing claimed rows; those beyond the free slots wait, and are given back if that takes too long."""
-        if not records:
-            return
+        """Start executing a claim's rows; those beyond the free slots wait, and are given back if that takes too long."""
         now, claimed_at = time.monotonic(), records[0]["attempted_at"]
         slots, waited, kinds = self._slots.queues[queue], self._waits[queue], self._attempts.kinds(queue)
         if len(records) > slots.max_workers - slots.running:
