@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from rivermill.args import kind_of
@@ -59,9 +58,13 @@ class InsertMethods(ClientBase):
             DatabaseUnavailableError: there is no connection.
         """
         params = self._params(jobs)
-        async with self._connection(tx) as connection:
-            insert = partial(self._inserter.insert, connection)
-            return await insert_with(self._extensions, params, self._inserter.resolve, insert)
+
+        async def insert(resolved: Sequence[InsertParams]) -> list[JobInsertResult]:
+            async with self._connection(tx) as connection:
+                return await self._inserter.insert(connection, resolved)
+
+        # What runs around it waits for what it likes, and may use this client, so it must not hold the connection.
+        return await insert_with(self._extensions, params, self._inserter.resolve, insert)
 
     async def insert_many_fast(self, jobs: Iterable[Any], *, tx: Transaction | None = None) -> int:
         """Insert many jobs by COPY: faster than ``insert_many``, but a duplicate of a unique job fails all of them.
@@ -81,9 +84,12 @@ class InsertMethods(ClientBase):
             DatabaseUnavailableError: there is no connection.
         """
         params = self._params(jobs)
-        async with self._connection(tx) as connection:
-            insert = partial(self._inserter.insert_fast, connection)
-            return await insert_with(self._extensions, params, self._inserter.resolve, insert)
+
+        async def insert(resolved: Sequence[InsertParams]) -> int:
+            async with self._connection(tx) as connection:
+                return await self._inserter.insert_fast(connection, resolved)
+
+        return await insert_with(self._extensions, params, self._inserter.resolve, insert)
 
     async def enqueue(self, args: Any) -> JobRow:
         """Insert a job that is due at once; raises what ``insert`` raises."""
