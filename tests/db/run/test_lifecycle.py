@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
@@ -87,3 +88,75 @@ async def test_a_job_that_stops_its_client_is_told_how(
         await asyncio.wait_for(bench.client.stopped(), 20)
         await asyncio.gather(*stopping)
         assert (await bench.job(stops.id)).state is JobState.COMPLETED
+
+
+async def client_with_a_job(dsn: str, schema: Schema, workers: Workers, gate: asyncio.Event) -> tuple[Client, int]:
+    """A client that runs a job, which ends when the gate is opened; and the job's id."""
+
+    @workers.work
+    async def work(job: Job[Note]) -> None:
+        begun.set()
+        await gate.wait()
+
+    begun = asyncio.Event()
+    client = Client(dsn, workers=workers, schema=schema, queues={"default": 1}, shutdown_timeout=timedelta(minutes=5))
+    await client.start()
+    job = await client.enqueue(Note())
+    await asyncio.wait_for(begun.wait(), 20)
+    return client, job.id
+
+
+async def stop_in_vain(client: Client) -> None:
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(client.stop(), 0.2)
+
+
+async def state(connection: Connection, schema: Schema, job_id: int) -> tuple[str, int]:
+    sql = f"SELECT state::text, attempt FROM {schema.table('river_job')} WHERE id = $1"
+    return tuple(await connection.fetchrow(sql, job_id))
+
+
+async def test_a_stop_whose_caller_waits_no_more_goes_on(
+    dsn: str, connection: Connection, schema: Schema, workers: Workers
+) -> None:
+    """Nobody calls it again, and the job ends in its time."""
+    gate = asyncio.Event()
+    client, job_id = await client_with_a_job(dsn, schema, workers, gate)
+    await stop_in_vain(client)
+    assert await state(connection, schema, job_id) == ("running", 1)
+    gate.set()
+    await asyncio.wait_for(client.stopped(), 20)
+    assert await state(connection, schema, job_id) == ("completed", 1)
+    assert await fleet(connection, schema) == 0
+    name = f"rivermill {client.settings.client_id}"[:63]
+
+    async def closed() -> bool:
+        sql = "SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = $1"
+        return bool(await connection.fetchval(sql, name))
+
+    await eventually(closed)
+
+
+async def test_a_stop_in_vain_is_followed_by_one_that_hurries(
+    dsn: str, connection: Connection, schema: Schema, workers: Workers
+) -> None:
+    """As River's Stop with a context that ends, and StopAndCancel after it."""
+    client, job_id = await client_with_a_job(dsn, schema, workers, asyncio.Event())
+    await stop_in_vain(client)
+    await stop_in_vain(client)
+    await asyncio.wait_for(client.stop(cancel=True), 20)
+    assert await state(connection, schema, job_id) == ("available", 0)
+    assert client.left_running == ()
+    await asyncio.wait_for(client.stop(), 20)
+
+
+async def test_a_stop_that_hurries_does_so_although_its_caller_is_cancelled(
+    dsn: str, connection: Connection, schema: Schema, workers: Workers
+) -> None:
+    client, job_id = await client_with_a_job(dsn, schema, workers, asyncio.Event())
+    stopping = asyncio.create_task(client.stop(cancel=True))
+    await asyncio.sleep(0)
+    stopping.cancel()
+    await asyncio.wait([stopping])
+    await asyncio.wait_for(client.stopped(), 20)
+    assert await state(connection, schema, job_id) == ("available", 0)

@@ -145,7 +145,8 @@ class Client(InsertMethods, JobMethods, QueueMethods, LeaderMethods):
     async def stop(self, *, cancel: bool = False) -> None:
         """Stop working and close the connections. Mirrors ``Stop`` and ``StopAndCancel``.
 
-        While ``start`` has not ended, it waits for that.
+        While ``start`` has not ended, it waits for that. Cancelled, or given a time limit by its caller, it only waits no more:
+        the client goes on stopping, and another call waits for its end, or hurries it.
 
         Args:
             cancel: give running jobs back at once instead of after ``shutdown_timeout``.

@@ -40,7 +40,8 @@ class Drain:
                 await self._executor.idle()
         except TimeoutError:
             logger.warning("running jobs are given back", extra={"running": self._executor.unfinished})
-        self._wait = None
+        finally:
+            self._wait = None
         if self._executor.unfinished:
             self._executor.soft_stop()
             try:

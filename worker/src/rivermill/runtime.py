@@ -147,9 +147,8 @@ class Runtime:
         self._listener = Listener(settings, name, heartbeat, self._callbacks(), self.metrics, timings.listener)
         self._http: HealthServer | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._stopping = False
+        self._stop: asyncio.Task[None] | None = None
         self._stopped: asyncio.Future[None] | None = None
-        self._ended = asyncio.Event()
         self.left_running: tuple[int, ...] = ()
 
     @property
@@ -194,36 +193,18 @@ class Runtime:
         logger.info("client started", extra={"client_id": self._settings.client_id})
 
     async def stop(self, *, cancel: bool = False) -> None:
-        """Stop claiming, let jobs finish, give the rest back, flush, and leave. Later calls wait for the first.
+        """Stop claiming, let jobs finish, give the rest back, flush, and leave. Later calls wait for the same end.
 
         Args:
             cancel: give running jobs back at once.
         """
         if self._stopped is None:
             return
-        if self._stopping:
-            if cancel:
-                self._drain.hurry()
-            await self._ended.wait()
-            return
-        self._stopping = True
         if cancel:
             self._drain.hurry()
-        self._health.ready("stopping")
-        logger.info("client stops", extra={"running": self._executor.unfinished})
-        try:
-            await self._producer.cordon()
-            await self._drain.run()
-            await self._flush()
-        finally:
-            try:
-                await self._close()
-            finally:
-                self._ended.set()
-                if not self._stopped.done():
-                    self._stopped.set_result(None)
-            self._stopped.exception()  # seen by whoever waits for stopped(); stopping itself has succeeded
-        logger.info("client stopped")
+        if self._stop is None:
+            self._stop = asyncio.create_task(self._end(self._stopped), name="rivermill stop")
+        await asyncio.shield(self._stop)  # whoever waits no more must not cut it off
 
     async def stopped(self) -> None:
         """Wait for the end of ``stop``, or of a part without which the client is useless.
@@ -235,6 +216,23 @@ class Runtime:
             await asyncio.shield(self._stopped)
 
     # --- stopping ---
+
+    async def _end(self, stopped: asyncio.Future[None]) -> None:
+        self._health.ready("stopping")
+        logger.info("client stops", extra={"running": self._executor.unfinished})
+        try:
+            await self._producer.cordon()
+            await self._drain.run()
+            await self._flush()
+        finally:
+            try:
+                await self._close()
+                await self._shared.close()  # whoever asked for the stop may be gone
+            finally:
+                if not stopped.done():
+                    stopped.set_result(None)
+            stopped.exception()  # seen by whoever waits for stopped(); stopping itself has succeeded
+        logger.info("client stopped")
 
     async def _flush(self) -> None:
         self.completer.close()
@@ -287,7 +285,7 @@ class Runtime:
         self._tasks[name] = task
 
     def _on_task_done(self, name: str, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and not self._stopping:
+        if not task.cancelled() and self._stop is None:
             self._on_death(name, task.exception())
 
     def _on_listener_died(self, error: Exception) -> None:
@@ -297,7 +295,7 @@ class Runtime:
     def _on_death(self, name: str, error: BaseException | None) -> None:
         self._health.dead(f"{name} died: {error!r}")
         logger.error("%s died", name, exc_info=error)
-        if self._stopped is not None and not self._stopped.done() and not self._stopping:
+        if self._stopped is not None and not self._stopped.done() and self._stop is None:
             self._stopped.set_exception(RivermillError(f"{name} died: {error!r}"))
 
     def _refresh_metrics(self) -> None:
@@ -314,7 +312,7 @@ class Runtime:
 
     def _set_ready(self) -> None:
         reason: str | None = None
-        if self._stopping:
+        if self._stop is not None:
             reason = "stopping"
         elif self._cordon.state is not ClientState.ACCEPTING:
             reason = self._cordon.state.value
