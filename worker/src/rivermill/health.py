@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from rivermill.config import Settings
 from rivermill.errors import ConfigError
 
 #: The main loop counts as dead when it has not run for this long.
@@ -111,3 +112,14 @@ def _handler(health: Health, registry: CollectorRegistry, refresh: Callable[[], 
             """Probes every second are no news."""
 
     return Handler
+
+
+def serve(settings: Settings, health: Health, registry: CollectorRegistry, refresh: Callable[[], None]) -> HealthServer | None:
+    """Serve what the settings ask for; None where they have no port.
+
+    Raises:
+        ConfigError: the port cannot be served.
+    """
+    if settings.http_port is None:
+        return None
+    return HealthServer(settings.http_host or settings.pod.ip or "", settings.http_port, health, registry, refresh)

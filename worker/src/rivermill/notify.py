@@ -29,9 +29,8 @@ from rivermill.errors import ConfigError
 from rivermill.heartbeat import ClientState, Heartbeat, Vitals
 from rivermill.loop_watch import watch_loop
 from rivermill.metrics import Metrics
+from rivermill.stand_in import LATE
 
-#: Intervals after which a heartbeat is late; another client's silence can be one interval longer.
-_LATE = 1.5
 logger = logging.getLogger("rivermill.notify")
 
 
@@ -40,12 +39,14 @@ class ListenerTimings:
     """Seconds between heartbeats, between connection checks, and the longest time a check may take.
 
     ``refused``: for so long a login that worked before may be refused.
+    ``silence``: after so long without a heartbeat nothing is claimed: a leader takes the client for dead a little later.
     """
 
     heartbeat: float = 10.0
     check: float = 5.0
     timeout: float = 10.0
     refused: float = 30.0
+    silence: float = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ class Listener:
     def steady_seconds(self) -> float:
         """For how long every heartbeat could be written when it was due: so long could every living client write its own."""
         now = time.monotonic()
-        steady = self.healthy and now - self._beat_at <= _LATE * self._timings.heartbeat
+        steady = self.healthy and now - self._beat_at <= LATE * self._timings.heartbeat
         return max(0.0, now - self._steady_since) if steady else 0.0
 
     async def start(self) -> None:
@@ -262,7 +263,7 @@ class Listener:
         if self._listens:
             await self._check(connection)  # so that the last statement tells what the connection is for
         now = time.monotonic()
-        if not self.healthy or now - self._beat_at > _LATE * self._timings.heartbeat:
+        if not self.healthy or now - self._beat_at > LATE * self._timings.heartbeat:
             self._steady_since = now
         self._beat_at = now
         self._call_main(self._callbacks.wanted, wanted)

@@ -21,7 +21,7 @@ from rivermill.events import Subscribers
 from rivermill.executor import Executor
 from rivermill.failures import Failures
 from rivermill.gate import Gate
-from rivermill.health import Health, HealthServer
+from rivermill.health import Health, HealthServer, serve
 from rivermill.heartbeat import ClientState, Heartbeat, Vitals
 from rivermill.job_events import JobEvents
 from rivermill.leader import Elector
@@ -40,6 +40,7 @@ from rivermill.queue_report import QueueReport
 from rivermill.queue_work import RunningQueues
 from rivermill.sequencer import Sequencer
 from rivermill.signals import Signals
+from rivermill.stand_in import StandIn
 from rivermill.timings import Timings
 from rivermill.worker import Workers
 
@@ -82,7 +83,7 @@ class Runtime:
         self.metrics = Metrics()
         self._health = Health()
         self._extensions = settings.extensions
-        gate = Gate()
+        gate = Gate(timings.listener.silence)
         self._failures = Failures(settings.pod, self.metrics.attempts, gate, self._beat)
         self._subscribers = subscribers
         events = JobEvents(settings.schema, subscribers)
@@ -144,6 +145,9 @@ class Runtime:
         self._terms = Terms(self._maintenance.run, lambda task: self._on_task_done("maintenance", task))
         self._elector = Elector(shared, settings.schema, settings.client_id, self._terms.change, timings.election)
         heartbeat = Heartbeat(settings, queues, metadata.version("rivermill"))
+        self._stand_in = StandIn(
+            shared, heartbeat, self._vitals, gate, timings.listener.heartbeat, self._cordon.want, self._producer.fetch_soon
+        )
         self._listener = Listener(settings, name, heartbeat, self._callbacks(), self.metrics, timings.listener)
         self._http: HealthServer | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -171,7 +175,7 @@ class Runtime:
         """
         self._stopped = asyncio.get_running_loop().create_future()
         try:
-            self._start_http()
+            self._http = serve(self._settings, self._health, self.metrics.registry, self._refresh_metrics)
             await self._queue_report.begin()
             await self._listener.start()
         except BaseException:
@@ -188,6 +192,7 @@ class Runtime:
         self._spawn("sequencer", self._sequencer.run())
         self._spawn("pulse", self._pulse())
         self._spawn("login check", self._login_check.run())
+        self._spawn("stand-in", self._stand_in.run())
         self._queues.work = self._running_queues
         self._set_ready()
         logger.info("client started", extra={"client_id": self._settings.client_id})
@@ -263,26 +268,23 @@ class Runtime:
 
     # --- parts ---
 
-    def _start_http(self) -> None:
-        if (port := self._settings.http_port) is not None:
-            host = self._settings.http_host or self._settings.pod.ip or ""
-            self._http = HealthServer(host, port, self._health, self.metrics.registry, self._refresh_metrics)
-
     def _callbacks(self) -> Callbacks:
         signals = Signals(self._settings.client_id, self._producer, self._executor, self._elector, self._pauses, self._beat)
         return Callbacks(
             topics=signals.topics,
             connected=self._on_connected,
-            wanted=self._cordon.want,
+            wanted=self._stand_in.on_heartbeat,
             died=self._on_listener_died,
             working=self._executor.working,
-            vitals=lambda: Vitals(self._executor.busy, self._cordon.state, self.metrics.attempts(), self._failures.reports),
+            vitals=self._vitals,
         )
 
+    def _vitals(self) -> Vitals:
+        return Vitals(self._executor.busy, self._cordon.state, self.metrics.attempts(), self._failures.reports)
+
     def _spawn(self, name: str, coroutine: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(coroutine, name=f"rivermill {name}")
+        self._tasks[name] = task = asyncio.create_task(coroutine, name=f"rivermill {name}")
         task.add_done_callback(lambda done: self._on_task_done(name, done))
-        self._tasks[name] = task
 
     def _on_task_done(self, name: str, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and self._stop is None:
