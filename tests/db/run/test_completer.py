@@ -239,7 +239,7 @@ async def test_events_come_once_and_after_the_commit(way: Way, connection: Conne
     events = JobEvents(schema, subscribers)
     completer = Completer(shared, schema, ME, Metrics(), events, lambda: None)
     with subscribers.subscribe([EventKind.JOB_COMPLETED]) as seen:
-        events.ended(record["id"], time.monotonic(), time.time())
+        events.ended(record["id"], time.monotonic(), time.monotonic(), time.time())
         completer.succeeded(record["id"], time.monotonic())
         completer.close()
         await asyncio.wait_for(completer.run(), 20)

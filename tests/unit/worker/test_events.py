@@ -109,4 +109,4 @@ def test_what_is_refused() -> None:
 
 
 def test_a_job_may_be_due_since_ever() -> None:
-    JobEvents(Schema(), Subscribers()).ended(1, started=0.0, scheduled_at=float("-inf"))
+    JobEvents(Schema(), Subscribers()).ended(1, started=0.0, ended=1.0, scheduled_at=float("-inf"))

@@ -46,6 +46,8 @@ from rivermill.rows import json_object
 from rivermill.worker import ExecutorKind, Registration, Workers, refuse_unawaited
 
 _NEVER = float("inf")
+#: In the metadata of a job that was rescued.
+_RESCUED = "river:rescue_count"
 #: What metrics have for kinds that nobody registered: they are whatever somebody inserts, and each label is kept for ever.
 NOT_REGISTERED = "(not registered)"
 
@@ -130,7 +132,7 @@ class Attempts:
         metadata: str = claimed.record["metadata"]
         try:
             try:
-                if kind.plain and not claimed.touched and metadata.startswith("{"):
+                if kind.plain and not claimed.touched and metadata.startswith("{") and _RESCUED not in metadata:
                     job = Job(kind.decode(claimed.record["args"]), claimed, claimed)
                     claimed.deadline = deadline = began + kind.timeout_seconds
                     if deadline < self._deadlines.earliest:
@@ -145,12 +147,12 @@ class Attempts:
                     raise  # the loop is closed, and nothing can be awaited any more
                 error = self._reason(claimed, kind, raised)
             claimed.done, ended_at = True, time.monotonic()
+            if self._completer.full:
+                await self._completer.wait_for_room()
             if claimed.abandoned:
                 return
             if self._completer.events.wanted:
-                self._completer.events.ended(claimed.id, claimed.at, claimed.record["scheduled_at"])
-            if self._completer.full:
-                await self._completer.wait_for_room()
+                self._completer.events.ended(claimed.id, claimed.at, ended_at, claimed.record["scheduled_at"])
             if error is None and claimed.updates is None and claimed.steps is None and PROGRESS not in metadata:
                 self._completer.succeeded(claimed.id, ended_at)
                 kind.completed.value += 1
@@ -171,6 +173,15 @@ class Attempts:
         )
         self._metrics.jobs.labels(claimed.kind_info.queue, claimed.kind_info.label, "cancelled").inc()
 
+    def disown(self, claimed: Claimed) -> None:
+        """End an attempt whose row was taken from this client; what it ends with counts for nothing."""
+        text = "job %(job_id)s of kind %(kind)s was rescued while it ran here, and begins again: the earlier attempt is ended"
+        logger.warning(text, claimed.names, extra=claimed.names)
+        claimed.abandoned = True
+        if not claimed.done:
+            claimed.stopping = claimed.touched = True
+            self._interrupt(claimed)
+
     def close(self) -> None:
         """Time nothing any more."""
         self._deadlines.close()
@@ -180,6 +191,8 @@ class Attempts:
     async def _attempt(self, claimed: Claimed, kind: Kind) -> None:
         """Run a worker with everything around it, or refuse to; what cannot be decoded fails this job and no other."""
         registration = kind.registration
+        if _RESCUED in claimed.record["metadata"]:
+            self._completer.forget(claimed.id)
         if claimed.stopping or claimed.seized:
             raise asyncio.CancelledError
         if not claimed.record["metadata"].startswith("{"):

@@ -105,7 +105,7 @@ class Claimed(AttemptState):
         entered: whether its task has begun; cancelled before, a task would never run and never free its slot.
         touched: whether something was asked of it before its task began.
         seized: whether its slot was not free, so that its worker must not run.
-        abandoned: its row has been finished over its head; what it ends with counts for nothing.
+        abandoned: its row has been finished over its head, or taken from it; what it ends with counts for nothing.
     """
 
     task: asyncio.Task[None] | None = None
@@ -138,6 +138,11 @@ class Claimed(AttemptState):
     def kind(self) -> str:
         """The job's kind."""
         return self.kind_info.name
+
+    @property
+    def names(self) -> dict[str, Any]:
+        """What logs say of it."""
+        return {"job_id": self.id, "kind": self.kind, "queue": self.kind_info.queue}
 
     @property
     def attempt(self) -> int:

@@ -58,6 +58,7 @@ class Completer:
         self._waiting = Batch()
         self._writing = Batch()
         self._late = Batch()
+        self._forgotten: set[int] = set()
         self._late_failures = 0
         self._failed_at = float("-inf")
         self._late_timer: asyncio.TimerHandle | None = None
@@ -103,6 +104,16 @@ class Completer:
             self._waiting.general.append(completion)
         self._taken()
 
+    def forget(self, job_id: int) -> None:
+        """A job that others took for lost begins here once more: a success of it that is still unwritten counts for nothing.
+
+        No other outcome needs that: they have the time of their claim, and are not written over another's.
+        """
+        for batch in (self._waiting, self._late):
+            batch.plain.pop(job_id, None)
+        if job_id in self._writing.plain:
+            self._forgotten.add(job_id)  # it is on its way, and may come back
+
     def _taken(self) -> None:
         self._wake.set()
         if len(self._waiting) + len(self._late) >= MAX_BACKLOG:
@@ -144,6 +155,10 @@ class Completer:
         finally:
             # Nothing is left of what was written; the rest is tried again, and last.
             self._writing = Batch()
+            for job_id in self._forgotten:
+                batch.plain.pop(job_id, None)
+                self._late.plain.pop(job_id, None)
+            self._forgotten.clear()
             self._waiting.add(batch)
         self._put_off()
         if self.backlog < MAX_BACKLOG // 2:

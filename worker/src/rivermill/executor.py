@@ -165,7 +165,9 @@ class Executor:
         for record in records:
             job_id, name = record["id"], record["kind"]
             kind = kinds.get(name) or self._attempts.new_kind(queue, name)
-            claimed = self._claimed[job_id] = Claimed(job_id, record, kind, slots, now)
+            claimed = Claimed(job_id, record, kind, slots, now)
+            if self._claimed.setdefault(job_id, claimed) is not claimed:
+                self._supersede(claimed)
             submitted.append(claimed)
         waited.observe_all([claimed_at - record["scheduled_at"] for record in records])
         admitted = self._slots.admit(slots, submitted)
@@ -177,12 +179,20 @@ class Executor:
         self._idle.clear()
         self._watch_waiting()
 
+    def _supersede(self, claimed: Claimed) -> None:
+        """A job that others rescued while it ran here is claimed here once more: its earlier attempt counts for nothing."""
+        earlier, self._claimed[claimed.id] = self._claimed[claimed.id], claimed
+        self._attempts.disown(earlier)
+        if not earlier.holds_slot and not earlier.entered:
+            self._slots.withdraw(earlier.slots, earlier)
+        elif earlier.watch is not None:
+            self._abandoned.add(earlier)
+
     # --- ending attempts early ---
 
     def cancel(self, job_id: int) -> None:
         """Cancel a job on behalf of someone outside, if it is here or being claimed."""
-        claimed = self._claimed.get(job_id)
-        if claimed is not None:
+        if (claimed := self._claimed.get(job_id)) is not None:
             self._cancel(claimed)
         elif self._early_cancels is not None:
             self._early_cancels.add(job_id)
@@ -199,8 +209,7 @@ class Executor:
     def _cancel(self, claimed: Claimed) -> None:
         if claimed.done or claimed.cancel_requested:
             return
-        facts = {"job_id": claimed.id, "kind": claimed.kind}
-        logger.info("job %(job_id)s of kind %(kind)s is cancelled from outside", facts, extra=facts)
+        logger.info("job %(job_id)s of kind %(kind)s is cancelled from outside", claimed.names, extra=claimed.names)
         claimed.cancel_requested = claimed.touched = True
         if not claimed.holds_slot and not claimed.entered:
             # It ends as a cancelled job at its first step.
@@ -240,9 +249,10 @@ class Executor:
         if not claimed.stuck:
             claimed.stuck = True
             self._count_stuck(1)
-            facts = {"job_id": claimed.id, "kind": claimed.kind, "queue": claimed.kind_info.queue}
-            logger.error("job %(job_id)s of kind %(kind)s is stuck: it goes on although it was told to end", facts, extra=facts)
-            if self._ask_stuck_handler(claimed):
+            text = "job %(job_id)s of kind %(kind)s is stuck: it goes on although it was told to end"
+            logger.error(text, claimed.names, extra=claimed.names)
+            stuck = StuckJob(claimed.id, claimed.kind, claimed.kind_info.queue, self._stuck_now)
+            if ask_stuck_handler(self._policy.stuck_handler, stuck):
                 self._free_slot(claimed)
         if claimed.cancel_requested and not claimed.abandoned:
             self._attempts.give_up(claimed)
@@ -251,12 +261,6 @@ class Executor:
             self._forget(claimed)
         self._interrupt(claimed)
         self._on_free()
-
-    def _ask_stuck_handler(self, claimed: Claimed) -> bool:
-        handler = self._policy.stuck_handler
-        if handler is None:
-            return False
-        return ask_stuck_handler(handler, StuckJob(claimed.id, claimed.kind, claimed.kind_info.queue, self._stuck_now))
 
     def _count_stuck(self, change: int) -> None:
         self._stuck_now += change
@@ -303,11 +307,10 @@ class Executor:
     def _end_watch(self, claimed: Claimed) -> None:
         if claimed.watch is not None:
             claimed.watch.cancel()
+        self._abandoned.discard(claimed)
         if claimed.stuck:
             self._count_stuck(-1)
-            facts = {"job_id": claimed.id, "kind": claimed.kind}
-            logger.info("job %(job_id)s of kind %(kind)s is stuck no longer", facts, extra=facts)
-            self._abandoned.discard(claimed)
+            logger.info("job %(job_id)s of kind %(kind)s is stuck no longer", claimed.names, extra=claimed.names)
 
     def _free_slot(self, claimed: Claimed) -> None:
         claimed.holds_slot = False
@@ -340,10 +343,8 @@ class Executor:
     def _give_back(self, claimed: Claimed) -> None:
         """Let somebody else run a job that no slot became free for."""
         self._slots.withdraw(claimed.slots, claimed)
-        attempt = max(claimed.attempt - 1, 0)
-        self._completer.add(
-            Completion(claimed.id, JobState.AVAILABLE, "returned", attempt=attempt, claimed_at=claimed.claimed_at)
-        )
+        attempt, at = max(claimed.attempt - 1, 0), claimed.claimed_at
+        self._completer.add(Completion(claimed.id, JobState.AVAILABLE, "returned", attempt=attempt, claimed_at=at))
         self._metrics.returned.inc()
         self._forget(claimed)
         self._on_free()

@@ -118,8 +118,10 @@ async def ask_error_handler(handler: ErrorHandler, job: JobRow, error: BaseExcep
     return result is not None and result.set_cancelled
 
 
-def ask_stuck_handler(handler: StuckHandler, job: StuckJob) -> bool:
-    """Whether the handler wants another slot opened; what it raises is logged and counts as no, as does an awaitable."""
+def ask_stuck_handler(handler: StuckHandler | None, job: StuckJob) -> bool:
+    """Whether the handler, if any, wants another slot opened; what it raises is logged and is a no, as is an awaitable."""
+    if handler is None:
+        return False
     try:
         answer: Any = handler(job)
         if inspect.isawaitable(answer):

@@ -74,12 +74,18 @@ class JobEvents:
         """Whether anybody wants them."""
         return self._subscribers.want_jobs
 
-    def ended(self, job_id: int, started: float, scheduled_at: float) -> None:
-        """An attempt has ended that began at ``started``, monotonic seconds, and was due at ``scheduled_at``, epoch seconds."""
-        now = time.monotonic()
-        run = now - started
-        wait = timedelta(seconds=min(time.time() - run - scheduled_at, _LONGEST_WAIT))
-        self._ended[job_id] = _Ended(now, wait, timedelta(seconds=run))
+    def ended(self, job_id: int, started: float, ended: float, scheduled_at: float) -> None:
+        """An attempt has ended.
+
+        Args:
+            job_id: the job.
+            started: when it began, monotonic seconds.
+            ended: when it ended, monotonic seconds.
+            scheduled_at: when it was due, epoch seconds.
+        """
+        began = time.time() - (time.monotonic() - started)
+        wait = timedelta(seconds=min(began - scheduled_at, _LONGEST_WAIT))
+        self._ended[job_id] = _Ended(ended, wait, timedelta(seconds=ended - started))
 
     async def write(
         self, connection: Connection, sql: str, args: tuple[Any, ...], outcomes: Mapping[int, str]
