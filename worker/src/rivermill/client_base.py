@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from rivermill.config import QueueConfig, load_settings
 from rivermill.db import Connection, SharedConnection, told_to_callers
@@ -15,7 +15,10 @@ from rivermill.jobs import JobAdmin
 from rivermill.notify_limiter import NotifyLimiter
 from rivermill.queues import QueueAdmin
 from rivermill.transactions import LentConnection, Transaction, connection_of
+from rivermill.waiting_calls import WaitingCalls
 from rivermill.worker import Workers
+
+ResultT = TypeVar("ResultT")
 
 
 class ClientBase:
@@ -36,6 +39,8 @@ class ClientBase:
         self._workers = workers
         name = f"rivermill {self.settings.client_id}"[:63]
         self._shared = SharedConnection(self.settings.dsn, name, pooled=self.settings.transaction_pooler)
+        own = SharedConnection(self.settings.dsn, name, pooled=self.settings.transaction_pooler)
+        self._waiting_calls = WaitingCalls(self._shared, own)
         limiter = NotifyLimiter(self.settings.fetch_cooldown)
         self._inserter = Inserter(self.settings.schema, self.settings.max_attempts, limiter)
         self._jobs = JobAdmin(self.settings.schema)
@@ -57,6 +62,7 @@ class ClientBase:
         """
         bound = copy.copy(self)
         bound._shared = LentConnection(tx)  # noqa: SLF001 - its own
+        bound._waiting_calls = WaitingCalls(bound._shared, None)  # noqa: SLF001
         return bound
 
     @asynccontextmanager
@@ -67,3 +73,10 @@ class ClientBase:
             with told_to_callers():
                 async with self._shared.acquire() as connection:
                     yield connection
+
+    async def _wait_for(self, work: Callable[[Connection], Awaitable[ResultT]], tx: Transaction | None) -> ResultT:
+        """Do what may wait for another transaction: it holds up nobody else, and may be begun twice."""
+        if tx is not None:
+            return await work(await connection_of(tx))
+        with told_to_callers():
+            return await self._waiting_calls.run(work)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from rivermill.args import kind_of
 from rivermill.around_inserts import insert_with
 from rivermill.client_base import ClientBase
+from rivermill.db import Connection
 from rivermill.errors import UnknownKindError
 from rivermill.insert import JobInsertResult
 from rivermill.insert_rows import InsertOpts, InsertParams, as_params
 from rivermill.job import JobRow
 from rivermill.transactions import Transaction
 from rivermill.unique import Unique
+
+ResultT = TypeVar("ResultT")
 
 
 class InsertMethods(ClientBase):
@@ -58,13 +61,7 @@ class InsertMethods(ClientBase):
             DatabaseUnavailableError: there is no connection.
         """
         params = self._params(jobs)
-
-        async def insert(resolved: Sequence[InsertParams]) -> list[JobInsertResult]:
-            async with self._connection(tx) as connection:
-                return await self._inserter.insert(connection, resolved)
-
-        # What runs around it waits for what it likes, and may use this client, so it must not hold the connection.
-        return await insert_with(self._extensions, params, self._inserter.resolve, insert)
+        return await self._insert(self._inserter.insert, params, tx)
 
     async def insert_many_fast(self, jobs: Iterable[Any], *, tx: Transaction | None = None) -> int:
         """Insert many jobs by COPY: faster than ``insert_many``, but a duplicate of a unique job fails all of them.
@@ -84,12 +81,7 @@ class InsertMethods(ClientBase):
             DatabaseUnavailableError: there is no connection.
         """
         params = self._params(jobs)
-
-        async def insert(resolved: Sequence[InsertParams]) -> int:
-            async with self._connection(tx) as connection:
-                return await self._inserter.insert_fast(connection, resolved)
-
-        return await insert_with(self._extensions, params, self._inserter.resolve, insert)
+        return await self._insert(self._inserter.insert_fast, params, tx)
 
     async def enqueue(self, args: Any) -> JobRow:
         """Insert a job that is due at once; raises what ``insert`` raises."""
@@ -102,6 +94,25 @@ class InsertMethods(ClientBase):
     async def enqueue_scheduled(self, args: Any, scheduled_at: datetime) -> JobRow:
         """Insert a job that is due at an aware time; raises what ``insert`` raises."""
         return (await self.insert(args, InsertOpts(scheduled_at=scheduled_at))).job
+
+    async def _insert(
+        self,
+        insert: Callable[[Connection, Sequence[InsertParams]], Awaitable[ResultT]],
+        params: Sequence[InsertParams],
+        tx: Transaction | None,
+    ) -> ResultT:
+        """Insert with everything that runs around it.
+
+        That waits for what it likes, and may use this client, so it must not hold the connection.
+        """
+
+        async def innermost(resolved: Sequence[InsertParams]) -> ResultT:
+            if _may_wait(resolved):
+                return await self._wait_for(lambda connection: insert(connection, resolved), tx)
+            async with self._connection(tx) as connection:
+                return await insert(connection, resolved)
+
+        return await insert_with(self._extensions, params, self._inserter.resolve, innermost)
 
     def _params(self, jobs: Iterable[Any]) -> list[InsertParams]:
         params = as_params(jobs)
@@ -117,3 +128,16 @@ class InsertMethods(ClientBase):
                     f"kind {kind!r}: no worker is registered for it; add one to this client's workers, "
                     "or set skip_unknown_job_check=True if other clients work it"
                 )
+
+
+def _may_wait(jobs: Sequence[InsertParams]) -> bool:
+    """Whether another transaction may hold what the inserts need: a unique key, or a sequence."""
+    chosen = {id(one.opts): one.opts for one in jobs}
+    # One of each type tells: asking all of a batch costs more than it is worth, since the insert asks them once more.
+    own = [one.insert_opts() for one in {type(one.args): one.args for one in jobs}.values() if _has_opts(type(one))]
+    opts = (one for one in (*chosen.values(), *own) if isinstance(one, InsertOpts))
+    return any(one.unique is not None or one.sequence is not None for one in opts)
+
+
+def _has_opts(args_type: type[Any]) -> bool:
+    return callable(getattr(args_type, "insert_opts", None))

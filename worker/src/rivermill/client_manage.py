@@ -34,8 +34,8 @@ class JobMethods(ClientBase):
         Raises:
             NotFoundError: there is none of this id.
         """
-        async with self._connection(tx) as connection:
-            return await self._jobs.cancel(connection, _checked(job_id))
+        job_id = _checked(job_id)
+        return await self._wait_for(lambda connection: self._jobs.cancel(connection, job_id), tx)
 
     async def job_get(self, job_id: int, *, tx: Transaction | None = None) -> JobRow:
         """One job. Mirrors ``JobGet``.
@@ -136,8 +136,8 @@ class JobMethods(ClientBase):
             NotFoundError: there is none of this id.
             ValidationError: the output cannot be encoded or stored, or is too large.
         """
-        async with self._connection(tx) as connection:
-            return await self._jobs.update(connection, _checked(job_id), output)
+        job_id = _checked(job_id)
+        return await self._wait_for(lambda connection: self._jobs.update(connection, job_id, output), tx)
 
     async def job_retry(self, job_id: int, *, tx: Transaction | None = None) -> JobRow:
         """Make a job that is not running due now, with one more attempt if none is left. Mirrors ``JobRetry``.
@@ -149,8 +149,8 @@ class JobMethods(ClientBase):
             NotFoundError: there is none of this id.
             UniqueConflictError: another live job holds its unique key.
         """
-        async with self._connection(tx) as connection:
-            return await self._jobs.retry(connection, _checked(job_id))
+        job_id = _checked(job_id)
+        return await self._wait_for(lambda connection: self._jobs.retry(connection, job_id), tx)
 
     async def job_delete(self, job_id: int, *, tx: Transaction | None = None) -> JobRow:
         """Delete a job that is not running; returns what it was. Mirrors ``JobDelete``.
@@ -159,8 +159,8 @@ class JobMethods(ClientBase):
             NotFoundError: there is none of this id.
             JobRunningError: it is running.
         """
-        async with self._connection(tx) as connection:
-            return await self._jobs.delete(connection, _checked(job_id))
+        job_id = _checked(job_id)
+        return await self._wait_for(lambda connection: self._jobs.delete(connection, job_id), tx)
 
 
 class QueueMethods(ClientBase):
@@ -195,8 +195,7 @@ class QueueMethods(ClientBase):
             ValidationError: the name is no text, or the metadata cannot be encoded or stored.
         """
         _check_text("queue", name)
-        async with self._connection(tx) as connection:
-            return await self._queues.update(connection, name, metadata)
+        return await self._wait_for(lambda connection: self._queues.update(connection, name, metadata), tx)
 
     async def queue_limit(self, name: str, concurrency: Concurrency | None, *, tx: Transaction | None = None) -> Queue:
         """Limit how many jobs of a queue run at once, or with None end its limits.
@@ -207,8 +206,7 @@ class QueueMethods(ClientBase):
         """
         _check_text("queue", name)
         _check_type("concurrency", concurrency, Concurrency, "a Concurrency, e.g. Concurrency(global_limit=5), or None")
-        async with self._connection(tx) as connection:
-            return await self._queues.limit(connection, name, concurrency)
+        return await self._wait_for(lambda connection: self._queues.limit(connection, name, concurrency), tx)
 
     async def queue_rate_limit(self, name: str, rate: RateLimit | None, *, tx: Transaction | None = None) -> Queue:
         """Limit how many jobs of a queue start in each period, or with None end that limit.
@@ -220,8 +218,7 @@ class QueueMethods(ClientBase):
         """
         _check_text("queue", name)
         _check_type("rate", rate, RateLimit, "a RateLimit, e.g. RateLimit(5, timedelta(seconds=1)), or None")
-        async with self._connection(tx) as connection:
-            return await self._queues.limit_rate(connection, name, rate)
+        return await self._wait_for(lambda connection: self._queues.limit_rate(connection, name, rate), tx)
 
     async def queue_pause(self, name: str, *, tx: Transaction | None = None) -> None:
         """Stop every client's claims from a queue (``*``: all); running jobs go on. Mirrors ``QueuePause``.
@@ -231,8 +228,7 @@ class QueueMethods(ClientBase):
             ValidationError: no queue can have this name.
         """
         _check_queue_or_all(name)
-        async with self._connection(tx) as connection:
-            await self._queues.pause(connection, name)
+        await self._wait_for(lambda connection: self._queues.pause(connection, name), tx)
 
     async def queue_resume(self, name: str, *, tx: Transaction | None = None) -> None:
         """Let clients claim again from a queue (``*``: all). Mirrors ``QueueResume``.
@@ -242,8 +238,7 @@ class QueueMethods(ClientBase):
             ValidationError: no queue can have this name.
         """
         _check_queue_or_all(name)
-        async with self._connection(tx) as connection:
-            await self._queues.resume(connection, name)
+        await self._wait_for(lambda connection: self._queues.resume(connection, name), tx)
 
 
 class LeaderMethods(ClientBase):
