@@ -77,9 +77,11 @@ async def test_args_may_be_stored_in_another_form(
     dsn: str, connection: Connection, schema: Schema, workers: Workers, function: Any, executor: Any, extensions: Any
 ) -> None:
     workers.work(executor=executor)(function)
-    once = InsertOpts(unique=Unique(by_args=True), metadata={"own": 1})
-    periodic = [PeriodicJob(Never(), lambda: Note("periodic"), run_on_start=True)]
-    async with working(dsn, connection, schema, workers, periodic_jobs=periodic, **extensions) as bench:
+    once, unique = InsertOpts(unique=Unique(by_args=True), metadata={"own": 1}), InsertOpts(unique=Unique(by_args=True))
+    # Unique, since another term would begin with another.
+    periodic = [PeriodicJob(Never(), lambda: InsertParams(Note("periodic"), unique), run_on_start=True)]
+    one_process = {"queues": {"default": 1}, "periodic_jobs": periodic}
+    async with working(dsn, connection, schema, workers, **one_process, **extensions) as bench:
         first, again = [await bench.client.insert(Note("secret"), once) for _ in range(2)]
         assert (again.job.id, again.unique_skipped_as_duplicate) == (first.job.id, True)
         await bench.client.insert_many_fast([Note("copied")])

@@ -81,7 +81,8 @@ async def test_a_service_that_fails_in_any_way_goes_on(
         job_id = await connection.fetchval(lost)
         await eventually(failed)
         worker.broken = False
-        await bench.reaches(job_id, JobState.RETRYABLE)
+        row = await bench.reaches(job_id, JobState.COMPLETED)
+    assert row.errors[0].error == "Stuck job rescued by JobRescuer"
 
 
 async def test_a_leader_at_work_has_three_connections(

@@ -139,7 +139,7 @@ async def test_what_comes_out_of_a_group_of_tasks(
     dsn: str, connection: Connection, schema: Schema, workers: Workers, function: Any, executor: Any
 ) -> None:
     workers.work(executor=executor)(function)
-    async with working(dsn, connection, schema, workers) as bench:
+    async with working(dsn, connection, schema, workers, queues={"default": 1}) as bench:  # so one process at most
         once = InsertOpts(max_attempts=1)
         snoozed, cancelled, failed = [(await bench.client.insert(Note(text), once)).job.id for text in ("", "cancel", "fail")]
         row = await bench.reaches(snoozed, JobState.COMPLETED)
