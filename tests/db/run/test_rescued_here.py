@@ -138,17 +138,23 @@ def attempts() -> Attempts:
     return Attempts()
 
 
-async def test_the_earlier_attempt_is_ended(bench: Bench, workers: Workers, attempts: Attempts) -> None:
-    @workers.work
-    async def work(job: Job[Note]) -> None:
-        await attempts.wait(job)
-
+async def begun_twice(bench: Bench, attempts: Attempts) -> int:
+    """A job whose two attempts both run here."""
     bench.begin()
     bench.write()
     job_id = await bench.claim()
     await attempts.begins(1)
     await bench.claim_again(job_id)
     await attempts.begins(2)
+    return job_id
+
+
+async def test_the_earlier_attempt_is_ended(bench: Bench, workers: Workers, attempts: Attempts) -> None:
+    @workers.work
+    async def work(job: Job[Note]) -> None:
+        await attempts.wait(job)
+
+    job_id = await begun_twice(bench, attempts)
 
     async def cancelled() -> bool:
         return attempts.seen == [(1, "cancelled")]
@@ -169,12 +175,7 @@ async def test_its_success_counts_for_nothing(bench: Bench, workers: Workers, at
     def work(job: Job[Note]) -> None:
         attempts.block(job)
 
-    bench.begin()
-    bench.write()
-    job_id = await bench.claim()
-    await attempts.begins(1)
-    await bench.claim_again(job_id)
-    await attempts.begins(2)
+    job_id = await begun_twice(bench, attempts)
     assert bench.executor.busy == 2
     attempts.thread_ends[1].set()
 
@@ -196,12 +197,7 @@ async def test_one_that_goes_on_is_reported_at_the_end(bench: Bench, workers: Wo
     def work(job: Job[Note]) -> None:
         attempts.block(job)
 
-    bench.begin()
-    bench.write()
-    job_id = await bench.claim()
-    await attempts.begins(1)
-    await bench.claim_again(job_id)
-    await attempts.begins(2)
+    job_id = await begun_twice(bench, attempts)
     attempts.thread_ends[2].set()
     await bench.finish()
     assert await bench.state(job_id) == ("completed", 2, 0)

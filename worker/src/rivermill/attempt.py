@@ -28,6 +28,7 @@ from rivermill.job import Job, JobState
 from rivermill.metrics import Metrics
 from rivermill.outcome import (
     REMOTE_CANCEL,
+    RESCUE_COUNT,
     Completion,
     decide,
     describe_error,
@@ -46,8 +47,6 @@ from rivermill.rows import json_object
 from rivermill.worker import ExecutorKind, Registration, Workers, refuse_unawaited
 
 _NEVER = float("inf")
-#: In the metadata of a job that was rescued.
-_RESCUED = "river:rescue_count"
 #: What metrics have for kinds that nobody registered: they are whatever somebody inserts, and each label is kept for ever.
 NOT_REGISTERED = "(not registered)"
 
@@ -132,7 +131,7 @@ class Attempts:
         metadata: str = claimed.record["metadata"]
         try:
             try:
-                if kind.plain and not claimed.touched and metadata.startswith("{") and _RESCUED not in metadata:
+                if kind.plain and not claimed.touched and metadata.startswith("{") and RESCUE_COUNT not in metadata:
                     job = Job(kind.decode(claimed.record["args"]), claimed, claimed)
                     claimed.deadline = deadline = began + kind.timeout_seconds
                     if deadline < self._deadlines.earliest:
@@ -191,7 +190,7 @@ class Attempts:
     async def _attempt(self, claimed: Claimed, kind: Kind) -> None:
         """Run a worker with everything around it, or refuse to; what cannot be decoded fails this job and no other."""
         registration = kind.registration
-        if _RESCUED in claimed.record["metadata"]:
+        if RESCUE_COUNT in claimed.record["metadata"]:
             self._completer.forget(claimed.id)
         if claimed.stopping or claimed.seized:
             raise asyncio.CancelledError

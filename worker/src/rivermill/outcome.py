@@ -23,6 +23,8 @@ SCHEDULER_INTERVAL = timedelta(seconds=5)
 MOST_CHARACTERS = 32_768
 #: How a worker ends that has not failed, in River's order.
 _ENDS = (JobSnooze, JobCancel, JobInterruptedError, asyncio.CancelledError)
+#: In the metadata of a job that was rescued: how often.
+RESCUE_COUNT = "river:rescue_count"
 REMOTE_CANCEL = "JobCancelError: job cancelled remotely"
 
 

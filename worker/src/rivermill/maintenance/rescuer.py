@@ -17,7 +17,7 @@ from typing import Any
 from rivermill.db import Connection
 from rivermill.errors import ArgsDecodeError
 from rivermill.job import JobRow, JobState
-from rivermill.outcome import error_element
+from rivermill.outcome import RESCUE_COUNT, error_element
 from rivermill.retry import next_retry
 from rivermill.rows import job_columns, readable_job
 from rivermill.schema import Schema
@@ -179,9 +179,9 @@ async def _write(connection: Connection, schema: Schema, judged: Sequence[tuple[
             finalized_at = CASE WHEN input.state <> 'retryable' THEN now() END,
             scheduled_at = coalesce(input.scheduled_at, job.scheduled_at),
             errors = array_append(job.errors, input.error::jsonb),
-            metadata = job.metadata || jsonb_build_object('river:rescue_count',
-                CASE WHEN jsonb_typeof(job.metadata -> 'river:rescue_count') = 'number'
-                     THEN least(abs((job.metadata ->> 'river:rescue_count')::numeric), {MOST_RESCUES})::int ELSE 0 END + 1)
+            metadata = job.metadata || jsonb_build_object('{RESCUE_COUNT}',
+                CASE WHEN jsonb_typeof(job.metadata -> '{RESCUE_COUNT}') = 'number'
+                     THEN least(abs((job.metadata ->> '{RESCUE_COUNT}')::numeric), {MOST_RESCUES})::int ELSE 0 END + 1)
         FROM input JOIN locked USING (id) WHERE job.id = input.id
         RETURNING job.id
     """

@@ -27,7 +27,7 @@ TUNED: Mapping[str, str] = {
 
 FILLFACTORS: Mapping[str, str] = {"river_job_pkey": "50", "river_job_kind": "50"}
 """Index → how full a new page is made, in percent. Each update adds an entry beside the one that it replaces: in a full page
-PostgreSQL looks in vain for dead rows to remove, and splits it. It is as large after either."""
+PostgreSQL looks in vain for dead rows to remove, and splits it. The index ends as large with either."""
 
 GIN_INDEXES: Mapping[str, str] = {"river_job_args_index": "gin (args)", "river_job_metadata_index": "gin (metadata)"}
 """Name → method and column. They serve searches for what args or metadata contain (``@>``), and nothing else."""
@@ -35,8 +35,8 @@ GIN_INDEXES: Mapping[str, str] = {"river_job_args_index": "gin (args)", "river_j
 KIND_INDEX: Mapping[str, str] = {"river_job_kind": "btree (kind)"}
 """Name → method and column. It serves lists of the jobs of a kind, and nothing else."""
 
-
 DROPPABLE: Mapping[str, str] = {**GIN_INDEXES, **KIND_INDEX}
+"""All that working jobs does not need."""
 
 
 @dataclass(frozen=True, slots=True)
