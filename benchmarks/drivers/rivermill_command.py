@@ -50,7 +50,8 @@ async def drain_by_command(options: argparse.Namespace, watcher: Any, unfinished
         ran = sum(float(count) for count in _COMPLETED.findall(await asyncio.to_thread(_probe_and_scrape, port)))
         rss = most_rss_mb(process.pid)
         process.send_signal(signal.SIGTERM)
-        code = await asyncio.wait_for(process.wait(), _SECONDS)
+        async with asyncio.timeout(_SECONDS):
+            code = await process.wait()
         if code != 0:
             raise RuntimeError(f"rivermill work ended with {code} after SIGTERM")
     finally:

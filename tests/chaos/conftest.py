@@ -128,5 +128,10 @@ def mill(postgres: Postgres, tmp_path: Path) -> Iterator[Mill]:
     yield Mill(postgres, processes, notes)
     for process in processes:
         process.send_signal(signal.SIGTERM)
-    for process in processes:
-        process.wait(60)
+    try:
+        for process in processes:
+            process.wait(60)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()

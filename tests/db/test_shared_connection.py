@@ -41,6 +41,32 @@ async def test_a_cancelled_user_leaves_no_transaction_open(
         await shared.close()
 
 
+@pytest.mark.parametrize("pooled", [True, False])
+async def test_a_user_that_is_cancelled_as_its_connection_is_lost_is_cancelled(
+    dsn: str, connection: Connection, pooled: bool
+) -> None:
+    """Its transaction cannot be rolled back then: whoever took that for a failure would try again instead of ending."""
+    shared, inside = SharedConnection(dsn, "cancelled", pooled=pooled), asyncio.get_running_loop().create_future()
+
+    async def use() -> None:
+        async with shared.acquire() as mine, mine.transaction():
+            inside.set_result(mine)
+            await asyncio.Event().wait()
+
+    try:
+        user = asyncio.create_task(use())
+        mine = await inside
+        lost = asyncio.Event()
+        mine.add_termination_listener(lambda _: lost.set())
+        await connection.execute("SELECT pg_terminate_backend($1)", mine.get_server_pid())
+        await lost.wait()
+        user.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await user
+    finally:
+        await shared.close()
+
+
 async def test_a_user_whose_time_is_up_leaves_no_transaction_open(dsn: str) -> None:
     """As where the driver gives up on a statement that begins one."""
     shared = SharedConnection(dsn, "late")

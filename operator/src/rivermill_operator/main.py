@@ -158,7 +158,8 @@ async def _handle(settings: Settings, ports: Ports, stop: asyncio.Event) -> None
         ports.wakes.close()
         ended.set()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(operator), _LAST_SECONDS)
+            async with asyncio.timeout(_LAST_SECONDS):
+                await asyncio.shield(operator)
         if operator.done():
             operator.result()
     finally:

@@ -138,6 +138,31 @@ async def test_a_term_ends_in_time_although_its_connection_is_held_up(
         await bench.reaches(job.id, JobState.COMPLETED)
 
 
+@pytest.mark.parametrize("turns", range(8))
+async def test_an_elector_that_is_woken_as_it_is_cancelled_ends(dsn: str, schema: Schema, turns: int) -> None:
+    """As where two clients stop at once, and the leader is the first to resign."""
+    shared, changes = SharedConnection(dsn, "rivermill test"), list[bool]()
+    elector = Elector(shared, schema, ME, changes.append, ElectionTimings())
+    async with shared.acquire() as connection:
+        await connection.execute(
+            f"INSERT INTO {schema.table('river_leader')} (leader_id, elected_at, expires_at) "
+            "VALUES ('other', now(), now() + interval '1 minute')"
+        )
+    running = asyncio.create_task(elector.run(), name="rivermill elector")
+    try:
+        await asyncio.sleep(0.5)
+        elector.notified('{"action": "resigned", "leader_id": "other"}')
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.wait([running], timeout=5)
+        assert running.cancelled()
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await shared.close()
+
+
 async def test_a_term_won_after_a_long_wait_for_the_connection_is_kept(
     dsn: str, connection: Connection, schema: Schema
 ) -> None:

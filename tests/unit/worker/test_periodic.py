@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from rivermill import Client, ConfigError, Cron, Interval, Never, PeriodicJob, PeriodicJobs, load_settings
+from rivermill.db import SharedConnection
+from rivermill.maintenance.connection import LeaderConnection
+from rivermill.maintenance.enqueuer import Enqueuer
 from rivermill.periodic import Timetable
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_an_enqueuer_that_is_told_of_a_change_as_it_is_cancelled_ends(turns: int) -> None:
+    client, unused = Client("postgresql://h/d"), SharedConnection("postgresql://h/d", "unused")
+    enqueuer = Enqueuer(client.periodic_jobs, client._inserter, client.settings.extensions)
+    running = asyncio.create_task(enqueuer.run(LeaderConnection(unused, unused)))
+    await asyncio.sleep(0.01)
+    client.periodic_jobs.changed.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.wait([running], timeout=1)
+    assert running.cancelled()
 
 
 def job(every: timedelta = HOUR, **options: Any) -> PeriodicJob:

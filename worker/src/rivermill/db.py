@@ -225,6 +225,20 @@ def _first_line(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
+@contextmanager
+def _cancelled_first() -> Iterator[None]:
+    """Let a cancellation pass that leaving a transaction hides by an error: who took that for a failure would try again."""
+    task = asyncio.current_task()
+    assert task is not None
+    before = task.cancelling()
+    try:
+        yield
+    except DATABASE_ERRORS as error:
+        if task.cancelling() > before:
+            raise asyncio.CancelledError from error
+        raise
+
+
 class Login:
     """Notes for how long the attempts to connect have all ended with a refused login."""
 
@@ -308,8 +322,9 @@ class SharedConnection:
                         pooled=self._pooled,
                     )
             try:
-                async with pinned(self._connection, pooled=self._pooled):
-                    yield self._connection
+                with _cancelled_first():
+                    async with pinned(self._connection, pooled=self._pooled):
+                        yield self._connection
             except (asyncpg.InternalClientError, asyncio.CancelledError, TimeoutError):
                 # Cut off while it began a transaction, a user has left that open for the next.
                 self._connection.terminate()

@@ -45,6 +45,7 @@ class Drain:
         if self._executor.unfinished:
             self._executor.soft_stop()
             try:
-                await asyncio.wait_for(self._executor.idle(), _SOFT_STOP_SECONDS)
+                async with asyncio.timeout(_SOFT_STOP_SECONDS):
+                    await self._executor.idle()
             except TimeoutError:
                 logger.warning("jobs ignore their cancellation", extra={"running": self._executor.unfinished})

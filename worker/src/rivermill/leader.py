@@ -12,6 +12,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -137,11 +138,10 @@ class Elector:
             delay = min(delay, max(0.0, self._trusted_until - 1 - time.monotonic()))
         else:
             delay += random.uniform(0, self._timings.jitter)
-        try:
-            await asyncio.wait_for(self._wake.wait(), delay)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(delay):
+                await self._wake.wait()
             await asyncio.sleep(random.uniform(0, 0.05))
-        except TimeoutError:
-            pass
 
     async def _elect(self, connection: Connection) -> datetime | None:
         async with connection.transaction():

@@ -291,7 +291,8 @@ def _fail(future: asyncio.Future[None], error: BaseException) -> None:
 
 async def _wait(event: asyncio.Event, timeout: float) -> None:
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), timeout)
+        async with asyncio.timeout(timeout):
+            await event.wait()
 
 
 async def _first(*events: asyncio.Event, timeout: float) -> None:

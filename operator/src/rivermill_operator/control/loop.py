@@ -134,7 +134,8 @@ class Loop:
         while (left := until - time.monotonic()) > 0:
             doubted = self._observer.doubted
             with contextlib.suppress(TimeoutError):
-                return await asyncio.wait_for(self._wake.wait(), left if doubted is None else min(left, doubted))
+                async with asyncio.timeout(left if doubted is None else min(left, doubted)):
+                    return await self._wake.wait()
             if doubted is not None and await self._observer.renewed(self._job_queue()):
                 break
         return False

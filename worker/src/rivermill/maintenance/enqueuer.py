@@ -57,8 +57,8 @@ class Enqueuer:
             await self._insert(connection, [*turns, *timetable.admit(datetime.now(UTC))])
             seconds = timetable.seconds_until_next(datetime.now(UTC))
             with contextlib.suppress(TimeoutError):
-                timeout = _LONGEST_SLEEP if seconds is None else min(seconds, _LONGEST_SLEEP)
-                await asyncio.wait_for(self._jobs.changed.wait(), timeout)
+                async with asyncio.timeout(_LONGEST_SLEEP if seconds is None else min(seconds, _LONGEST_SLEEP)):
+                    await self._jobs.changed.wait()
             turns = timetable.due(datetime.now(UTC))
 
     async def _insert(self, leaders: LeaderConnection, turns: Sequence[Turn]) -> None:
