@@ -11,7 +11,9 @@ from datetime import timedelta
 import pytest
 
 from rivermill import Client, ConfigError, Job, JobState, RivermillError, Workers
-from rivermill.db import Connection, Login, LoginRefusedError
+from rivermill.db import Connection
+from rivermill.errors import LoginRefusedError
+from rivermill.login import Login
 from rivermill.schema import Schema
 from tests.db.run.support import Bench, Note, eventually, working
 

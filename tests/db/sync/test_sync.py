@@ -30,7 +30,8 @@ from rivermill import (
     SyncClient,
     ValidationError,
 )
-from rivermill.db import DatabaseUnavailableError, connect
+from rivermill.db import connect
+from rivermill.errors import DatabaseUnavailableError
 
 
 @dataclass

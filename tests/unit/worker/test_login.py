@@ -6,7 +6,9 @@ import contextlib
 
 import pytest
 
-from rivermill.db import DatabaseUnavailableError, Login, LoginRefusedError, SharedConnection
+from rivermill.db import SharedConnection
+from rivermill.errors import DatabaseUnavailableError, LoginRefusedError
+from rivermill.login import Login
 
 REFUSED, AWAY, ACCEPTED = LoginRefusedError("no"), DatabaseUnavailableError("away"), None
 

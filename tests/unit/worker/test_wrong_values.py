@@ -25,7 +25,8 @@ from rivermill import (
     PeriodicJob,
     ValidationError,
 )
-from rivermill.db import DatabaseUnavailableError, LoginRefusedError, told_to_callers
+from rivermill.db import told_to_callers
+from rivermill.errors import DatabaseUnavailableError, LoginRefusedError
 from rivermill.jsonb import encode_value
 
 DSN = "postgresql://nobody@127.0.0.1/nothing"

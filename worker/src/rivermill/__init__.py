@@ -4,10 +4,10 @@ from rivermill.client import Client, JobQueue
 from rivermill.client_queues import ClientQueues
 from rivermill.config import PodIdentity, QueueConfig, Settings, load_settings
 from rivermill.cron import Cron
-from rivermill.db import DatabaseUnavailableError, LoginRefusedError
 from rivermill.errors import (
     ArgsDecodeError,
     ConfigError,
+    DatabaseUnavailableError,
     JobCancel,
     JobFailure,
     JobInterruptedError,
@@ -16,6 +16,7 @@ from rivermill.errors import (
     JobRunningError,
     JobSnooze,
     JobTimeoutError,
+    LoginRefusedError,
     MigrationError,
     NotFoundError,
     NotStartedError,

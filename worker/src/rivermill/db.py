@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from datetime import timedelta
@@ -14,7 +13,15 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 
 from rivermill.database_url import UrlError, blamed, check, read
-from rivermill.errors import ConfigError, MigrationError, RivermillError, UniqueConflictError
+from rivermill.errors import (
+    ConfigError,
+    DatabaseUnavailableError,
+    LoginRefusedError,
+    MigrationError,
+    RivermillError,
+    UniqueConflictError,
+)
+from rivermill.login import Login
 
 Connection = Any
 """An ``asyncpg.Connection`` (asyncpg ships no complete types)."""
@@ -28,14 +35,6 @@ _UNIQUE_VIOLATION, _UNDEFINED_TABLE = "23505", "42P01"
 _REFUSALS = ("22", "23", "25P02", "54", "P0")
 #: Those that have nothing to do with the rows of a statement: connections are made anew, locks are let go, disks are emptied.
 _FOR_ALL = ("08", "25006", "40", "53", "55", "57", "58")
-
-
-class DatabaseUnavailableError(RivermillError):
-    """No connection to the database could be made; the message never holds the password."""
-
-
-class LoginRefusedError(DatabaseUnavailableError):
-    """The server refused user or password (SQLSTATE 28000, 28P01)."""
 
 
 DATABASE_ERRORS = (
@@ -237,40 +236,6 @@ def _cancelled_first() -> Iterator[None]:
         if task.cancelling() > before:
             raise asyncio.CancelledError from error
         raise
-
-
-class Login:
-    """Notes for how long the attempts to connect have all ended with a refused login."""
-
-    def __init__(self) -> None:
-        self._error: LoginRefusedError | None = None
-        self._since = self._latest = 0.0
-
-    @contextmanager
-    def attempt(self) -> Iterator[None]:
-        """Around an attempt."""
-        try:
-            yield
-        except LoginRefusedError as error:
-            self._latest = time.monotonic()
-            if self._error is None:
-                self._since = self._latest
-            self._error = error
-            raise
-        except DatabaseUnavailableError:
-            self._error = None
-            raise
-        self._error = None
-
-    def check(self, longest: float) -> None:
-        """Give up once every attempt has been refused for so many seconds; for a login that was accepted before.
-
-        Raises:
-            LoginRefusedError: they have.
-        """
-        seconds = self._latest - self._since
-        if self._error is not None and seconds >= longest:
-            raise LoginRefusedError(f"{self._error}; it has been so for {seconds:.0f} s, and the login worked before") from None
 
 
 class SharedConnection:

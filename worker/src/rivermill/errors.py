@@ -1,6 +1,6 @@
 """The exceptions that Rivermill raises, and the outcomes that a worker may raise.
 
-Beside these there are ``DatabaseUnavailableError``, its ``LoginRefusedError``, and ``BlockingCallError`` of ``SyncClient``.
+Beside these there is ``BlockingCallError`` of ``SyncClient``.
 
 ::
 
@@ -13,6 +13,8 @@ Beside these there are ``DatabaseUnavailableError``, its ``LoginRefusedError``, 
     ├── JobNotRunningError     an attempt that is over cannot complete its job
     ├── UniqueConflictError    the move is refused by another job with the same unique key
     ├── MigrationError         the schema is not what is needed
+    ├── DatabaseUnavailableError  there is no connection, or it was lost
+    │   └── LoginRefusedError  the server refused user or password
     ├── ArgsDecodeError        the stored args do not fit the worker's type
     ├── NotStartedError        the client has no connection yet
     ├── JobFailure             raised by a worker: the attempt failed as can be expected, no trace is recorded
@@ -69,6 +71,14 @@ class UniqueConflictError(RivermillError):
 
 class MigrationError(RivermillError):
     """The schema cannot be migrated, or is not at the version needed. Mirrors the errors of River's ``rivermigrate``."""
+
+
+class DatabaseUnavailableError(RivermillError):
+    """No connection to the database could be made; the message never holds the password."""
+
+
+class LoginRefusedError(DatabaseUnavailableError):
+    """The server refused user or password (SQLSTATE 28000, 28P01)."""
 
 
 class ArgsDecodeError(RivermillError):

@@ -19,14 +19,13 @@ from rivermill.config_sources import named
 from rivermill.db import (
     DATABASE_ERRORS,
     Connection,
-    DatabaseUnavailableError,
-    Login,
     back_off,
     connect,
     pinned,
 )
-from rivermill.errors import ConfigError
+from rivermill.errors import ConfigError, DatabaseUnavailableError
 from rivermill.heartbeat import ClientState, Heartbeat, Vitals
+from rivermill.login import Login
 from rivermill.loop_watch import watch_loop
 from rivermill.metrics import Metrics
 from rivermill.stand_in import LATE
