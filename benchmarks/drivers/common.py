@@ -56,9 +56,7 @@ class Drain:
     async def figures(self, slots: int, unfinished: Callable[[], Awaitable[Any]]) -> Figures:
         """Wait until every job has ended and is finished in the table, and say how long that took."""
         await self.all_ended.wait()
-        while await unfinished():
-            await asyncio.sleep(0.005)
-        seconds = time.perf_counter() - self.first
+        seconds = await until_finished(unfinished) - self.first
         return {
             "per_second": self.jobs / seconds,
             "of_slots": self.spent / seconds / slots,
@@ -103,6 +101,15 @@ class Starts:
             "commit_ms": [1000 * (started - returned) for _, returned, started in pairs],
             "ran": self.ran,
         }
+
+
+async def until_finished(unfinished: Callable[[], Awaitable[Any]]) -> float:
+    """Look at the table until nothing is left to do, and return when the look began that saw it: one may take long."""
+    looked_at = time.perf_counter()
+    while await unfinished():
+        await asyncio.sleep(0.005)
+        looked_at = time.perf_counter()
+    return looked_at
 
 
 async def timed_inserts(jobs: int, batch: int, insert: Callable[[range], Awaitable[Any]]) -> Figures:

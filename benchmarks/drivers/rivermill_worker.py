@@ -7,14 +7,13 @@ import asyncio
 import multiprocessing
 import os
 import resource
-import time
 from collections.abc import Awaitable, Callable
 from ctypes import c_bool, c_long
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from common import Drain, Figures, most_rss_mb
+from common import Drain, Figures, most_rss_mb, until_finished
 
 from rivermill import Client, Job, QueueConfig, Workers, event_loop
 
@@ -96,9 +95,7 @@ async def drain_by_processes(options: argparse.Namespace, unfinished: Callable[[
         if not all(process.is_alive() for process in processes):
             raise RuntimeError(f"one of {os.getpid()}'s worker processes has ended before all jobs had")
         await asyncio.sleep(_LOOK_SECONDS)
-    while await unfinished():
-        await asyncio.sleep(0.005)
-    end = time.perf_counter()
+    end = await until_finished(unfinished)
     stop.value = True
     ended = [await asyncio.to_thread(results.get) for _ in processes]
     for process in processes:

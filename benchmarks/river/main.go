@@ -149,14 +149,16 @@ func drain(ctx context.Context, o options) (map[string]any, error) {
 		return nil, err
 	}
 	<-done
+	var lookedAt time.Time // of the look that sees the end: one may take long
 	for left := true; left; {
 		time.Sleep(5 * time.Millisecond)
 		const query = "SELECT EXISTS (SELECT FROM river_job WHERE state IN ('available', 'running'))"
+		lookedAt = time.Now()
 		if err := pool.QueryRow(ctx, query).Scan(&left); err != nil {
 			return nil, err
 		}
 	}
-	took := time.Duration(time.Now().UnixNano() - first.Load())
+	took := time.Duration(lookedAt.UnixNano() - first.Load())
 	used := cpu() - before
 	if err := client.Stop(ctx); err != nil {
 		return nil, err

@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -43,9 +44,17 @@ async def execute(item: Item) -> None:
     item.ended.set()
 
 
+def each(function: Callable[[Item], Coroutine[Any, Any, None]]) -> Callable[[Iterator[Item]], Coroutine[Any, Any, None]]:
+    async def run_all(items: Iterator[Item]) -> None:
+        for item in items:
+            await function(item)
+
+    return run_all
+
+
 async def run(*bodies: Callable[[], Awaitable[None]]) -> list[Item]:
     """Run them all, started together."""
-    runners: Runners[Item] = Runners(execute)
+    runners: Runners[Item] = Runners(each(execute))
     items = [Item(body) for body in bodies]
     runners.start(items)
     await all_done(items)
@@ -76,7 +85,7 @@ async def test_attempts_that_wait_have_a_task_each_and_run_at_once() -> None:
 
 async def test_attempts_begin_in_one_turn_of_the_loop_where_others_have_waited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runners_module, "_TURN_SECONDS", 60.0)  # however busy the computer is
-    runners: Runners[Item] = Runners(execute)
+    runners: Runners[Item] = Runners(each(execute))
     go_on = asyncio.Event()
 
     async def wait() -> None:
@@ -136,7 +145,7 @@ async def test_context_variables_left_behind_are_not_seen_by_a_successor_either(
         if later := items[items.index(item) + 1 :]:
             runners.succeed(later[0])
 
-    runners: Runners[Item] = Runners(end)
+    runners: Runners[Item] = Runners(each(end))
     runners.start([items[0]])
     await all_done(items)
     assert seen == ["unset"] * 4
@@ -153,7 +162,7 @@ async def test_many_may_follow_one_another_in_a_slot(waits: bool) -> None:
         if later := items[items.index(item) + 1 : items.index(item) + 2]:
             runners.succeed(later[0])
 
-    runners: Runners[Item] = Runners(end)
+    runners: Runners[Item] = Runners(each(end))
     beside = [Item(wait_once), Item(wait_once)]  # so that attempts count as waiting
     items[:0] = beside
     runners.start([beside[0]])
@@ -182,7 +191,7 @@ async def test_a_successor_begins_before_others_end_in_the_same_turn_from_python
         if item in after:
             runners.succeed(after[item])
 
-    runners: Runners[Item] = Runners(end)
+    runners: Runners[Item] = Runners(each(end))
     for item, _ in pairs:
         runners.start([item])
     for _ in range(3):
@@ -209,7 +218,7 @@ async def test_a_cancelled_attempt_takes_nobody_with_it() -> None:
 
 
 async def test_what_is_started_by_one_that_ends_runs_too() -> None:
-    runners: Runners[Item] = Runners(execute)
+    runners: Runners[Item] = Runners(each(execute))
     chain = [Item(at_once)]
 
     async def start_next() -> None:

@@ -188,10 +188,23 @@ def decode_args(args_type: type[Any], raw: bytes | str) -> Any:
     Raises:
         ArgsDecodeError: the text is not JSON or does not fit the type, or the type's own validation raises anything.
     """
-    try:
-        return (_decoders.get(args_type) or _new_decoder(args_type))(raw)
-    except Exception as error:
-        raise ArgsDecodeError(f"args do not fit {args_type.__name__}: {error}") from error
+    return (_decoders.get(args_type) or args_decoder(args_type))(raw)
+
+
+def args_decoder(args_type: type[Any]) -> Callable[[bytes | str], Any]:
+    """``decode_args`` for one type."""
+    decoder: Callable[[bytes | str], Any] | None = None
+
+    def decode(raw: bytes | str) -> Any:
+        nonlocal decoder
+        try:
+            if decoder is None:  # it may need classes that its module defines further down
+                decoder = _new_decoder(args_type)
+            return decoder(raw)
+        except Exception as error:
+            raise ArgsDecodeError(f"args do not fit {args_type.__name__}: {error}") from error
+
+    return _decoders.setdefault(args_type, decode)
 
 
 def why_undecodable(args_type: type[Any]) -> str | None:
@@ -213,6 +226,4 @@ def why_undecodable(args_type: type[Any]) -> str | None:
 
 
 def _new_decoder(args_type: type[Any]) -> Callable[[bytes | str], Any]:
-    decoder = getattr(args_type, "model_validate_json", None) or msgspec.json.Decoder(args_type).decode
-    _decoders[args_type] = decoder
-    return decoder
+    return getattr(args_type, "model_validate_json", None) or msgspec.json.Decoder(args_type).decode

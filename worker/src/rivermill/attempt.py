@@ -11,13 +11,12 @@ import contextlib
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
-from rivermill.args import decode_args
+from rivermill.args import args_decoder
 from rivermill.claimed import Claimed, Kind, Policy
 from rivermill.completer import Completer
 from rivermill.deadlines import Deadlines
@@ -109,7 +108,7 @@ class Attempts:
             label,
             self._policy,
             registration,
-            partial(decode_args, registration.args_type) if registration else _not_registered,
+            args_decoder(registration.args_type) if registration else _not_registered,
             registration.worker.work if registration else _not_registered,
             timeout,
             _NEVER if timeout is None else timeout.total_seconds(),
@@ -123,44 +122,45 @@ class Attempts:
             self._kinds[queue][name] = kind
         return kind
 
-    async def execute(self, claimed: Claimed) -> None:
-        """Work a claimed job and hand its outcome over."""
-        claimed.entered = True
-        claimed.at = began = time.monotonic()
-        kind, error = claimed.kind_info, None
-        metadata: str = claimed.record["metadata"]
-        try:
+    async def execute(self, jobs: Iterator[Claimed]) -> None:
+        """Work claimed jobs, one after the other, and hand their outcomes over."""
+        completer, deadlines = self._completer, self._deadlines
+        for claimed in jobs:
+            claimed.entered = True
+            claimed.at = began = time.monotonic()
+            kind, error = claimed.kind_info, None
+            metadata: str = claimed.record["metadata"]
+            bare = metadata == "{}"
             try:
-                if kind.plain and not claimed.touched and metadata.startswith("{") and RESCUE_COUNT not in metadata:
-                    job = Job(kind.decode(claimed.record["args"]), claimed, claimed)
-                    claimed.deadline = deadline = began + kind.timeout_seconds
-                    if deadline < self._deadlines.earliest:
-                        self._deadlines.watch(deadline)
-                    result = kind.work(job)
-                    if result is not None and (returned := await result) is not None:
-                        refuse_unawaited(returned)
+                try:
+                    if kind.plain and not claimed.touched and (bare or _is_plain(metadata)):
+                        job = Job(kind.decode(claimed.record["args"]), claimed, claimed)
+                        claimed.deadline = deadline = began + kind.timeout_seconds
+                        if deadline < deadlines.earliest:
+                            deadlines.watch(deadline)
+                        result = kind.work(job)
+                        if result is not None and (returned := await result) is not None:
+                            refuse_unawaited(returned)
+                    else:
+                        await self._attempt(claimed, kind)
+                except BaseException as raised:  # noqa: BLE001 - whatever a worker raises is recorded on its job
+                    error = self._reason(claimed, kind, raised)
+                claimed.done, ended_at = True, time.monotonic()
+                if completer.full:
+                    await completer.wait_for_room()
+                if claimed.abandoned:
+                    continue
+                if completer.events.wanted:
+                    completer.events.ended(claimed.id, claimed.at, ended_at, claimed.record["scheduled_at"])
+                if error is None and claimed.updates is None and claimed.steps is None and (bare or PROGRESS not in metadata):
+                    completer.succeeded(claimed.id, ended_at)
+                    kind.completed.value += 1
                 else:
-                    await self._attempt(claimed, kind)
-            except BaseException as raised:  # whatever a worker raises is recorded on its job
-                if isinstance(raised, GeneratorExit) and not _is_in_step(claimed):
-                    raise  # the loop is closed, and nothing can be awaited any more
-                error = self._reason(claimed, kind, raised)
-            claimed.done, ended_at = True, time.monotonic()
-            if self._completer.full:
-                await self._completer.wait_for_room()
-            if claimed.abandoned:
-                return
-            if self._completer.events.wanted:
-                self._completer.events.ended(claimed.id, claimed.at, ended_at, claimed.record["scheduled_at"])
-            if error is None and claimed.updates is None and claimed.steps is None and PROGRESS not in metadata:
-                self._completer.succeeded(claimed.id, ended_at)
-                kind.completed.value += 1
-            else:
-                self._completer.add(await self._judge(claimed, kind, error))
-            kind.seconds.observe(ended_at - began)
-        finally:
-            claimed.done = True
-            self._on_end(claimed)
+                    completer.add(await self._judge(claimed, kind, error))
+                kind.seconds.observe(ended_at - began)
+            finally:
+                claimed.done = True
+                self._on_end(claimed)
 
     def give_up(self, claimed: Claimed) -> None:
         """Record a cancelled attempt that does not end."""
@@ -203,6 +203,8 @@ class Attempts:
 
     def _reason(self, claimed: Claimed, kind: Kind, raised: BaseException) -> BaseException:
         """Why an attempt ended with an error."""
+        if isinstance(raised, GeneratorExit) and not _is_in_step(claimed):
+            raise raised  # the loop is closed, and nothing can be awaited any more
         raised = meant_by(raised)
         if claimed.timed_out and not isinstance(raised, JobOutcome):
             late = "" if is_interruption(raised) else f"; then {error_text(raised)}"
@@ -278,6 +280,11 @@ class Attempts:
             logger.warning("job %(job_id)s of kind %(kind)s %(outcome)s: %(error)s", facts, extra=facts)
             self._policy.on_failure()
         return replace(completion, claimed_at=claimed.claimed_at)
+
+
+def _is_plain(metadata: str) -> bool:
+    """Whether nothing in a row's metadata makes a difference to its worker."""
+    return metadata.startswith("{") and RESCUE_COUNT not in metadata
 
 
 def _is_in_step(claimed: Claimed) -> bool:

@@ -247,9 +247,8 @@ def child_main(connection: Connection[bytes, bytes], images: Mapping[str, Worker
 class _Recorded(AttemptState):
     """Tells the parent at once what is recorded, until the attempt has ended."""
 
-    def __init__(self, connection: Connection[bytes, bytes]) -> None:
-        self._connection: Connection[bytes, bytes] | None = connection
-        self._lock = threading.Lock()
+    connection: Connection[bytes, bytes] | None
+    lock: threading.Lock = msgspec.field(default_factory=threading.Lock)
 
     def update(self, key: str, value: Any) -> None:
         """Record one key of metadata."""
@@ -269,11 +268,11 @@ class _Recorded(AttemptState):
         self._send(result, last=True)
 
     def _send(self, result: Result, *, last: bool = False) -> None:
-        with self._lock:
-            if self._connection is not None:
-                self._connection.send_bytes(msgspec.msgpack.encode(result))
+        with self.lock:
+            if self.connection is not None:
+                self.connection.send_bytes(msgspec.msgpack.encode(result))
             if last:
-                self._connection = None
+                self.connection = None
 
 
 def _execute(worker: Worker[Any], job: Job[Any]) -> Result:

@@ -108,26 +108,24 @@ class Claimed(AttemptState):
         abandoned: its row has been finished over its head, or taken from it; what it ends with counts for nothing.
     """
 
+    id: int
+    record: Any
+    kind_info: Kind
+    slots: QueueSlots[Claimed]
+    at: float
     task: asyncio.Task[None] | None = None
-    deadline = float("inf")
+    deadline: float = float("inf")
     place: ExecutorKind = ExecutorKind.ASYNC
     watch: asyncio.TimerHandle | None = None
     row: JobRow | None = None
-    holds_slot = False
-    entered = False
-    touched = False
-    worked = False
-    done = False
-    seized = False
-    stuck = False
-    abandoned = False
-
-    def __init__(self, job_id: int, record: Any, kind: Kind, slots: QueueSlots[Claimed], now: float) -> None:
-        self.id = job_id
-        self.record = record
-        self.kind_info = kind
-        self.slots = slots
-        self.at = now
+    holds_slot: bool = False
+    entered: bool = False
+    touched: bool = False
+    worked: bool = False
+    done: bool = False
+    seized: bool = False
+    stuck: bool = False
+    abandoned: bool = False
 
     @property
     def client(self) -> Client | None:

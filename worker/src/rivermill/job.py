@@ -113,11 +113,11 @@ class ClaimedRow(Protocol):
         ...
 
 
-class AttemptState:
+class AttemptState(msgspec.Struct, kw_only=True, eq=False, gc=False):
     """What a running attempt and its executor tell each other.
 
-    Made for every job, so all of it is the class's until it changes. A worker in a thread reads and writes it too, so each
-    field is written whole.
+    Made for every job: a struct takes half the time, and the garbage collector need not look at it, since nothing of it is in
+    a cycle once its attempt has ended. A worker in a thread reads and writes it too, so each field is written whole.
 
     Attributes:
         cancel_requested: someone outside cancelled the job.
@@ -129,9 +129,9 @@ class AttemptState:
         encoded_args: what the args are decoded from in the place of those of the row; None where nothing takes their place.
     """
 
-    cancel_requested = False
-    stopping = False
-    timed_out = False
+    cancel_requested: bool = False
+    stopping: bool = False
+    timed_out: bool = False
     updates: dict[str, Any] | None = None
     steps: Steps | None = None
     progress: Mapping[str, Any] | None = None

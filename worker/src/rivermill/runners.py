@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextvars import copy_context
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -35,10 +35,11 @@ class Runners(Generic[ItemT]):
     """Runs an async function for items, in the order in which they are started.
 
     Args:
-        execute: the function; it sets the item's ``at`` when it begins, and swallows the cancellation of its task.
+        execute: the function, given the items of a task one after the other; it sets an item's ``at`` when it begins, and
+            swallows the cancellation of its task.
     """
 
-    def __init__(self, execute: Callable[[ItemT], Coroutine[Any, Any, None]]) -> None:
+    def __init__(self, execute: Callable[[Iterator[ItemT]], Coroutine[Any, Any, None]]) -> None:
         self._execute = execute
         self._begun: deque[ItemT] = deque()
         self._coming = 0
@@ -72,13 +73,19 @@ class Runners(Generic[ItemT]):
 
     async def _run(self) -> None:
         self._coming -= 1
-        begun, execute, more = self._begun, self._execute, True
-        if not begun:
+        if not self._begun:
             return
         self._last_waited = self._last is not None and not self._last.done()
         self._last = task = asyncio.current_task()
         assert task is not None
+        await self._execute(self._turn(task))
+        if self._begun and not self._coming:
+            self._call_next()
+
+    def _turn(self, task: asyncio.Task[None]) -> Iterator[ItemT]:
+        """The items of one task: until one has waited, or the loop is to look at everything else."""
         context, until = copy_context(), asyncio.get_running_loop().time() + _TURN_SECONDS
+        begun, more = self._begun, True
         while begun and more:
             item = begun.popleft()
             if begun and not self._coming:
@@ -86,8 +93,6 @@ class Runners(Generic[ItemT]):
                 self._call_next()
             more = self._coming > 0
             item.task = task
-            await execute(item)
+            yield item
             if self._last is not task or item.at > until or task.cancelling() or copy_context() != context:
-                break
-        if begun and not self._coming:
-            self._call_next()
+                return

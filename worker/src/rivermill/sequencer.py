@@ -77,7 +77,7 @@ class Sequencer:
     def claimed(self, records: Sequence[Any]) -> None:
         """Jobs were claimed: those of sequences are watched for their end."""
         for record in records:
-            if (key := key_in(record["metadata"])) is not None:
+            if (metadata := record["metadata"]) != "{}" and (key := key_in(metadata)) is not None:
                 self._claimed[record["id"]] = key
 
     def flushed(self) -> None:

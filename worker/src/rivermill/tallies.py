@@ -6,7 +6,7 @@ These are written on the main loop only; a scrape on another thread may see a jo
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from math import inf
 
@@ -49,10 +49,13 @@ class Spread:
 
     def observe_all(self, values: Sequence[float]) -> None:
         """Count several values."""
-        bounds, counts = self._bounds, self.counts
-        for value in values:
-            counts[bisect_left(bounds, value)] += 1
-        self.total += sum(values)
+        ordered, below = sorted(values), 0
+        for place, bound in enumerate(self._bounds):
+            up_to = bisect_right(ordered, bound, below)
+            self.counts[place] += up_to - below
+            below = up_to
+        self.counts[-1] += len(ordered) - below
+        self.total += sum(ordered)
 
 
 class Tallies(Collector):
