@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from difflib import get_close_matches
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -28,8 +28,7 @@ _UNLIKE_GO = re.compile(r"[<>&\u2028\u2029\\:,\[T](?:(?<=[<>&\u2028\u2029\\])|(?
 #: What pydantic writes for any secret.
 _MASK = "**********"
 _decoders: dict[type[Any], Callable[[bytes | str], Any]] = {}
-#: Once for each type: of one that has values, no class is waited for any more.
-_why_unreadable = cache(why_unreadable)
+_encoders: dict[type[Any], Callable[[Any], str]] = {}
 
 
 def kind_of(args: Any) -> str:
@@ -89,17 +88,24 @@ def encode_args(args: Any) -> str:
     Raises:
         ValidationError: the value cannot be encoded, is not an object, or is of a pydantic model that could not read it again.
     """
-    if reason := _why_unreadable(args.__class__):
-        raise ValidationError(f"args of type {type(args).__name__} could not be read again: {reason}")
+    encode = _encoders.get(args.__class__) or _new_encoder(args.__class__)
     try:
-        text = _encode_model(args) if hasattr(args, "model_dump") else _encode_plain(args)
+        text = encode(args)
     except (TypeError, ValueError) as error:
         refuse_type(args)
         raise ValidationError(f"args of type {type(args).__name__} cannot be encoded as JSON: {error}") from error
     if not text.startswith("{"):
         raise ValidationError(f"args of type {type(args).__name__} must encode to a JSON object, not {text[:20]}")
-    refuse_nul(f"args of type {type(args).__name__}", text)
+    if "\\u0000" in text:
+        refuse_nul(f"args of type {type(args).__name__}", text)
     return text
+
+
+def _new_encoder(args_type: type[Any]) -> Callable[[Any], str]:
+    # Looked at once: of a type that has values, no class is waited for any more.
+    if reason := why_unreadable(args_type):
+        raise ValidationError(f"args of type {args_type.__name__} could not be read again: {reason}")
+    return _encoders.setdefault(args_type, _encode_model if hasattr(args_type, "model_dump") else _encode_plain)
 
 
 def refuse_type(args: Any) -> None:

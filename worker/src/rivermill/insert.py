@@ -17,7 +17,7 @@ import asyncpg
 
 from rivermill.db import Connection, missing_table, unique_conflict
 from rivermill.errors import ValidationError
-from rivermill.insert_rows import InsertParams, Row, check_distinct, make_rows, resolve, sequence_of
+from rivermill.insert_rows import InsertParams, Row, check_distinct, distinct, make_rows, resolve, sequence_of
 from rivermill.job import JobRow, JobState
 from rivermill.notify_limiter import NotifyLimiter
 from rivermill.rows import job_columns, job_from_record
@@ -171,15 +171,14 @@ class Inserter:
             MigrationError: one is in a sequence, and the schema has no tables for that.
         """
         rows = make_rows(jobs, self._max_attempts)
-        encoded, *others = zip(*rows, strict=True)
-        alike = all(column.count(column[0]) == len(rows) for column in others)
-        distinct = rows[:1] if alike else rows
-        unique = any(row.unique_key is not None for row in distinct)
+        some = distinct(rows)
+        alike = len(some) == 1
+        unique = any(row.unique_key is not None for row in some)
         if unique:
             check_distinct(rows)
-        columns = [column[0] for column in others] if alike else others
-        args = (encoded, *columns, self._channel, self._payloads(_due(distinct)))
-        sequences = {key for row in distinct if (key := sequence_of(row)) is not None}
+        columns = ([row.args for row in rows], *rows[0][1:]) if alike else zip(*rows, strict=True)
+        args = (*columns, self._channel, self._payloads(_due(some)))
+        sequences = {key for row in some if (key := sequence_of(row)) is not None}
         if sequences:
             records = await self._insert_into(sequences, connection, self._statements[unique, alike, True], args)
         else:
@@ -208,13 +207,14 @@ class Inserter:
             ValidationError: there are no jobs, one of them is not valid, or is in a sequence.
             UniqueConflictError: a unique key is taken, or there twice; nothing is inserted then.
         """
-        made = (self._rows_to_copy(jobs[first : first + _PART]) for first in range(0, max(1, len(jobs)), _PART))
+        now, due = datetime.now(UTC), dict[str, None]()
+        made = (self._records(jobs[first : first + _PART], now, due) for first in range(0, max(1, len(jobs)), _PART))
         within = connection.is_in_transaction()
         # What is not valid must not spoil the transaction of the caller.
         parts = list(made) if within else made
         async with nullcontext() if within else connection.transaction():
             with unique_conflict("insert_many_fast: a unique key is taken; insert_many skips duplicates"):
-                due = await self._copy(connection, parts)
+                await self._copy(connection, parts)
             payloads = self._payloads(due)
             if payloads:
                 await connection.fetch(
@@ -222,20 +222,21 @@ class Inserter:
                 )
         return len(jobs)
 
-    def _rows_to_copy(self, jobs: Sequence[InsertParams]) -> list[Row]:
+    def _records(self, jobs: Sequence[InsertParams], now: datetime, due: dict[str, None]) -> list[tuple[Any, ...]]:
+        """What to copy for some jobs; those of their queues in which one is due are added to ``due``."""
         rows = make_rows(jobs, self._max_attempts)
-        if any(sequence_of(row) is not None for row in rows):
+        some = distinct(rows)
+        if any(sequence_of(row) is not None for row in some):
             raise ValidationError("insert_many_fast: it takes no jobs with a sequence; insert_many does")
-        return rows
+        due |= _due(some)
+        records = [_copied(row, now) for row in some]
+        return records if len(some) == len(rows) else [(row.args, *records[0][1:]) for row in rows]
 
-    async def _copy(self, connection: Connection, parts: Iterable[list[Row]]) -> dict[str, None]:
-        """Copy rows, of which each part is made while the database stores the one before; returns queues with due jobs."""
-        due, now = dict[str, None](), datetime.now(UTC)
+    async def _copy(self, connection: Connection, parts: Iterable[list[tuple[Any, ...]]]) -> None:
+        """Copy records, of which each part is made while the database stores the one before."""
         storing: asyncio.Task[Any] | None = None
         try:
-            for rows in parts:
-                due |= _due(rows)
-                records = [_copied(row, now) for row in rows]
+            for records in parts:
                 if storing is not None:
                     await storing
                 sent = asyncio.Event()
@@ -248,7 +249,6 @@ class Inserter:
                 storing.cancel()
                 # Whatever comes meanwhile: only then is the connection the caller's again. Its error is that of this, or less.
                 await asyncio.gather(storing, return_exceptions=True)
-        return due
 
     async def _copy_part(self, connection: Connection, records: Sequence[tuple[Any, ...]], sent: asyncio.Event) -> None:
         try:
