@@ -159,26 +159,22 @@ CASES = (
             Setup("statements alone", "batches of 4000", ("--slots=4000", *_CEILING), made=LEAN),
             Setup("river", "2000 workers, as in its own benchmark", ("--slots=2000", *_AS_ITS_BENCH), made=LEAN),
             Setup("river", "4000 workers, cooldown 1 ms", ("--slots=4000", *_TUNED), made=LEAN),
-            Setup("rivermill", "4000 slots, only search indexes dropped", ("--slots=4000",), made=WITHOUT_SEARCH),
-            Setup(
-                "statements alone",
-                "batches of 1000, only search indexes dropped",
-                ("--slots=1000", *_CEILING),
-                made=WITHOUT_SEARCH,
-            ),
-            Setup(
-                "statements alone",
-                "batches of 2000, only search indexes dropped",
-                ("--slots=2000", *_CEILING),
-                made=WITHOUT_SEARCH,
-            ),
-            Setup(
-                "statements alone",
-                "batches of 4000, only search indexes dropped",
-                ("--slots=4000", *_CEILING),
-                made=WITHOUT_SEARCH,
-            ),
             Setup("rivermill", "4000 slots, only GIN indexes dropped", ("--slots=4000",), made=WITHOUT_GIN),
+            *(
+                Setup(
+                    "statements alone",
+                    f"batches of {size}, only GIN indexes dropped",
+                    (f"--slots={size}", *_CEILING),
+                    made=WITHOUT_GIN,
+                )
+                for size in (1000, 2000, 4000)
+            ),
+            Setup(
+                "river",
+                "4000 workers, cooldown 1 ms, only GIN indexes dropped",
+                ("--slots=4000", *_TUNED),
+                made=WITHOUT_GIN,
+            ),
             Setup("pgqueuer", "batch 1000, one connection", ("--slots=1000",)),
             Setup("pgqueuer", "batch 1000, pool", ("--slots=1000", *_POOL)),
             Setup("pgqueuer", "batch 2000, pool", ("--slots=2000", *_POOL)),
