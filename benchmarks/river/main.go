@@ -151,11 +151,13 @@ func drain(ctx context.Context, o options) (map[string]any, error) {
 	<-done
 	var lookedAt time.Time // of the look that sees the end: one may take long
 	for left := true; left; {
-		time.Sleep(5 * time.Millisecond)
 		const query = "SELECT EXISTS (SELECT FROM river_job WHERE state IN ('available', 'running'))"
 		lookedAt = time.Now()
 		if err := pool.QueryRow(ctx, query).Scan(&left); err != nil {
 			return nil, err
+		}
+		if left {
+			time.Sleep(5 * time.Millisecond)
 		}
 	}
 	took := time.Duration(lookedAt.UnixNano() - first.Load())

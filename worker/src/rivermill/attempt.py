@@ -125,6 +125,8 @@ class Attempts:
     async def execute(self, jobs: Iterator[Claimed]) -> None:
         """Work claimed jobs, one after the other, and hand their outcomes over."""
         completer, deadlines = self._completer, self._deadlines
+        job: Job[Any] | None
+        result: Awaitable[Any] | None
         for claimed in jobs:
             claimed.entered = True
             claimed.at = began = time.monotonic()
@@ -142,12 +144,13 @@ class Attempts:
                         if result is not None and (returned := await result) is not None:
                             refuse_unawaited(returned)
                     else:
+                        job = result = None  # of the one before, which may be large, while this one takes its time
                         await self._attempt(claimed, kind)
                 except BaseException as raised:  # noqa: BLE001 - whatever a worker raises is recorded on its job
                     error = self._reason(claimed, kind, raised)
                 claimed.done, ended_at = True, time.monotonic()
                 if completer.full:
-                    await completer.wait_for_room()
+                    await self._wait_for_room(claimed)
                 if claimed.abandoned:
                     continue
                 if completer.events.wanted:
@@ -161,6 +164,12 @@ class Attempts:
             finally:
                 claimed.done = True
                 self._on_end(claimed)
+
+    async def _wait_for_room(self, claimed: Claimed) -> None:
+        """Wait until its outcome can be taken, also where a worker that did not wait has left its task cancelled."""
+        while self._completer.full and not claimed.abandoned:
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._completer.wait_for_room()
 
     def give_up(self, claimed: Claimed) -> None:
         """Record a cancelled attempt that does not end."""

@@ -127,6 +127,9 @@ class Claimed(AttemptState):
     stuck: bool = False
     abandoned: bool = False
 
+    def __repr__(self) -> str:
+        return f"Claimed(id={self.id}, kind={self.kind!r})"  # of its args not a word: reports of errors show what is there
+
     @property
     def client(self) -> Client | None:
         """The client that executes the job."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -211,13 +211,14 @@ def _of_pooler(error: BaseException) -> str:
     return "; through a transaction pooler such as PgBouncer set transaction_pooler=True (RIVER_TRANSACTION_POOLER=true)"
 
 
-def pinned(connection: Connection, *, pooled: bool) -> AbstractAsyncContextManager[Any]:
+@asynccontextmanager
+async def pinned(connection: Connection, *, pooled: bool) -> AsyncIterator[None]:
     """What statements are to run in: behind a transaction pooler a transaction, so that all of one reach the same server."""
-    context: AbstractAsyncContextManager[Any] = (
-        # What some statements need, and none within can ask for: a database may have another default.
-        connection.transaction(isolation="read_committed") if pooled else nullcontext()
-    )
-    return context
+    # What some statements need, and none within can ask for: a database may have another default.
+    context = connection.transaction(isolation="read_committed") if pooled else nullcontext()
+    with _cancelled_first():
+        async with context:
+            yield
 
 
 def _first_line(error: BaseException) -> str:
@@ -232,7 +233,7 @@ def _cancelled_first() -> Iterator[None]:
     before = task.cancelling()
     try:
         yield
-    except DATABASE_ERRORS as error:
+    except Exception as error:
         if task.cancelling() > before:
             raise asyncio.CancelledError from error
         raise
@@ -287,9 +288,8 @@ class SharedConnection:
                         pooled=self._pooled,
                     )
             try:
-                with _cancelled_first():
-                    async with pinned(self._connection, pooled=self._pooled):
-                        yield self._connection
+                async with pinned(self._connection, pooled=self._pooled):
+                    yield self._connection
             except (asyncpg.InternalClientError, asyncio.CancelledError, TimeoutError):
                 # Cut off while it began a transaction, a user has left that open for the next.
                 self._connection.terminate()

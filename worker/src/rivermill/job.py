@@ -113,11 +113,11 @@ class ClaimedRow(Protocol):
         ...
 
 
-class AttemptState(msgspec.Struct, kw_only=True, eq=False, gc=False):
+class AttemptState(msgspec.Struct, kw_only=True, eq=False):
     """What a running attempt and its executor tell each other.
 
-    Made for every job: a struct takes half the time, and the garbage collector need not look at it, since nothing of it is in
-    a cycle once its attempt has ended. A worker in a thread reads and writes it too, so each field is written whole.
+    Made for every job, and a struct is made in half the time. A worker in a thread reads and writes it too, so each field is
+    written whole.
 
     Attributes:
         cancel_requested: someone outside cancelled the job.

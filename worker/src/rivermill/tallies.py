@@ -49,6 +49,9 @@ class Spread:
 
     def observe_all(self, values: Sequence[float]) -> None:
         """Count several values."""
+        if len(values) == 1:
+            self.observe(values[0])
+            return
         ordered, below = sorted(values), 0
         for place, bound in enumerate(self._bounds):
             up_to = bisect_right(ordered, bound, below)
