@@ -64,7 +64,10 @@ async def drain(options: argparse.Namespace) -> Figures:
 
     @client.task(Benchmark, queue=_QUEUE)
     async def work(_: Any) -> None:
-        await count.work(options.sleep)
+        if options.sleep:
+            await count.work(options.sleep)
+        else:
+            count.note()
 
     async def unfinished() -> bool:
         return (await _unfinished(client)).total() > 0

@@ -41,17 +41,22 @@ class Drain:
         """CPU time of this process since this was made."""
         return time.process_time() - self._cpu
 
-    async def work(self, sleep: float) -> None:
-        """A job's body."""
-        if not self.first or sleep:
-            began = time.perf_counter()
-            self.first = self.first or began
-        if sleep:
-            await asyncio.sleep(sleep)
-            self.spent += time.perf_counter() - began
+    def note(self) -> None:
+        """The body of a job that does nothing."""
+        if not self.first:
+            self.first = time.perf_counter()
         self.ran += 1
         if self.ran == self.jobs:
             self.all_ended.set()
+
+    async def work(self, sleep: float) -> None:
+        """A job's body, which sleeps for so many seconds if it is more than none."""
+        if sleep:
+            began = time.perf_counter()
+            self.first = self.first or began
+            await asyncio.sleep(sleep)
+            self.spent += time.perf_counter() - began
+        self.note()
 
     async def figures(self, slots: int, unfinished: Callable[[], Awaitable[Any]]) -> Figures:
         """Wait until every job has ended and is finished in the table, and say how long that took."""

@@ -62,7 +62,10 @@ async def drain(options: argparse.Namespace) -> Figures:
 
     @queue.entrypoint("benchmark")
     async def work(_: Any) -> None:
-        await count.work(options.sleep)
+        if options.sleep:
+            await count.work(options.sleep)
+        else:
+            count.note()
 
     working = asyncio.create_task(queue.run(batch_size=options.slots, max_concurrent_tasks=options.most_at_once))
     slots = options.most_at_once or options.slots

@@ -35,7 +35,10 @@ async def drain(options: argparse.Namespace) -> Figures:
 
     @app.task(name="benchmark", queue="default")
     async def work(num: int) -> None:  # noqa: ARG001 - the job's args
-        await count.work(options.sleep)
+        if options.sleep:
+            await count.work(options.sleep)
+        else:
+            count.note()
 
     async with app.open_async():
         working = asyncio.create_task(

@@ -41,7 +41,10 @@ def working_client(options: argparse.Namespace, count: Drain) -> Client:
 
     @workers.work
     async def work(_: Job[Noop]) -> None:
-        await count.work(options.sleep)
+        if options.sleep:
+            await count.work(options.sleep)
+        else:
+            count.note()
 
     queues = {name: QueueConfig(max_workers=options.slots) for name in queue_names(options)}
     return Client(options.url, workers=workers, queues=queues, slots=options.slots)

@@ -47,25 +47,21 @@ async def test_a_job_is_not_kept_while_a_later_one_takes_its_time(
     dsn: str, connection: Connection, schema: Schema, workers: Workers
 ) -> None:
     seen: list[weakref.ref[Any]] = []
-    release = asyncio.Event()
+    begun, release = asyncio.Event(), asyncio.Event()
 
     @workers.work
     async def work(job: Job[Note]) -> None:
         seen.append(weakref.ref(job.args))
         if job.args.text == "slow":
+            begun.set()
             await release.wait()
 
     records = await claim(connection, schema, "quick", "slow")
-    # Its worker does not run at once, but with all that may be around it.
-    await connection.execute(
-        f"""UPDATE {schema.table("river_job")} SET metadata = '{{"river:rescue_count": 1}}' WHERE id = $1""", records[1]["id"]
-    )
-    fields = dict(records[1])
-    records[1] = fields | {"metadata": '{"river:rescue_count": 1}'}
+    # So that its worker runs with all that may be around it.
+    records[1] = {**records[1], "metadata": '{"river:rescue_count": 1}'}
     async with executing(dsn, schema, workers, Policy(), slots=2) as executor:
         executor.submit("default", records)
-        while len(seen) < 2:
-            await asyncio.sleep(0.01)
+        await begun.wait()
         gc.collect()
         kept = [ref() is not None for ref in seen]
         release.set()

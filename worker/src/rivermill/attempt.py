@@ -109,7 +109,7 @@ class Attempts:
             self._policy,
             registration,
             args_decoder(registration.args_type) if registration else _not_registered,
-            registration.worker.work if registration else _not_registered,
+            registration.work if registration else _not_registered,
             timeout,
             _NEVER if timeout is None else timeout.total_seconds(),
             around,
@@ -126,7 +126,6 @@ class Attempts:
         """Work claimed jobs, one after the other, and hand their outcomes over."""
         completer, deadlines = self._completer, self._deadlines
         job: Job[Any] | None
-        result: Awaitable[Any] | None
         for claimed in jobs:
             claimed.entered = True
             claimed.at = began = time.monotonic()

@@ -79,6 +79,11 @@ class Registration:
     executor: ExecutorKind
     own: Extensions = Extensions()
 
+    @property
+    def work(self) -> Callable[[Job[Any]], Awaitable[Any] | None]:
+        """What is called with a job: the function itself where one was registered."""
+        return self.worker.function if isinstance(self.worker, _FunctionWorker) else self.worker.work
+
     def timeout(self, default: timedelta | None) -> timedelta | None:
         """The time an attempt may take; None is no limit. ``default`` is the client's ``job_timeout``."""
         own = self.worker.timeout
@@ -230,15 +235,15 @@ class _FunctionWorker(Worker[Any]):
     def __init__(
         self, function: Callable[[Job[Any]], Any], timeout: timedelta | None, middleware: Sequence[Middleware]
     ) -> None:
-        self._function = function
+        self.function = function
         self.timeout = timeout
         self.middleware = middleware
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_function": self._function}  # what a process needs
+        return {"function": self.function}  # what a process needs
 
     def work(self, job: Job[Any]) -> Awaitable[None] | None:
-        result: Awaitable[None] | None = self._function(job)
+        result: Awaitable[None] | None = self.function(job)
         return result
 
 
