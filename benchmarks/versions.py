@@ -24,8 +24,8 @@ _PACKAGES = (
     "awa-pg",
 )
 _ASK_PYTHON = """
-import importlib.metadata, json, platform, sys
-found = {"python": platform.python_version()}
+import importlib.metadata, json, sys
+found = {"python": sys.version}
 for name in sys.argv[1:]:
     try:
         found[name] = importlib.metadata.version(name)
