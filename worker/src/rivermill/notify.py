@@ -16,13 +16,7 @@ from dataclasses import dataclass
 
 from rivermill.config import Settings
 from rivermill.config_sources import named
-from rivermill.db import (
-    DATABASE_ERRORS,
-    Connection,
-    back_off,
-    connect,
-    pinned,
-)
+from rivermill.db import DATABASE_ERRORS, Connection, back_off, connect, pinned
 from rivermill.errors import ConfigError, DatabaseUnavailableError
 from rivermill.heartbeat import ClientState, Heartbeat, Vitals
 from rivermill.login import Login
